@@ -1,0 +1,1 @@
+"""jssm: heart-muscle segmentation with a deep statistical shape model, in JAX."""
