@@ -1,0 +1,117 @@
+"""Scores of one predicted mask and its points against the truth, in numpy.
+
+Surface distances come from the `surface-distance` library, which measures between the contours
+that run through the pixel corners and weighs each contour element by its length. Both masks of a
+pair are treated alike, so the half-pixel offset of the corners cancels.
+
+The rule for failures: a prediction without any pixel gets Dice 0, no component, and every surface
+distance equal to the image diagonal; points with a coordinate that is not finite get the diagonal
+as their error. Such a case is marked `failed` and stays in every mean.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import surface_distance
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+THRESHOLD = 0.5
+
+_EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
+_PIXELS = (1.0, 1.0)
+
+
+def binarize(mask: ArrayLike) -> NDArray[np.bool_]:
+    """The boolean mask of a soft one: True strictly above 0.5 (NaN is False); any shape."""
+    return np.asarray(mask) > THRESHOLD
+
+
+def dice(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
+    """Dice similarity 2|A∩B| / (|A| + |B|) of two boolean masks (H, W).
+
+    Raises ValueError where the truth is empty.
+    """
+    _check_pair(truth, predicted)
+    overlap = np.count_nonzero(truth & predicted)
+    return 2.0 * overlap / (np.count_nonzero(truth) + np.count_nonzero(predicted))
+
+
+def components(mask: NDArray[np.bool_]) -> int:
+    """The number of 8-connected components of a boolean mask (H, W)."""
+    return int(ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)[1])
+
+
+def diagonal(image_shape: tuple[int, int], spacing: Sequence[float] = _PIXELS) -> float:
+    """The image diagonal, in the unit of `spacing` (row, column): the distance of a failure."""
+    return float(np.hypot(image_shape[0] * spacing[0], image_shape[1] * spacing[1]))
+
+
+def surface_distances(
+    truth: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    spacing: Sequence[float] = _PIXELS,
+) -> dict[str, float]:
+    """Distances between the contours of two boolean masks (H, W), in the unit of `spacing`.
+
+    `spacing` is (row, column); without it the unit is the pixel. Gives `hd` (Hausdorff: the
+    larger of the two directed maxima), `hd95` (the larger of the two directed 95th percentiles by
+    contour length) and `assd` (the mean over both contours together, by contour length). All
+    three are the image diagonal where `predicted` is empty. Raises ValueError where the truth is
+    empty.
+    """
+    _check_pair(truth, predicted)
+    if not predicted.any():
+        return dict.fromkeys(("hd", "hd95", "assd"), diagonal(truth.shape, spacing))
+    with warnings.catch_warnings():  # the library reaches scipy.ndimage by its former names
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = surface_distance.compute_surface_distances(truth, predicted, tuple(spacing))
+    lengths = found["surfel_areas_gt"].sum(), found["surfel_areas_pred"].sum()
+    means = surface_distance.compute_average_surface_distance(found)
+    return {
+        "hd": float(surface_distance.compute_robust_hausdorff(found, 100)),
+        "hd95": float(surface_distance.compute_robust_hausdorff(found, 95)),
+        "assd": float(np.average(means, weights=lengths)),
+    }
+
+
+def point_rmse(
+    predicted: ArrayLike, truth: ArrayLike, spacing_mm: Sequence[float] = _PIXELS
+) -> float:
+    """Root of the mean squared distance between points (T, 2) of like index (Eq. 6, in pixels).
+
+    With `spacing_mm` (row, column) the result is in mm. Not finite where a point is not.
+    """
+    column_row = np.array([spacing_mm[1], spacing_mm[0]], np.float64)  # points are (x, y)
+    offset = (np.asarray(predicted, np.float64) - np.asarray(truth, np.float64)) * column_row
+    return float(np.sqrt(np.mean(np.sum(offset**2, axis=-1))))
+
+
+def mask_scores(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], spacing_mm: Sequence[float]
+) -> dict[str, float]:
+    """All scores of one boolean mask (H, W) against the truth; `spacing_mm` NaN where unknown.
+
+    Gives dice, hd_px, hd95_px, assd_px, hd_mm, hd95_mm, assd_mm (NaN without a spacing),
+    components and failed (1 where nothing was predicted). Raises ValueError for an empty truth.
+    """
+    known = bool(np.all(np.isfinite(spacing_mm)))
+    in_px = surface_distances(truth, predicted)
+    in_mm = surface_distances(truth, predicted, spacing_mm) if known else dict.fromkeys(in_px)
+    return {
+        "dice": dice(truth, predicted),
+        **{f"{name}_px": value for name, value in in_px.items()},
+        **{f"{name}_mm": np.nan if value is None else value for name, value in in_mm.items()},
+        "components": components(predicted),
+        "failed": int(not predicted.any()),
+    }
+
+
+def _check_pair(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> None:
+    if truth.shape != predicted.shape:
+        raise ValueError(
+            f"the predicted mask has shape {predicted.shape}, expected {truth.shape} as the truth"
+        )
+    if not truth.any():
+        raise ValueError("the true mask is empty, expected at least one myocardium pixel")

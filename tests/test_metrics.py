@@ -1,0 +1,123 @@
+"""Scores with known answers: squares that are shifted, nested, empty, or touch at a corner."""
+
+import numpy as np
+import pytest
+
+from jssm import metrics
+
+
+def rectangle(top, left, height, width, shape=(64, 64)):
+    mask = np.zeros(shape, bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def test_binarize_is_strict_and_drops_nan():
+    soft = np.array([0.0, 0.5, np.nextafter(0.5, 1), 1.0, np.nan])
+    np.testing.assert_array_equal(metrics.binarize(soft), [False, False, True, True, False])
+
+
+def test_dice_of_half_overlapping_squares():
+    assert metrics.dice(rectangle(10, 10, 8, 8), rectangle(10, 14, 8, 8)) == 0.5
+    assert metrics.dice(rectangle(10, 10, 8, 8), rectangle(10, 10, 8, 8)) == 1.0
+    assert metrics.dice(rectangle(10, 10, 8, 8), rectangle(40, 40, 8, 8)) == 0.0
+
+
+def test_components_are_eight_connected():
+    diagonal = rectangle(5, 5, 4, 4) | rectangle(9, 9, 4, 4)
+    assert metrics.components(diagonal) == 1
+    assert metrics.components(rectangle(5, 5, 4, 4) | rectangle(10, 10, 4, 4)) == 2
+    assert metrics.components(np.zeros((8, 8), bool)) == 0
+
+
+@pytest.mark.parametrize("shift", [1, 3, 7])
+def test_shifted_squares(shift):
+    truth, predicted = rectangle(20, 20, 15, 15), rectangle(20, 20 + shift, 15, 15)
+    found = metrics.surface_distances(truth, predicted)
+    assert found["hd"] == shift
+    assert 0 < found["assd"] <= found["hd95"] <= shift
+
+
+def test_no_bias_of_the_corner_grid():
+    """Nested squares are `margin` apart on every side, and sqrt(2) times that at the corners."""
+    for margin in (1, 4):
+        inner = rectangle(20 + margin, 20 + margin, 30 - 2 * margin, 30 - 2 * margin)
+        found = metrics.surface_distances(rectangle(20, 20, 30, 30), inner)
+        assert found["hd"] == pytest.approx(margin * np.sqrt(2))
+        assert found["assd"] == pytest.approx(margin, rel=0.05)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 50), (50, 0), (50, 50)])
+def test_masks_at_the_image_border(place):
+    truth = rectangle(*place, 14, 14)
+    assert metrics.surface_distances(truth, truth)["assd"] == 0
+    whole = np.ones((64, 64), bool)
+    assert metrics.surface_distances(whole, whole)["hd"] == 0
+
+
+def test_distances_do_not_depend_on_the_order_or_on_a_mirror():
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.random((2, 30, 40)) > 0.8
+    one = metrics.surface_distances(truth, predicted, (1.5, 0.7))
+    assert metrics.surface_distances(predicted, truth, (1.5, 0.7)) == pytest.approx(one)
+    mirrored = metrics.surface_distances(truth[:, ::-1], predicted[:, ::-1], (1.5, 0.7))
+    assert mirrored == pytest.approx(one)
+
+
+def test_hausdorff_against_brute_force_over_boundary_corners():
+    rng = np.random.default_rng(1)
+    masks = rng.random((2, 20, 24)) > 0.7
+    spacing = np.array([1.3, 0.6])
+
+    def corners(mask):
+        padded = np.pad(mask, 1).astype(int)
+        filled = padded[1:, 1:] + padded[:-1, 1:] + padded[1:, :-1] + padded[:-1, :-1]
+        return np.argwhere((filled > 0) & (filled < 4)) * spacing
+
+    a, b = map(corners, masks)
+    apart = np.linalg.norm(a[:, None] - b[None], axis=-1)
+    expected = max(apart.min(0).max(), apart.min(1).max())
+    assert metrics.surface_distances(*masks, tuple(spacing))["hd"] == pytest.approx(expected)
+
+
+def test_anisotropic_spacing_is_row_then_column():
+    truth = rectangle(20, 20, 15, 15)
+    spacing = (2.0, 0.5)
+    down = metrics.surface_distances(truth, rectangle(23, 20, 15, 15), spacing)
+    right = metrics.surface_distances(truth, rectangle(20, 23, 15, 15), spacing)
+    assert down["hd"] == pytest.approx(6.0)
+    assert right["hd"] == pytest.approx(1.5)
+
+
+def test_point_rmse_in_px_and_mm():
+    truth = np.zeros((4, 2))
+    assert metrics.point_rmse(truth + [3, 4], truth) == pytest.approx(5)
+    moved_down = truth + [0, 2]
+    assert metrics.point_rmse(moved_down, truth, (1.5, 9.0)) == pytest.approx(3)
+    one_of_four = truth.copy()
+    one_of_four[0] = [0, 2]
+    assert metrics.point_rmse(one_of_four, truth) == pytest.approx(1)
+
+
+def test_empty_prediction_gets_the_diagonal_and_is_a_failure():
+    truth = rectangle(5, 5, 4, 4, (30, 40))
+    found = metrics.mask_scores(truth, np.zeros_like(truth), (2.0, 0.5))
+    assert (found["dice"], found["components"], found["failed"]) == (0, 0, 1)
+    assert found["hd_px"] == found["hd95_px"] == found["assd_px"] == pytest.approx(50)
+    assert found["hd_mm"] == found["assd_mm"] == pytest.approx(np.hypot(60, 20))
+
+
+def test_mask_scores_without_a_spacing_have_no_mm():
+    truth = rectangle(5, 5, 4, 4)
+    found = metrics.mask_scores(truth, rectangle(5, 7, 4, 4), (np.nan, np.nan))
+    assert found["hd_px"] == 2
+    assert found["failed"] == 0
+    assert all(np.isnan(found[name]) for name in ("hd_mm", "hd95_mm", "assd_mm"))
+
+
+def test_an_empty_truth_and_unlike_shapes_are_errors():
+    square = rectangle(5, 5, 4, 4)
+    with pytest.raises(ValueError, match="true mask is empty"):
+        metrics.mask_scores(np.zeros_like(square), square, (1, 1))
+    with pytest.raises(ValueError, match="expected"):
+        metrics.dice(square, square[:-1])
