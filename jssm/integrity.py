@@ -76,9 +76,7 @@ def _flipped_triangles(points: jax.Array) -> jax.Array:
     # the other.
     winding = np.where(np.sum(triangles < points.shape[0] // 2, axis=1) == 2, 1.0, -1.0)
     turns = winding.astype(np.float32) * _turn(*(points[triangles[:, k]] for k in range(3)))
-    majority = jnp.maximum(
-        jnp.sum(turns > 0, dtype=jnp.int32), jnp.sum(turns < 0, dtype=jnp.int32)
-    )
+    majority = jnp.maximum(jnp.sum(turns > 0, dtype=jnp.int32), jnp.sum(turns < 0, dtype=jnp.int32))
     return len(triangles) - majority
 
 

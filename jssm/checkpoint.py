@@ -1,0 +1,130 @@
+"""Run directories: what a training writes, and what a prediction needs from it.
+
+    RUN/config.json            every setting
+    RUN/checkpoints/latest/    weights, shape model, optimizer, progress: to go on training
+    RUN/checkpoints/best/      weights and shape model at the best validation Dice
+    RUN/metrics.jsonl, RUN/tensorboard/, RUN/overlays/   how it went
+
+A run directory needs nothing outside itself; it can be moved and renamed.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jssm import config as config_lib
+from jssm.config import Config
+from jssm.model import Model, Network
+from jssm.shape_model import ShapeModel
+
+STEPS = ("best", "latest")
+
+
+class Checkpoints:
+    """The latest and the best checkpoint of a run, written in the background."""
+
+    def __init__(self, run: str | Path):
+        self._latest = _manager(Path(run) / "checkpoints" / "latest")
+        self._best = _manager(Path(run) / "checkpoints" / "best")
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for manager in (self._latest, self._best):
+            manager.wait_until_finished()
+            manager.close()
+
+    def save_latest(self, step: int, weights: Any, training: Any, progress: dict) -> None:
+        """Save all that training needs to go on after ``step``."""
+        items = ocp.args.Composite(
+            weights=ocp.args.StandardSave(weights),
+            training=ocp.args.StandardSave(training),
+            progress=ocp.args.JsonSave(progress),
+        )
+        self._latest.save(step, args=items, force=True)
+
+    def save_best(self, step: int, weights: Any) -> None:
+        """Save what prediction needs, in place of the best so far."""
+        items = ocp.args.Composite(weights=ocp.args.StandardSave(weights))
+        self._best.save(step, args=items, force=True)
+
+    def restore_latest(self, weights: Any, training: Any) -> tuple[Any, Any, dict] | None:
+        """The latest weights, training state and progress, shaped like the given ones.
+
+        None when nothing was saved yet.
+        """
+        step = self._latest.latest_step()
+        if step is None:
+            return None
+        items = ocp.args.Composite(
+            weights=ocp.args.StandardRestore(weights),
+            training=ocp.args.StandardRestore(training),
+            progress=ocp.args.JsonRestore(),
+        )
+        restored = self._latest.restore(step, args=items)
+        return restored["weights"], restored["training"], restored["progress"]
+
+
+def load(run: str | Path, *, step: str = "best") -> Model:
+    """The trained model of a run directory; ``step`` is "best" (validation Dice) or "latest".
+
+    Raises:
+      FileNotFoundError: when ``run`` holds no run, or no checkpoint yet.
+      ValueError: when ``step`` is neither.
+    """
+    if step not in STEPS:
+        raise ValueError(f"step {step!r}: expected one of {', '.join(STEPS)}")
+    config = config_lib.load(run)
+    directory = Path(run) / "checkpoints" / step
+    if not directory.is_dir():
+        raise FileNotFoundError(f"{run}: no {step} checkpoint there; train it first")
+    with _manager(directory) as manager:
+        last = manager.latest_step()
+        if last is None:
+            raise FileNotFoundError(f"{run}: no {step} checkpoint there; train it first")
+        items = ocp.args.Composite(weights=ocp.args.StandardRestore())
+        weights = manager.restore(last, args=items)["weights"]
+    return model_from(config, jax.tree.map(jnp.asarray, weights))
+
+
+def weights_of(model: Model) -> dict[str, Any]:
+    """The arrays of a model as nested dictionaries."""
+    shape = {k: getattr(model.shape, k) for k in ("mean", "modes", "variances")}
+    return {"variables": model.variables, "shape": shape, "mean_theta": model.mean_theta}
+
+
+def model_from(config: Config, weights: dict[str, Any]) -> Model:
+    """The model of these settings with these arrays."""
+    return Model(
+        variables=weights["variables"],
+        shape=ShapeModel(**weights["shape"]),
+        mean_theta=weights["mean_theta"],
+        network=network_from(config),
+        size=config.model.size,
+        tau=config.model.tau,
+    )
+
+
+def network_from(config: Config, *, axis_name: str | None = None) -> Network:
+    """The Linen module of these settings."""
+    options = config.model
+    return Network(
+        num_modes=options.num_modes,
+        depth=options.depth,
+        width=options.width,
+        refinements=options.refinements,
+        view_size=options.view_size,
+        dtype=jnp.bfloat16 if options.bfloat16 else np.float32,
+        axis_name=axis_name,
+    )
+
+
+def _manager(directory: Path) -> ocp.CheckpointManager:
+    policy = ocp.checkpoint_managers.LatestN(1)
+    options = ocp.CheckpointManagerOptions(preservation_policy=policy, create=True)
+    return ocp.CheckpointManager(directory.absolute(), options=options)

@@ -1,0 +1,151 @@
+"""The settings of a training run, as typed dataclasses.
+
+A file in configs/ returns one :class:`Config`; it travels with the checkpoint as JSON.
+"""
+
+import ast
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jssm.augment import Augmentation
+from jssm.resnet import STAGES
+
+
+@dataclass
+class ModelConfig:
+    """The network. Defaults are the paper's."""
+
+    size: int = 0  # side of the input images, in pixels; 0 takes the data set's
+    depth: int = 34  # ResNet18, 34 or 50
+    width: int = 64  # channels of the first stage
+    num_modes: int = 30  # K, β_d in the paper
+    tau: float = 0.5  # softness of the rendered mask, in pixels
+    refinements: int = 0  # further networks that look at the image in the canonical frame
+    view_size: int = 128  # side of what they look at, in pixels
+    bfloat16: bool = False  # compute the backbone in bfloat16; geometry stays float32
+
+
+@dataclass
+class TrainConfig:
+    """The optimization. Defaults are the paper's."""
+
+    batch_size: int = 256
+    epochs: int = 200
+    points_epochs: int = 100  # at most this many with the point loss alone (Appendix C) ...
+    patience: int = 15  # ... ended when it has not improved for this many validations
+    mask_weight: float = 0.5  # δ in Eq. 10
+    point_weight: float = 1.0  # 0 trains on the mask alone (ablation)
+    learning_rate: float = 0.001
+    warmup_epochs: int = 0
+    cosine: bool = False  # decay the learning rate to 0 along a cosine
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0  # limit of the gradient's norm; 0 for none
+    ema: float = 0.0  # decay of the moving average of the weights; 0 for none
+    validate_every: int = 1  # epochs
+
+
+@dataclass
+class Config:
+    """Everything that a run depends on."""
+
+    data: str = ""  # a data set directory made by `python -m prep build`
+    seed: int = 0
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    augment: Augmentation = field(default_factory=Augmentation)
+
+
+def validate(config: Config) -> None:
+    """Check every value.
+
+    Raises:
+      ValueError: naming all the fields that are wrong, not only the first.
+    """
+    model, train = config.model, config.train
+    rules = [
+        (bool(config.data), "data: name a data set directory, e.g. --config.data=data/4ch"),
+        (model.depth in STAGES, f"model.depth: {model.depth}, expected one of {sorted(STAGES)}"),
+        (model.width > 0, f"model.width: {model.width}, expected at least 1"),
+        (model.num_modes > 0, f"model.num_modes: {model.num_modes}, expected at least 1"),
+        (model.tau > 0, f"model.tau: {model.tau}, expected more than 0 pixels"),
+        (model.refinements >= 0, f"model.refinements: {model.refinements}, expected at least 0"),
+        (train.batch_size > 0, f"train.batch_size: {train.batch_size}, expected at least 1"),
+        (train.epochs > 0, f"train.epochs: {train.epochs}, expected at least 1"),
+        (train.learning_rate > 0, f"train.learning_rate: {train.learning_rate}, expected > 0"),
+        (0 <= train.ema < 1, f"train.ema: {train.ema}, expected 0 <= ema < 1"),
+        (train.patience > 0, f"train.patience: {train.patience}, expected at least 1"),
+        (train.validate_every > 0, f"train.validate_every: {train.validate_every}, expected >= 1"),
+        (
+            min(train.mask_weight, train.point_weight) >= 0
+            and max(train.mask_weight, train.point_weight) > 0,
+            "train.mask_weight, train.point_weight: expected neither below 0 and not both 0",
+        ),
+    ]
+    wrong = [message for holds, message in rules if not holds]
+    if wrong:
+        raise ValueError("the configuration is wrong in\n  " + "\n  ".join(wrong))
+
+
+def override_errors(arguments: list[str]) -> list[str]:
+    """One sentence for each ``--config.field=value`` that names no field or has the wrong type."""
+    types = _field_types(Config())
+    errors = []
+    for argument in arguments:
+        if not argument.startswith(("--config.", "-config.")):
+            continue
+        name, _, value = argument.lstrip("-").removeprefix("config.").partition("=")
+        kind = types.get(name.removeprefix("no"), types.get(name))
+        if kind is None:
+            errors.append(f"--config.{name}: no such field; there are {', '.join(sorted(types))}")
+        elif value and not _parses(value, kind):
+            errors.append(f"--config.{name}={value}: expected a value of type {kind.__name__}")
+    return errors
+
+
+def to_json(config: Config) -> str:
+    """The configuration as JSON text."""
+    return json.dumps(dataclasses.asdict(config), indent=2)
+
+
+def from_json(text: str) -> Config:
+    """The configuration of :func:`to_json`'s text."""
+    values = json.loads(text)
+    parts = {"model": ModelConfig, "train": TrainConfig, "augment": Augmentation}
+    return Config(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+
+
+def load(run: str | Path) -> Config:
+    """The configuration of a run directory.
+
+    Raises:
+      FileNotFoundError: when the directory holds no run.
+    """
+    path = Path(run) / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{run}: no training run there (config.json is missing)")
+    return from_json(path.read_text())
+
+
+def _field_types(value: Any, prefix: str = "") -> dict[str, type]:
+    """The dotted name and the type of each leaf field."""
+    found: dict[str, type] = {}
+    for item in dataclasses.fields(value):
+        child = getattr(value, item.name)
+        if dataclasses.is_dataclass(child):
+            found |= _field_types(child, f"{prefix}{item.name}.")
+        else:
+            found[prefix + item.name] = type(child)
+    return found
+
+
+def _parses(value: str, kind: type) -> bool:
+    if kind is str:
+        return True
+    try:
+        literal = ast.literal_eval(value.capitalize() if kind is bool else value)
+    except (ValueError, SyntaxError):
+        return False
+    return type(literal) is kind or (kind is float and type(literal) is int)

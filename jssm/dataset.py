@@ -1,0 +1,106 @@
+"""Reading a data set directory (prep/DATASET.md), and drawing batches from it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jssm import shape_model
+from jssm.shape_model import ShapeModel
+
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """N cases on an S×S grid, as memory-mapped arrays; row i of each belongs to the same case.
+
+    images: (N, S, S) uint8. masks: (N, S, S) uint8 of 0 and 1. points: (N, T, 2) pixels.
+    canonical_points: (N, T, 2). thetas: (N, 2, 3), from the canonical frame to pixels.
+    spacing_mm: (N, 2) (row, column), NaN where unknown. truth_points: (N, T, 2) material points,
+    or None. cases: the table of these cases, in row order. meta: dataset.json.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    points: np.ndarray
+    canonical_points: np.ndarray
+    thetas: np.ndarray
+    spacing_mm: np.ndarray
+    truth_points: np.ndarray | None
+    cases: pd.DataFrame
+    shape_model: ShapeModel
+    meta: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        """S, the side of the images in pixels."""
+        return self.images.shape[1]
+
+    def rows(self, split: str) -> np.ndarray:
+        """The rows of one split.
+
+        Raises:
+          ValueError: when it is not a split, or has no case.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+        rows = np.flatnonzero(self.cases["split"].to_numpy() == split)
+        if not len(rows):
+            raise ValueError(f"the data set has no case in the split {split!r}")
+        return rows
+
+    def mean_theta(self) -> np.ndarray:
+        """The mean θ (2, 3) of the training cases."""
+        return self.thetas[self.rows("train")].mean(axis=0)
+
+
+def load(directory: str | Path) -> Dataset:
+    """Open the data set in ``directory``; arrays stay on disk until they are used.
+
+    Raises:
+      FileNotFoundError: when it is not a data set directory, naming the files it lacks.
+    """
+    root = Path(directory)
+    names = ["images", "masks", "points", "canonical_points", "thetas", "spacing_mm"]
+    needed = [f"{name}.npy" for name in names] + ["cases.csv", "dataset.json", "shape_model.npz"]
+    missing = [name for name in needed if not (root / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{root}: not a data set directory, missing {', '.join(missing)}; "
+            "make one with `python -m prep build`"
+        )
+    arrays = {name: np.load(root / f"{name}.npy", mmap_mode="r") for name in names}
+    truth = root / "truth_points.npy"
+    table = pd.read_csv(root / "cases.csv", dtype={"case": str, "patient": str})
+    included = table[table["split"].isin(SPLITS)]
+    return Dataset(
+        **arrays,
+        truth_points=np.load(truth, mmap_mode="r") if truth.is_file() else None,
+        cases=included.sort_values("row").reset_index(drop=True),
+        shape_model=shape_model.load(root / "shape_model.npz"),
+        meta=json.loads((root / "dataset.json").read_text()),
+    )
+
+
+def epoch_order(rows: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> np.ndarray:
+    """The rows of each batch of one epoch, (batches, batch_size), shuffled by seed and epoch.
+
+    Full batches only, so that every step has the same shape; fewer rows than one batch are
+    repeated to fill it.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(rows)
+    if len(order) < batch_size:
+        return np.resize(order, (1, batch_size))
+    batches = len(order) // batch_size
+    return order[: batches * batch_size].reshape(batches, batch_size)
+
+
+def batches(data: Dataset, order: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+    """The cases of each row of ``order`` (batches, batch_size): image, mask and points."""
+    for rows in order:
+        yield {"image": data.images[rows], "mask": data.masks[rows], "points": data.points[rows]}

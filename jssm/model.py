@@ -1,0 +1,253 @@
+"""The network that bends and places the shape model, and its prediction (Eq. 3, 4 and 8).
+
+A ResNet and three fully connected layers give θ, as a correction of the training set's mean θ, and
+β. With ``refinements``, further networks look at the image resampled into the canonical frame by
+the θ before, and correct θ and β there (a cascade, as in Dollár et al., "Cascaded pose
+regression", 2010).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+from jax import lax
+
+from jssm import affine, losses
+from jssm.rasterizer import rasterize
+from jssm.resnet import ResNet
+from jssm.shape_model import ShapeModel
+
+# The part of the canonical frame that a refinement sees: ± this, in RMS radii of the mean shape.
+VIEW_EXTENT = 2.5
+
+
+class Method(NamedTuple):
+    """A way to segment, as three pure functions: all that training and evaluation know of it.
+
+    init(key) gives the Linen variables. loss(variables, batch, key) gives the scalar loss and,
+    beside it, the metrics and the new batch statistics; it runs under a mapped axis "batch".
+    predict(variables, images) gives an object with mask (N, H, W), and points (N, T, 2) or None.
+    """
+
+    init: Callable[[jax.Array], Any]
+    loss: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, Any]]
+    predict: Callable[[Any, jax.Array], Any]
+
+
+class Pose(NamedTuple):
+    """What places one shape: theta (2, 3) and the unbounded mode weights ``latent`` (K,)."""
+
+    theta: jax.Array
+    latent: jax.Array
+
+
+class Regressor(nn.Module):
+    """A ResNet and three fully connected layers: (N, H, W) to (N, 6 + K) numbers near 0."""
+
+    num_modes: int
+    depth: int
+    width: int
+    dtype: Any
+    axis_name: str | None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        backbone = ResNet(self.depth, self.width, self.dtype, self.axis_name, name="backbone")
+        x = backbone(images[..., None], train=train)
+        x = jnp.mean(x.astype(jnp.float32), axis=(1, 2))
+        for features in (512, 256):
+            x = nn.relu(nn.Dense(features)(x))
+        return nn.Dense(6 + self.num_modes, kernel_init=nn.initializers.normal(0.01))(x)
+
+
+class Network(nn.Module):
+    """Images to poses, one per stage of the cascade.
+
+    num_modes: K. depth, width, dtype, axis_name: of each :class:`jssm.resnet.ResNet`.
+    refinements: how many networks follow the first. view_size: pixels of their view, per side.
+    """
+
+    num_modes: int
+    depth: int = 34
+    width: int = 64
+    refinements: int = 0
+    view_size: int = 128
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, mean_theta: jax.Array, *, train: bool) -> list[Pose]:
+        """The poses after each stage, each with a leading axis N, for ``images`` (N, H, W)."""
+        images = jax.vmap(normalize)(images)
+        batch, height, width = images.shape
+
+        def regress(view: jax.Array, name: str) -> tuple[jax.Array, jax.Array]:
+            regressor = Regressor(
+                self.num_modes, self.depth, self.width, self.dtype, self.axis_name, name=name
+            )
+            output = regressor(view, train=train)
+            return output[:, :6].reshape(batch, 2, 3), output[:, 6:]
+
+        correction, latent = regress(images, "locate")
+        poses = [Pose(mean_theta + correction * (max(height, width) / 2), latent)]
+        for stage in range(self.refinements):
+            theta, latent = poses[-1]
+            view = jax.vmap(canonical_view, (0, 0, None))(
+                images, lax.stop_gradient(theta), self.view_size
+            )
+            correction, change = regress(view, f"refine_{stage}")
+            theta = affine.compose(theta, jnp.eye(2, 3) + correction)
+            poses.append(Pose(theta, latent + change))
+        return poses
+
+
+@struct.dataclass
+class Model:
+    """A network with its weights and its shape model: all that a prediction needs.
+
+    variables: the Linen variables ``params`` and ``batch_stats``.
+    shape: the shape model. mean_theta: (2, 3), the training set's mean θ.
+    network: the Linen module. size: the side of its square input, in pixels. tau: the softness of
+    the mask, in pixels.
+    """
+
+    variables: Any
+    shape: ShapeModel
+    mean_theta: jax.Array
+    network: Network = struct.field(pytree_node=False)
+    size: int = struct.field(pytree_node=False)
+    tau: float = struct.field(pytree_node=False, default=0.5)
+
+
+@struct.dataclass
+class Prediction:
+    """What a model sees in N images of (H, W), in the pixels of those images.
+
+    points: (N, T, 2) (Eq. 4). mask: (N, H, W) in [0, 1] (Eq. 8). theta: (N, 2, 3), from the
+    canonical frame to the image. beta: (N, K), within ±3√λ. canonical_points: (N, T, 2) (Eq. 3).
+    """
+
+    points: jax.Array
+    mask: jax.Array
+    theta: jax.Array
+    beta: jax.Array
+    canonical_points: jax.Array
+
+
+def predict(model: Model, images: jax.Array) -> Prediction:
+    """Segment ``images`` (N, H, W), in any intensity units and of any size.
+
+    Images of another size than the network's are letterboxed to it, and the result is mapped back.
+    Pixels that are not finite count as 0. Pure: works under jit, vmap, grad and pmap.
+
+    Raises:
+      ValueError: when ``images`` is not three-dimensional.
+    """
+    images = _check_images(images)
+    shape = images.shape[1:]
+    square = (model.size, model.size)
+    to_square = jnp.asarray(affine.letterbox(shape, square))
+    inputs = images if shape == square else jax.vmap(_letterboxed, (0, None))(images, square)
+    poses = model.network.apply(model.variables, inputs, model.mean_theta, train=False)
+    theta = affine.compose(affine.invert(to_square), poses[-1].theta)
+    beta, canonical, points = jax.vmap(decode, (None, 0))(model.shape, Pose(theta, poses[-1].latent))
+    mask = jax.vmap(lambda p: rasterize(p, shape, tau=model.tau))(points)
+    return Prediction(points, mask, theta, beta, canonical)
+
+
+def method(model: Model) -> Method:
+    """The three functions of this model's network, shape model and mean θ; its weights are unused.
+
+    The key of ``loss`` is unused: nothing in the network is random.
+    """
+    training = model.network.clone(axis_name="batch")
+
+    def init(key: jax.Array) -> Any:
+        images = jnp.zeros((1, model.size, model.size))
+        return model.network.init(key, images, model.mean_theta, train=False)
+
+    return Method(
+        init=init,
+        loss=lambda variables, batch, key: loss(
+            model.replace(variables=variables, network=training), batch
+        ),
+        predict=lambda variables, images: predict(model.replace(variables=variables), images),
+    )
+
+
+def decode(shape: ShapeModel, pose: Pose) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The mode weights (K,), canonical points (T, 2) and image points (T, 2) of one pose.
+
+    The weights are 3√λ·tanh(latent): smooth, and never beyond ±3√λ.
+    """
+    beta = shape.limits * jnp.tanh(pose.latent)
+    canonical = shape.deform(beta)
+    return beta, canonical, affine.apply(pose.theta, canonical)
+
+
+def normalize(image: jax.Array) -> jax.Array:
+    """The image (H, W) with mean 0 and standard deviation 1; a constant image gives 0."""
+    centered = image - jnp.mean(image)
+    variance = jnp.mean(centered**2)
+    is_constant = variance == 0
+    return jnp.where(is_constant, 0.0, centered * lax.rsqrt(jnp.where(is_constant, 1.0, variance)))
+
+
+def canonical_view(image: jax.Array, theta: jax.Array, size: int) -> jax.Array:
+    """What the ``image`` (H, W) shows in the canonical frame placed by theta: (size, size)."""
+    step = 2 * VIEW_EXTENT / (size - 1)
+    window = jnp.array([[step, 0, -VIEW_EXTENT], [0, step, -VIEW_EXTENT]])
+    return affine.resample(image, affine.compose(theta, window), (size, size))
+
+
+def loss(
+    model: Model, batch: dict[str, jax.Array]
+) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
+    """Eq. 10 over a batch, summed over the stages of the cascade.
+
+    ``batch`` has image (N, S, S), mask (N, S, S), points (N, T, 2) and the scalar weights
+    point_weight and mask_weight (δ). Gives the loss and, beside it, the last stage's metrics and
+    the new batch statistics. The mask is rendered only where its weight is not 0.
+    """
+    poses, new_stats = model.network.apply(
+        model.variables, batch["image"], model.mean_theta, train=True, mutable=["batch_stats"]
+    )
+    shape_hw = batch["mask"].shape[1:]
+
+    def of_points(points: jax.Array) -> jax.Array:
+        each = jax.vmap(lambda p, true: losses.point_loss(p, true, shape_hw))
+        return jnp.mean(each(points, batch["points"]))
+
+    def of_mask(points: jax.Array) -> jax.Array:
+        masks = jax.vmap(lambda p: rasterize(p, shape_hw, tau=model.tau))(points)
+        return jnp.mean(jax.vmap(losses.dice_loss)(masks, batch["mask"]))
+
+    total = jnp.zeros(())
+    for pose in poses:
+        _, _, points = jax.vmap(decode, (None, 0))(model.shape, pose)
+        point_term = of_points(points)
+        mask_term = lax.cond(batch["mask_weight"] > 0, of_mask, lambda _: jnp.zeros(()), points)
+        total += batch["point_weight"] * point_term + batch["mask_weight"] * mask_term
+    metrics = {"loss": total, "points_loss": point_term, "mask_loss": mask_term}
+    return total, (metrics, new_stats["batch_stats"])
+
+
+def _check_images(images: jax.Array) -> jax.Array:
+    images = jnp.asarray(images)
+    if images.ndim != 3:
+        hint = "; add the leading axis with image[None]" if images.ndim == 2 else ""
+        raise ValueError(f"images must have the shape (N, H, W), got {images.shape}{hint}")
+    images = images.astype(jnp.float32)
+    return jnp.where(jnp.isfinite(images), images, 0.0)
+
+
+def _letterboxed(image: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """The image fitted into ``shape`` by :func:`jssm.affine.letterbox`, without aliasing."""
+    scale = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
+    shift = jnp.array([(to - scale * size) / 2 for to, size in zip(shape, image.shape, strict=True)])
+    return jax.image.scale_and_translate(
+        image, shape, (0, 1), jnp.full(2, scale), shift, method="linear", antialias=True
+    )

@@ -1,0 +1,418 @@
+"""Training: the jitted step under pmap, and the loop around it.
+
+Every random number is a function of the seed, the step and the case's place in the batch. A run
+that was stopped and started again is therefore bit-equal to one that was not, and the number of
+devices does not matter.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+
+from tqdm import tqdm
+
+from jssm import checkpoint, losses
+from jssm import config as config_lib
+from jssm import dataset as dataset_lib
+from jssm.augment import Augmentation, augment
+from jssm.config import Config, TrainConfig
+from jssm.dataset import Dataset
+from jssm.metrics import THRESHOLD
+from jssm.model import Method, Model, method
+from jssm.runlog import RunLog
+
+AXIS = "batch"
+PICTURES = 8  # fixed validation cases drawn while training
+SHEETS = 10  # times that they are drawn in a whole run
+
+
+@struct.dataclass
+class TrainState:
+    """What a step changes: its number, the Linen variables, the optimizer's state, and the moving
+    average of the variables (None where it is off)."""
+
+    step: jax.Array
+    variables: Any
+    opt_state: Any
+    average: Any
+
+    @property
+    def best_variables(self) -> Any:
+        """The variables to predict with."""
+        return self.variables if self.average is None else self.average
+
+
+@dataclass
+class Progress:
+    """Where the loop stands; travels with the latest checkpoint as JSON."""
+
+    step: int = 0
+    with_mask: bool = False  # the second part of the paper's training strategy has begun
+    stale: int = 0  # validations since the point loss last improved
+    least_points_loss: float = float("inf")
+    best_dice: float = -1.0
+    sums: dict[str, float] = field(default_factory=dict)  # of the metrics of this epoch so far
+
+
+class Stopped(Exception):
+    """Training was interrupted; everything is saved."""
+
+
+def make_optimizer(options: TrainConfig, steps_per_epoch: int) -> optax.GradientTransformation:
+    """Adam (with decoupled weight decay, a warm-up, a cosine and clipping where asked for)."""
+    steps = options.epochs * steps_per_epoch
+    warmup = options.warmup_epochs * steps_per_epoch
+    decay = (
+        optax.cosine_decay_schedule(options.learning_rate, max(steps - warmup, 1))
+        if options.cosine
+        else optax.constant_schedule(options.learning_rate)
+    )
+    ramp = optax.linear_schedule(0.0, options.learning_rate, warmup)
+    schedule = optax.join_schedules([ramp, decay], [warmup]) if warmup else decay
+    return optax.chain(
+        optax.clip_by_global_norm(options.clip_norm) if options.clip_norm else optax.identity(),
+        optax.adamw(schedule, weight_decay=options.weight_decay),
+    )
+
+
+def init_state(how: Method, optimizer: optax.GradientTransformation, config: Config) -> TrainState:
+    """The state before the first step."""
+    variables = jax.jit(how.init)(jax.random.key(config.seed))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        variables=variables,
+        opt_state=optimizer.init(variables["params"]),
+        average=jax.tree.map(jnp.copy, variables) if config.train.ema else None,
+    )
+
+
+def train_step(
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    *,
+    how: Method,
+    optimizer: optax.GradientTransformation,
+    augmentation: Augmentation,
+    ema: float,
+    seed: int,
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """One step on this device's part of the batch, under the mapped axis "batch".
+
+    ``batch`` has image (n, S, S) uint8, mask (n, S, S) uint8, points (n, T, 2), the place (n,) of
+    each case in the whole batch, and the scalars point_weight and mask_weight. Gradients and
+    metrics are means over all devices.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), state.step)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["place"])
+    image, mask, points = jax.vmap(lambda *case: augment(*case, options=augmentation))(
+        keys, batch["image"] / 255.0, batch["mask"].astype(jnp.float32), batch["points"]
+    )
+    batch = batch | {"image": image, "mask": mask, "points": points}
+
+    def objective(params: Any) -> tuple[jax.Array, Any]:
+        return how.loss(state.variables | {"params": params}, batch, key)
+
+    params = state.variables["params"]
+    grads, (metrics, batch_stats) = jax.grad(objective, has_aux=True)(params)
+    grads, metrics = jax.lax.pmean((grads, metrics), AXIS)
+    updates, opt_state = optimizer.update(grads, state.opt_state, params)
+    variables = {"params": optax.apply_updates(params, updates), "batch_stats": batch_stats}
+    average = state.average
+    if average is not None:
+        # Early on the plain mean of the weights so far, so that the start is soon forgotten.
+        rate = jnp.maximum(1 - ema, 1 / (state.step + 1.0))
+        average = optax.incremental_update(variables, average, rate)
+    return TrainState(state.step + 1, variables, opt_state, average), metrics
+
+
+def eval_step(how: Method, variables: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """The Dice and the point loss (Eq. 6) of each case of a batch, each (n,)."""
+    prediction = how.predict(variables, batch["image"])
+    shape = batch["mask"].shape[1:]
+    hard = (prediction.mask > THRESHOLD).astype(jnp.float32)
+    point_loss = jax.vmap(lambda p, true: losses.point_loss(p, true, shape))
+    return {
+        "dice": 1 - jax.vmap(losses.dice_loss)(hard, batch["mask"].astype(jnp.float32)),
+        "points_loss": point_loss(prediction.points, batch["points"]),
+    }
+
+
+def parallel(step: Callable, devices: list[jax.Device]) -> Callable:
+    """``step`` over all devices: the state replicated, the batch split along its first axis.
+
+    The result takes and gives whole batches (n, ...); scalars are given to every device.
+    """
+    mapped = jax.pmap(
+        step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), devices=devices
+    )
+    count = len(devices)
+
+    def run(state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, dict[str, jax.Array]]:
+        split = {
+            name: np.broadcast_to(value, (count,))
+            if np.ndim(value) == 0
+            else value.reshape(count, -1, *value.shape[1:])
+            for name, value in batch.items()
+        }
+        return mapped(state, split)
+
+    return run
+
+
+def train(config: Config, run: str | Path) -> Model:
+    """Train as ``config`` says, write everything to the directory ``run``, give the best model.
+
+    A run directory that holds a checkpoint of the same settings is continued.
+
+    Raises:
+      ValueError: when the settings are wrong, do not suit the data, or differ from those of the
+        run that is already in ``run``.
+      FileNotFoundError: when the data set is not there.
+      FloatingPointError: when the loss is not finite, naming the step.
+      Stopped: after an interrupt (Ctrl-C or SIGTERM), with everything saved.
+    """
+    run = Path(run)
+    config_lib.validate(config)
+    data = dataset_lib.load(config.data)
+    config = _settle(config, data)
+    _claim(run, config)
+    template = Model(
+        variables={},
+        shape=data.shape_model.truncate(config.model.num_modes),
+        mean_theta=jnp.asarray(data.mean_theta()),
+        network=checkpoint.network_from(config),
+        size=config.model.size,
+        tau=config.model.tau,
+    )
+    return _Loop(config, run, data, template).run()
+
+
+class _Loop:
+    """One training run: owns its state, its progress and its files."""
+
+    def __init__(self, config: Config, run: Path, data: Dataset, template: Model):
+        self.config, self.directory, self.data, self.template = config, run, data, template
+        self.rows = data.rows("train")
+        self.how = method(template)
+        size = config.train.batch_size
+        self.steps_per_epoch = max(len(self.rows) // size, 1)
+        optimizer = make_optimizer(config.train, self.steps_per_epoch)
+        self.state = init_state(self.how, optimizer, config)
+        self.progress = Progress()
+
+        def step(state: TrainState, batch: dict[str, jax.Array]):
+            return train_step(
+                state,
+                batch,
+                how=self.how,
+                optimizer=optimizer,
+                augmentation=config.augment,
+                ema=config.train.ema,
+                seed=config.seed,
+            )
+
+        self.step = parallel(step, _devices_for(size))
+        self.evaluate = jax.jit(lambda variables, batch: eval_step(self.how, variables, batch))
+        self.predict = jax.jit(self.how.predict)
+
+    def run(self) -> Model:
+        options = self.config.train
+        with checkpoint.Checkpoints(self.directory) as self.files, _interrupts() as self.stopping:
+            self._restore()
+            total = options.epochs * self.steps_per_epoch
+            first = self.progress.step // self.steps_per_epoch
+            with (
+                RunLog(self.directory, step=self.progress.step) as self.log,
+                tqdm(
+                    total=total,
+                    initial=self.progress.step,
+                    unit_scale=options.batch_size,
+                    unit="image",
+                    desc="train",
+                ) as self.bar,
+            ):
+                for epoch in range(first, options.epochs):
+                    self._train_epoch(epoch)
+                    if (epoch + 1) % options.validate_every == 0 or epoch + 1 == options.epochs:
+                        self._validate(epoch + 1)
+                self.log.curves()
+        return checkpoint.load(self.directory)
+
+    def _train_epoch(self, epoch: int) -> None:
+        options, progress = self.config.train, self.progress
+        order = dataset_lib.epoch_order(
+            self.rows, options.batch_size, seed=self.config.seed, epoch=epoch
+        )
+        done = progress.step - epoch * self.steps_per_epoch
+        if not progress.with_mask and epoch >= options.points_epochs:
+            progress.with_mask = True
+        self._epoch_started, self._epoch_first = time.perf_counter(), done
+        scalars = {
+            "place": np.arange(options.batch_size),
+            "point_weight": np.float32(options.point_weight),
+            "mask_weight": np.float32(options.mask_weight * progress.with_mask),
+        }
+        for batch in dataset_lib.batches(self.data, order[done:]):
+            self.state, metrics = self.step(self.state, batch | scalars)
+            self._count({name: float(value) for name, value in metrics.items()})
+            if self.stopping.is_set:
+                self._save()
+                raise Stopped(f"stopped after step {progress.step}; the same command continues it")
+
+    def _count(self, metrics: dict[str, float]) -> None:
+        progress = self.progress
+        progress.step += 1
+        if not np.isfinite(metrics["loss"]):
+            raise FloatingPointError(f"the loss is {metrics['loss']} at step {progress.step}")
+        for name, value in metrics.items():
+            progress.sums[name] = progress.sums.get(name, 0.0) + value
+        self.bar.update()
+        self.bar.set_postfix(
+            points=f"{metrics['points_loss']:.4f}",
+            mask=f"{metrics['mask_loss']:.3f}" if progress.with_mask else "off",
+            val_dice=f"{progress.best_dice:.3f} best" if progress.best_dice >= 0 else "-",
+            refresh=False,
+        )
+
+    def _validate(self, epoch: int) -> None:
+        options, progress = self.config.train, self.progress
+        seconds = time.perf_counter() - self._epoch_started
+        steps = self.steps_per_epoch - self._epoch_first
+        scores = self._scores(self.data.rows("val"))
+        count = self.steps_per_epoch * options.validate_every
+        self.log.record(
+            {"epoch": epoch, "step": progress.step, "mask_weight": progress.with_mask * options.mask_weight}
+            | {f"train_{name}": value / count for name, value in progress.sums.items()}
+            | {f"val_{name}": value for name, value in scores.items()}
+            | {"images_per_second": steps * options.batch_size / seconds}
+        )
+        progress.sums = {}
+        if scores["dice"] > progress.best_dice:
+            progress.best_dice = scores["dice"]
+            self.files.save_best(progress.step, self._weights())
+        if not progress.with_mask:
+            self._watch_convergence(scores["points_loss"])
+        self._save()
+        if epoch % max(options.epochs // SHEETS, 1) == 0 or epoch == options.epochs:
+            self._draw(epoch)
+
+    def _watch_convergence(self, points_loss: float) -> None:
+        """Begin with the mask loss once the point loss has stopped improving (Appendix C)."""
+        progress = self.progress
+        improved = points_loss < progress.least_points_loss
+        progress.stale = 0 if improved else progress.stale + 1
+        progress.least_points_loss = min(points_loss, progress.least_points_loss)
+        progress.with_mask = progress.stale >= self.config.train.patience
+
+    def _scores(self, rows: np.ndarray) -> dict[str, float]:
+        """Mean scores over ``rows``, in batches of one shape."""
+        size = min(self.config.train.batch_size, len(rows))
+        padded = np.resize(rows, (-(-len(rows) // size), size))
+        parts = [
+            self.evaluate(self.state.best_variables, batch)
+            for batch in dataset_lib.batches(self.data, padded)
+        ]
+        stacked = {k: np.concatenate([p[k] for p in parts])[: len(rows)] for k in parts[0]}
+        return {name: float(np.mean(values)) for name, values in stacked.items()}
+
+    def _draw(self, epoch: int) -> None:
+        rows = self.data.rows("val")
+        rows = rows[np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).astype(int)]
+        images, masks = self.data.images[rows], self.data.masks[rows]
+        prediction = jax.tree.map(np.asarray, self.predict(self.state.best_variables, images))
+        titles = self.data.cases["case"].iloc[rows].tolist()
+        self.log.overlays(self.progress.step, epoch, images, masks, prediction, titles)
+
+    def _weights(self) -> dict[str, Any]:
+        return checkpoint.weights_of(self.template.replace(variables=self.state.best_variables))
+
+    def _training(self) -> dict[str, Any]:
+        kept = {"step": self.state.step, "opt_state": self.state.opt_state}
+        # Without a moving average the weights are the variables themselves.
+        return kept if self.state.average is None else kept | {"variables": self.state.variables}
+
+    def _save(self) -> None:
+        self.files.save_latest(
+            self.progress.step, self._weights(), self._training(), asdict(self.progress)
+        )
+
+    def _restore(self) -> None:
+        restored = self.files.restore_latest(self._weights(), self._training())
+        if restored is None:
+            return
+        weights, training, progress = restored
+        weights, training = jax.tree.map(jnp.asarray, (weights, training))
+        has_average = self.state.average is not None
+        self.state = TrainState(
+            step=training["step"],
+            variables=training["variables"] if has_average else weights["variables"],
+            opt_state=training["opt_state"],
+            average=weights["variables"] if has_average else None,
+        )
+        self.progress = Progress(**progress)
+
+
+def _settle(config: Config, data: Dataset) -> Config:
+    """Fill in what the data decides, and check that the rest suits it."""
+    size = config.model.size or data.size
+    modes = min(config.model.num_modes, data.shape_model.num_modes)
+    if size != data.size:
+        raise ValueError(
+            f"model.size is {size} but the images of {config.data} are {data.size} pixels wide"
+        )
+    return replace(config, model=replace(config.model, size=size, num_modes=modes))
+
+
+def _claim(run: Path, config: Config) -> None:
+    """Write the settings to the run directory, or check that they are those of the run there."""
+    path = run / "config.json"
+    text = config_lib.to_json(config)
+    if path.is_file() and path.read_text() != text:
+        raise ValueError(f"{run}: holds a run with other settings; choose another --workdir")
+    run.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _devices_for(batch_size: int) -> list[jax.Device]:
+    """All local devices.
+
+    Raises:
+      ValueError: when they cannot share a batch evenly.
+    """
+    devices = jax.local_devices()
+    if batch_size % len(devices):
+        raise ValueError(
+            f"train.batch_size {batch_size} cannot be shared evenly by {len(devices)} devices"
+        )
+    return devices
+
+
+class _Flag:
+    is_set = False
+
+
+@contextmanager
+def _interrupts() -> Iterator[_Flag]:
+    """A flag that Ctrl-C and SIGTERM set, so that a step is never cut in two."""
+    flag = _Flag()
+
+    def set_flag(*_: Any) -> None:
+        flag.is_set = True
+
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(kind, set_flag) for kind in kinds]
+    try:
+        yield flag
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)

@@ -1,0 +1,43 @@
+"""Train a model.
+
+python train.py --config configs/4ch.py [--config.data=DIR] [--config.train.batch_size=64]
+                [--workdir runs/4ch]
+"""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from jssm import config as config_lib
+from jssm import training
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where the run is written; runs/ and the config's name by default."
+)
+flags.mark_flag_as_required("config")
+
+
+def main(_: list[str]) -> int:
+    """Train, or say in one sentence why not."""
+    source = config_flags.get_config_filename(flags.FLAGS["config"])
+    workdir = _WORKDIR.value or str(Path("runs") / Path(source).stem)
+    try:
+        training.train(_CONFIG.value, workdir)
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    except training.Stopped as stopped:
+        print(f"train.py: {stopped}", file=sys.stderr)
+        return 130
+    print(f"trained: {workdir}\nevaluate it with: python eval.py --ckpt {workdir}")
+    return 0
+
+
+if __name__ == "__main__":
+    wrong = config_lib.override_errors(sys.argv[1:])
+    if wrong:
+        sys.exit("train.py: " + "\n          ".join(wrong))
+    app.run(main)
