@@ -1,0 +1,144 @@
+"""The population: what differs from one phantom patient to the next.
+
+The heart frame is in mm: x across the long axis, y along it towards the apex, the middle of the valve
+plane near (0, 0).  Seen with the apex up, the first basal end lies on the left (x < 0): the septum
+in 4ch, the inferior wall in 2ch, the inferolateral wall in 3ch.  The midwall is the curve
+
+    x = R sin φ (1 + blunt cos² φ)(1 + skew sin φ),   y = L (cos φ - cos φ_base),
+
+φ from -φ_base through the apex (0) to +φ_base; φ_base above 90° narrows the base opening.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+VIEWS = ("2ch", "3ch", "4ch")
+KINDS = ("normal", "dilated", "hypertrophic", "infarcted")
+KIND_WEIGHTS = (0.4, 0.2, 0.2, 0.2)
+
+MIN_WALL_MM = 5.6  # 1.5 px at size 96 and the largest field of view: keeps the mask 4-connected
+FIELD_OF_VIEW_MM = (300.0, 350.0)
+
+# Uniform ranges by kind: midwall length mm, diameter over length, wall mm, fraction of longitudinal
+# and of circumferential midwall shortening at end systole.
+_RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "normal": {
+        "length": (84, 99), "ratio": (0.60, 0.70), "wall": (8.0, 10.5),
+        "shortening": (0.125, 0.175), "squeeze": (0.15, 0.21),
+    },
+    "dilated": {
+        "length": (95, 112), "ratio": (0.68, 0.80), "wall": (7.2, 9.2),
+        "shortening": (0.045, 0.095), "squeeze": (0.05, 0.10),
+    },
+    "hypertrophic": {
+        "length": (82, 95), "ratio": (0.65, 0.75), "wall": (11.0, 14.0),
+        "shortening": (0.085, 0.135), "squeeze": (0.16, 0.21),
+    },
+    "infarcted": {
+        "length": (88, 105), "ratio": (0.62, 0.74), "wall": (7.8, 10.0),
+        "shortening": (0.11, 0.155), "squeeze": (0.13, 0.18),
+    },
+}  # fmt: skip
+
+# Clockwise turn of the apex from "up" in the unmirrored image, degrees: mean and spread.
+_TILT = {"2ch": (-105.0, 24.0), "3ch": (-122.0, 24.0), "4ch": (62.0, 28.0)}
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One patient's heart, its contraction and its place in the scanner; mm, radians, fractions."""
+
+    view: str
+    kind: str
+    mirrored: bool
+    # Shape of the midwall.
+    length: float
+    radius: float
+    base_left: float  # φ_base of the first and of the last basal end
+    base_right: float
+    blunt: float
+    skew: float
+    bend: float  # sideways bow of the long axis, mm
+    ripple: NDArray[np.float64]  # (4,) mm, slow waves of the outline
+    # Wall.
+    wall: float
+    apex_thinning: float
+    course: NDArray[np.float64]  # (4,) relative, slow waves of thickness along the arc
+    bulge: float  # extra relative thickness of asymmetric hypertrophy
+    bulge_at: float
+    bulge_width: float
+    # Infarct: weight 1 at its centre.
+    infarct: float  # 0 none, 1 akinetic, above 1 dyskinetic
+    infarct_at: float
+    infarct_width: float
+    infarct_thinning: float
+    # Contraction.
+    shortening: float
+    squeeze: float
+    thickening: float  # exponent of 1 / (λ_l λ_c): 1 keeps the wall's volume
+    apex_lift: float  # mm by which the apex follows the contraction
+    systole: float  # phase of end systole
+    rock: NDArray[np.float64]  # (2,) radians with the contraction and out of step with it
+    sway: NDArray[np.float64]  # (2,) mm
+    heart_rate: float
+    # Place.
+    tilt: float
+    centre: NDArray[np.float64]  # (2,) wish for the heart's middle, mm from the image centre
+    field_of_view: float
+
+
+def draw_anatomy(rng: np.random.Generator, view: str) -> Anatomy:
+    """Draw one patient.  The heart itself depends on rng alone, so that views of one rng agree."""
+    kind = str(rng.choice(KINDS, p=KIND_WEIGHTS))
+    ranges = _RANGES[kind]
+    draw = {name: float(rng.uniform(*limits)) for name, limits in ranges.items()}
+    length = draw["length"]
+    thick_kind = kind == "hypertrophic"
+    mean_tilt, spread = _TILT[view]
+    tilt = rng.normal(mean_tilt, spread)
+    if rng.random() < 0.06:  # some scanners and some hearts lie quite otherwise
+        tilt = rng.uniform(-180.0, 180.0)
+
+    # Asymmetric hypertrophy prefers the septum, or, in one patient of six, the apex.
+    septum = {"2ch": 1.0, "3ch": 1.0, "4ch": -1.0}[view]
+    bulge_at = septum * rng.uniform(0.8, 1.4) if rng.random() < 0.83 else rng.uniform(-0.3, 0.3)
+    infarct_at = rng.uniform(-1.5, 1.5)
+    angle = {"2ch": (1.70, 1.66), "3ch": (1.72, 1.58), "4ch": (1.62, 1.70)}[view]
+    return Anatomy(
+        view=view,
+        kind=kind,
+        mirrored=bool(rng.random() < 0.25),
+        length=length,
+        radius=0.5 * length * draw["ratio"],
+        base_left=float(np.clip(rng.normal(angle[0], 0.05), 1.42, 1.95)),
+        base_right=float(np.clip(rng.normal(angle[1], 0.05), 1.42, 1.95)),
+        blunt=float(rng.uniform(0.22, 0.42) if thick_kind else rng.uniform(0.08, 0.34)),
+        skew=float(rng.normal(0.0, 0.06)),
+        bend=float(rng.normal(0.0, 2.5)),
+        ripple=rng.normal(0.0, 1.0, 4) * (0.7, 0.7, 0.5, 0.35),
+        wall=draw["wall"],
+        apex_thinning=float(rng.uniform(0.12, 0.38)),
+        course=rng.normal(0.0, 1.0, 4) * (0.07, 0.05, 0.04, 0.03),
+        bulge=float(rng.uniform(0.15, 0.65)) if thick_kind and rng.random() < 0.75 else 0.0,
+        bulge_at=float(bulge_at),
+        bulge_width=float(rng.uniform(0.4, 0.7)),
+        infarct=float(rng.uniform(0.75, 1.12)) if kind == "infarcted" else 0.0,
+        infarct_at=float(infarct_at),
+        infarct_width=float(rng.uniform(0.4, 0.75)),
+        infarct_thinning=float(rng.uniform(0.1, 0.35)),
+        shortening=draw["shortening"],
+        squeeze=draw["squeeze"],
+        thickening=float(rng.uniform(0.94, 1.0)),
+        apex_lift=float(rng.uniform(0.0, 2.5)),
+        systole=float(rng.uniform(0.32, 0.40)),
+        rock=np.radians(rng.normal(0.0, 1.0, 2) * (2.5, 1.2)),
+        sway=rng.normal(0.0, 1.2, 2),
+        heart_rate=float(rng.uniform(52.0, 98.0)),
+        tilt=float(np.radians(tilt)),
+        centre=rng.normal(0.0, 1.0, 2) * (22.0, 16.0),
+        field_of_view=float(rng.uniform(*FIELD_OF_VIEW_MM)),
+    )

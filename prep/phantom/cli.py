@@ -1,0 +1,47 @@
+"""The command `python -m prep phantom`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from prep.phantom.anatomy import VIEWS
+from prep.phantom.cohort import Options, write_cohort
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Add the subcommand `phantom` and its options."""
+    parser = subparsers.add_parser(
+        "phantom",
+        help="make a cohort of synthetic long-axis hearts with masks, points and true strain",
+        description="Make cine sequences of synthetic long-axis hearts with their ground truth.",
+    )
+    parser.add_argument("--view", required=True, choices=VIEWS, help="long-axis view")
+    parser.add_argument("--patients", required=True, type=int, help="number of patients")
+    parser.add_argument("--out", required=True, type=Path, help="a new folder for the cohort")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
+    parser.add_argument("--frames", type=int, default=30, help="frames of a cycle (default 30)")
+    parser.add_argument("--size", type=int, default=224, help="rows and columns (default 224)")
+    parser.add_argument("--points", type=int, default=88, help="points per outline (default 88)")
+    parser.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the cohort; gives 0, 1 if a patient failed, 2 if an option is wrong."""
+    try:
+        if args.jobs == 0:
+            raise ValueError("--jobs is 0, expected a number of processes or -1 for every core")
+        options = Options(
+            args.view, args.patients, args.seed, args.frames, args.size, args.points
+        )
+        failures = write_cohort(options, args.out, jobs=args.jobs)
+    except (ValueError, FileExistsError) as error:
+        print(f"phantom: {error}", file=sys.stderr)
+        return 2
+    for failure in failures:
+        print(f"phantom: {failure}", file=sys.stderr)
+    made = args.patients - len(failures)
+    print(f"{made} patients of {args.patients} written to {args.out}")
+    return 1 if failures else 0

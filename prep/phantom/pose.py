@@ -1,0 +1,58 @@
+"""Where the heart lies in the image: from the heart frame in mm to pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prep.phantom.anatomy import Anatomy
+from prep.phantom.motion import Wall
+from prep.phantom.polygons import Array
+
+_MARGIN_MM = 14.0  # the wall stays this far from the image's border
+
+
+@dataclass(frozen=True)
+class Pose:
+    """The place of one patient's heart in every frame.
+
+    origin: (2,) point of the heart frame about which it turns; angle: (F,) clockwise, radians;
+    centre: (F, 2) where the origin lies, mm from the image centre before mirroring; size: px;
+    spacing_mm: the width of a (square) pixel.
+    """
+
+    origin: Array
+    angle: Array
+    centre: Array
+    mirrored: bool
+    size: int
+    spacing_mm: float
+
+    def to_scanner(self, points: Array) -> Array:
+        """Map heart points (F, N, 2) or (N, 2) to mm from the image centre, (F, N, 2), unmirrored."""
+        x = points[..., 0] - self.origin[0]
+        y = self.origin[1] - points[..., 1]  # the apex is up, y is down
+        cos, sin = np.cos(self.angle)[:, None], np.sin(self.angle)[:, None]
+        turned = np.stack([x * cos - y * sin, x * sin + y * cos], axis=-1)
+        return turned + self.centre[:, None]
+
+    def to_pixels(self, scanner_points: Array) -> Array:
+        """Map scanner points (..., 2) mm to px of the image, mirrored if the patient is."""
+        flip = np.array([-1.0 if self.mirrored else 1.0, 1.0])
+        return scanner_points * flip / self.spacing_mm + 0.5 * (self.size - 1)
+
+
+def place(anatomy: Anatomy, wall: Wall, size: int) -> Pose:
+    """Give the pose over the cycle: rocking and swaying about a place that keeps the wall in view."""
+    swing = np.sin(2.0 * np.pi * wall.phase)
+    angle = anatomy.tilt + anatomy.rock[0] * wall.activation + anatomy.rock[1] * swing
+    sway = anatomy.sway * wall.activation[:, None]
+    origin = np.array([0.0, 0.28 * anatomy.length])
+    spacing = anatomy.field_of_view / size
+    centred = Pose(origin, angle, sway, anatomy.mirrored, size, spacing)
+    points = centred.to_scanner(wall.outer)
+    low, high = points.min(axis=(0, 1)), points.max(axis=(0, 1))
+    room = 0.5 * anatomy.field_of_view - _MARGIN_MM
+    centre = np.clip(anatomy.centre, -room - low, room - high)
+    return Pose(origin, angle, sway + centre, anatomy.mirrored, size, spacing)
