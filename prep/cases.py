@@ -1,0 +1,257 @@
+"""The cases of a build, and the work done on one of them; each step leaves one file behind.
+
+A step's file carries a stamp of all that went into it, so that a second run repeats a step only
+where its input has changed. Files appear whole or not at all.
+"""
+
+import functools
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jssm import affine
+from prep import images, landmarks, point_cloud, procrustes, registration
+from prep.errors import BadInput, Unsuitable
+
+MAX_STRETCH = 3.0  # a refined affine may stretch one direction this much more than another
+
+
+@dataclass(frozen=True)
+class Case:
+    """One frame of one file.
+
+    name: ``<stem>`` or ``<stem>_frame07``. given: landmarks (3, 2) from a file, in px of the
+    file, or None. truth: a phantom's file of true points, or None.
+    """
+
+    name: str
+    patient: str
+    frame: int
+    image: Path
+    mask: Path
+    truth: Path | None = None
+    given: np.ndarray | None = None
+    needs_given: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the result of a step (the same settings and files give the same bytes)."""
+
+    size: int = 224
+    label: int = 1
+    num_points: int = 88
+    seed: int = 0
+    min_dice: float = 0.9
+    spacing_mm: tuple[float, float] | None = None
+    shape: str = "horseshoe"
+    grid: int = 64
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean shape on the canonical grid.
+
+    field: (G, G) its signed distance. points: (T, 2) on it. landmarks: (3, 2) on the same grid.
+    """
+
+    field: np.ndarray
+    points: np.ndarray
+    landmarks: np.ndarray
+
+    def stamp(self) -> str:
+        """A short digest of the arrays."""
+        arrays = (self.field, self.points, self.landmarks)
+        return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
+
+
+def case_stamp(case: Case) -> str:
+    """Size and time of change of the case's files, and its landmarks if they came from a file."""
+    files = [case.image, case.mask] + ([case.truth] if case.truth else [])
+    parts = [f"{s.st_size}.{s.st_mtime_ns}" for s in (f.stat() for f in files)]
+    if case.needs_given:
+        parts.append("none" if case.given is None else case.given.tobytes().hex())
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+
+
+def write(path: Path, **arrays) -> None:
+    """Write an .npz that appears whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(buffer.getvalue())
+    os.replace(temporary, path)
+
+
+def read(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
+    """The arrays of a step's file, or None when it is missing, broken or of another stamp."""
+    try:
+        with np.load(path) as file:
+            return dict(file) if str(file["stamp"]) == stamp else None
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def prepare(case: Case, settings: Settings, store: Path) -> dict[str, np.ndarray]:
+    """Read, check and letterbox one case and find its landmarks: step 1 of its file pair.
+
+    Gives image and mask (S, S) uint8, landmarks (3, 2) in px of that square, spacing_mm (2,),
+    time_s, and truth (T, 2) for a phantom; or problem and kind ("bad" or "unsuitable").
+    """
+    path, stamp = store / f"{case.name}.input.npz", case_stamp(case)
+    known = read(path, stamp)
+    if known is None:
+        write(path, stamp=stamp, **_attempt(_prepare, case, settings))
+        known = read(path, stamp)
+    if known is None:
+        raise OSError(f"{path.name}: cannot be read back after writing it")
+    return known
+
+
+def place(case: Case, settings: Settings, store: Path, mean: Mean) -> dict[str, np.ndarray]:
+    """Fit the mean points to one case (Algorithm 1, lines 5 and 6): step 2.
+
+    Gives grid_points (T, 2) on the canonical grid, theta (2, 3) from that grid to the image, and
+    dice of the points' polygon against the mask; or problem and kind.
+    """
+    path, stamp = store / f"{case.name}.fit.npz", f"{case_stamp(case)}-{mean.stamp()}"
+    known = read(path, stamp)
+    if known is None:
+        data = prepare(case, settings, store)
+        result = data if "problem" in data else _attempt(_place, case, data, settings, mean)
+        result = {key: value for key, value in result.items() if key != "stamp"}
+        write(path, stamp=stamp, **result)
+        known = read(path, stamp)
+    if known is None:
+        raise OSError(f"{path.name}: cannot be read back after writing it")
+    return known
+
+
+def refine(
+    case: Case, settings: Settings, store: Path, mean: np.ndarray, start: np.ndarray
+) -> np.ndarray:
+    """The map (2, 3), grid to image, refined from ``start`` by an ANTs affine to ``mean``.
+
+    A fit that fails, mirrors or collapses leaves the start as it was: the mean of many cases
+    must not hang on one.
+    """
+    field, shift = _field(prepare(case, settings, store)["mask"], settings)
+    try:
+        return _refine(field, shift, mean, start, settings)
+    except (Unsuitable, RuntimeError):
+        return start
+
+
+def padded_field(mask: np.ndarray, settings: Settings) -> np.ndarray:
+    """A mask's distance field with the margin of :func:`to_padded`."""
+    return _field(mask, settings)[0]
+
+
+def to_padded(theta: np.ndarray, settings: Settings) -> np.ndarray:
+    """A map into the (S, S) image as the same map into its padded distance field."""
+    return theta + np.array([[0, 0, 1], [0, 0, 1]]) * _margin(settings)
+
+
+def _attempt(function, case: Case, *arguments) -> dict:
+    try:
+        return function(case, *arguments)
+    except BadInput as error:
+        return {"problem": str(error), "kind": "bad"}
+    except Unsuitable as error:
+        return {"problem": f"{case.name}: {error}", "kind": "unsuitable"}
+    except Exception as error:  # one case must not end the batch, whatever its cause
+        cause = " ".join(str(error).split())[:200]
+        return {"problem": f"{case.name}: {type(error).__name__}: {cause}", "kind": "bad"}
+
+
+@functools.lru_cache(maxsize=4)
+def _load(path: Path, changed: int, grey: bool) -> images.Cine:
+    cine = images.read(path)
+    if not grey:
+        return cine
+    return images.Cine(images.to_uint8(cine.frames), cine.spacing_mm, cine.frame_time_s)
+
+
+def _open(path: Path, *, grey: bool) -> images.Cine:
+    return _load(path, path.stat().st_mtime_ns, grey)
+
+
+def _prepare(case: Case, settings: Settings) -> dict:
+    cine, labels = _open(case.image, grey=True), _open(case.mask, grey=False)
+    if labels.frames.shape[1:] != cine.frames.shape[1:]:
+        sizes = [f"{w}×{h}" for h, w in (labels.frames.shape[1:], cine.frames.shape[1:])]
+        raise BadInput(f"{case.mask.name}: the mask is {sizes[0]} px, but its image {sizes[1]} px")
+    if len(labels.frames) != len(cine.frames):
+        counts = len(labels.frames), len(cine.frames)
+        raise BadInput(f"{case.mask.name}: {counts[0]} frames, but its image has {counts[1]}")
+    wall = labels.frames[case.frame] == settings.label
+    name = case.mask.name + (f" frame {case.frame}" if len(cine.frames) > 1 else "")
+    images.check_mask(wall, settings.label, name)
+    mask = images.fit_mask(wall, settings.size)
+    images.check_mask(mask, settings.label, f"{name}, at {settings.size} px")
+    to_square = affine.letterbox(wall.shape, (settings.size, settings.size)).astype(np.float64)
+    spacing = np.array(cine.spacing_mm)
+    if np.isnan(spacing).any() and settings.spacing_mm is not None:
+        spacing = np.array(settings.spacing_mm)
+    if not case.needs_given:
+        marks = landmarks.from_mask(mask, point_cloud.SHAPES[settings.shape])
+    elif case.given is None:
+        raise BadInput(f"{case.name}: the table of landmarks has no row for this case")
+    else:
+        marks = affine.apply(to_square, case.given)
+    found = {
+        "image": images.fit_image(cine.frames[case.frame], settings.size),
+        "mask": mask,
+        "landmarks": marks,
+        "spacing_mm": spacing / to_square[0, 0],
+        "time_s": case.frame * cine.frame_time_s,
+    }
+    if case.truth is not None:
+        with np.load(case.truth) as truth:
+            points = truth["points"][case.frame]
+        if points.shape != (settings.num_points, 2):
+            raise BadInput(
+                f"{case.truth.name}: points has the shape {points.shape} per frame; "
+                f"({settings.num_points}, 2) was expected"
+            )
+        found["truth"] = affine.apply(to_square, points.astype(np.float64))
+    return found
+
+
+def _margin(settings: Settings) -> int:
+    return settings.size // 4
+
+
+def _field(mask: np.ndarray, settings: Settings) -> tuple[np.ndarray, int]:
+    margin = _margin(settings)
+    return registration.signed_distance(mask, margin), margin
+
+
+def _refine(
+    field: np.ndarray, shift: int, mean: np.ndarray, start: np.ndarray, settings: Settings
+) -> np.ndarray:
+    into_field = start + np.array([[0, 0, shift], [0, 0, shift]])
+    moving = registration.resample(field, into_field, settings.grid)
+    change = registration.register_affine(mean, moving, settings.seed)
+    stretch = np.linalg.svd(change[:, :2], compute_uv=False)
+    if np.linalg.det(change[:, :2]) <= 0 or stretch[0] > MAX_STRETCH * stretch[1]:
+        raise Unsuitable("the affine registration to the mean shape collapsed")
+    return registration.compose(start, change)
+
+
+def _place(case: Case, data: dict, settings: Settings, mean: Mean) -> dict:
+    field, shift = _field(data["mask"], settings)
+    start = procrustes.fit_similarity(mean.landmarks, data["landmarks"])
+    theta = _refine(field, shift, mean.field, start, settings)
+    canonical = registration.resample(field, to_padded(theta, settings), settings.grid)
+    points = registration.deform_points(mean.field, canonical, mean.points, settings.seed)
+    inside = point_cloud.polygon_mask(affine.apply(theta, points), data["mask"].shape)
+    return {
+        "grid_points": points,
+        "theta": theta,
+        "dice": point_cloud.dice(inside, data["mask"]),
+    }

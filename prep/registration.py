@@ -1,0 +1,113 @@
+"""Registration of masks with ANTs: affine refinement and the deformation that carries points.
+
+Masks are compared as signed distance fields cut off a little beyond the boundary: a binary mask
+knows its boundary to a pixel, its distance field to a small part of one, so that a coarse and
+fast canonical grid is enough. ANTs is called with its command-line arguments, which spares the
+resampled images and the tables that its Python functions write and read for every call.
+"""
+
+import os
+
+os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")  # cases are the parallel unit
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+BAND = 1 / 24  # how far from the boundary the distance counts, as a part of the grid's width
+AFFINE = ("--transform", "Affine[0.25]", "--convergence", "[40x10,1e-6,8]")
+DEFORM = ("--transform", "SyN[0.25,3,0]", "--convergence", "[20x8,1e-6,8]")
+LEVELS = ("--shrink-factors", "2x1", "--smoothing-sigmas", "1x0vox")
+
+
+def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The map (2, 3) that applies ``inner`` first; in float64, which chains of maps need."""
+    linear = outer[:, :2] @ inner[:, :2]
+    return np.column_stack([linear, outer[:, :2] @ inner[:, 2] + outer[:, 2]])
+
+
+def invert(theta: np.ndarray) -> np.ndarray:
+    """The inverse of a map (2, 3), in float64."""
+    linear = np.linalg.inv(theta[:, :2])
+    return np.column_stack([linear, -linear @ theta[:, 2]])
+
+
+def signed_distance(mask: np.ndarray, margin: int) -> np.ndarray:
+    """Distance (H + 2·margin, W + 2·margin) to a mask's boundary in px, positive inside.
+
+    The margin is background, so that a wall cut by the image's edge ends there. Smoothed by one
+    pixel, which takes away the stairs of the mask.
+    """
+    inside = np.pad(np.asarray(mask, bool), margin)
+    into, away = ndimage.distance_transform_edt(inside), ndimage.distance_transform_edt(~inside)
+    return ndimage.gaussian_filter(np.where(inside, into - 0.5, 0.5 - away), 1).astype(np.float32)
+
+
+def resample(field: np.ndarray, theta: np.ndarray, grid: int) -> np.ndarray:
+    """A distance field (h, w) seen through ``theta`` (2, 3), grid to field: (grid, grid) float32.
+
+    Distances are rescaled to grid pixels.
+    """
+    rows, columns = np.mgrid[:grid, :grid]
+    xy = np.stack([columns.ravel(), rows.ravel()], axis=1) @ theta[:, :2].T + theta[:, 2]
+    values = ndimage.map_coordinates(field, [xy[:, 1], xy[:, 0]], order=1, mode="nearest")
+    scale = np.sqrt(abs(np.linalg.det(theta[:, :2])))
+    return (values.reshape(grid, grid) / scale).astype(np.float32)
+
+
+def register_affine(fixed: np.ndarray, moving: np.ndarray, seed: int) -> np.ndarray:
+    """The map (2, 3) from ``fixed`` to ``moving``, distance fields (G, G), that lines them up.
+
+    Raises:
+      RuntimeError: when ANTs fails.
+    """
+    import ants
+
+    with tempfile.TemporaryDirectory() as folder:
+        _ants_registration(fixed, moving, f"{folder}/o", seed, *AFFINE, *LEVELS)
+        found = ants.read_transform(f"{folder}/o0GenericAffine.mat")
+    values, centre = np.asarray(found.parameters), np.asarray(found.fixed_parameters)
+    linear = values[:4].reshape(2, 2)
+    return np.column_stack([linear, values[4:] + centre - linear @ centre])
+
+
+def deform_points(
+    fixed: np.ndarray, moving: np.ndarray, points: np.ndarray, seed: int
+) -> np.ndarray:
+    """Points (T, 2) of ``fixed`` carried to ``moving`` by SyN; both distance fields (G, G).
+
+    ANTs resamples ``moving`` at x + d(x) for x in ``fixed``, so the forward field d is the one
+    that carries points from fixed to moving.
+
+    Raises:
+      RuntimeError: when ANTs fails.
+    """
+    import ants
+
+    with tempfile.TemporaryDirectory() as folder:
+        _ants_registration(fixed, moving, f"{folder}/o", seed, *DEFORM, *LEVELS)
+        names = sorted(p.name for p in Path(folder).glob("o*Warp.nii.gz") if "Inv" not in p.name)
+        field = ants.image_read(f"{folder}/{names[0]}").numpy()  # (x, y, 2)
+    at = [points[:, 0], points[:, 1]]
+    moved = [ndimage.map_coordinates(field[..., k], at, order=1, mode="nearest") for k in (0, 1)]
+    return points + np.stack(moved, axis=1)
+
+
+def _ants_registration(
+    fixed: np.ndarray, moving: np.ndarray, prefix: str, seed: int, *stage: str
+) -> None:
+    import ants
+    from ants.internal import get_pointer_string
+
+    band = BAND * len(fixed)
+    # ANTs arrays are (x, y); the clipped fields run from -1 outside to 1 inside.
+    images = [
+        ants.from_numpy(np.ascontiguousarray(np.clip(field.T / band, -1, 1), np.float32))
+        for field in (fixed, moving)
+    ]
+    metric = "MeanSquares[" + ",".join(map(get_pointer_string, images)) + ",1,0]"
+    arguments = ["--dimensionality", "2", "--output", prefix, "--float", "1"]
+    arguments += ["--random-seed", str(seed + 1), "--metric", metric, *stage]
+    ants.registration(arguments, None)
