@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from jssm import affine
 from prep import cases as steps
 from prep import images, landmarks, point_cloud, procrustes, registration, split, store
 from prep.cases import Case, Mean, Settings
@@ -129,7 +130,7 @@ def mean_shape(
     pool = pool or Parallel(n_jobs=1, return_as="generator_unordered")
     picked = np.unique(np.linspace(0, len(training) - 1, MEAN_CASES).round().astype(int))
     chosen = [training[i] for i in picked]
-    stamp = "-".join([store.digest([steps.case_stamp(c) for c in chosen])])
+    stamp = store.digest([c.name + steps.case_stamp(c) for c in chosen])
     path = folder / "mean.npz"
     known = steps.read(path, stamp)
     if known is None:
@@ -151,7 +152,8 @@ def mean_shape(
             )
         # The landmarks' place in the frame of the mean: where the cases' own come to lie there.
         seen = [
-            _apply(registration.invert(t), d["landmarks"]) for t, d in zip(thetas, data, strict=True)
+            affine.apply(registration.invert(theta), case["landmarks"])
+            for theta, case in zip(thetas, data, strict=True)
         ]
         soft = np.clip(0.5 + mean / 2, 0, 1)
         boundaries = point_cloud.SHAPES[settings.shape]
@@ -166,7 +168,7 @@ def mean_shape(
 
 def parameters(request: Request) -> dict:
     """What a later run into the same folder must share with this one."""
-    listed = asdict(replace(request.settings))
+    listed = asdict(request.settings)
     listed |= {"view": request.view, "patient_regex": request.patient_regex}
     listed |= {"every": request.every, "val_fraction": request.val_fraction}
     listed |= {"num_modes": request.num_modes, "images": request.images.name}
@@ -243,10 +245,6 @@ def _average(
     frame = procrustes.centring(mean_of(thetas))
     centred = np.stack([registration.compose(t, frame) for t in thetas])
     return mean_of(centred), centred
-
-
-def _apply(theta: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return points @ theta[:, :2].T + theta[:, 2]
 
 
 def _status(step: Callable, case: Case, *arguments) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from jssm import affine
 from prep.registration import compose, invert, resample
 
 RADIUS = 0.27  # the RMS radius of the mean mask, as a part of the canonical grid's width
@@ -34,7 +35,7 @@ def mean_landmarks(landmarks: np.ndarray, grid: int, iterations: int = 5) -> np.
     """
     mean = landmarks[0].astype(np.float64)
     for _ in range(iterations):
-        aligned = [_move(fit_similarity(shape, mean), shape) for shape in landmarks]
+        aligned = [affine.apply(fit_similarity(shape, mean), shape) for shape in landmarks]
         mean = _normalized(np.mean(aligned, axis=0), grid)
     return mean
 
@@ -78,7 +79,3 @@ def _normalized(shape: np.ndarray, grid: int) -> np.ndarray:
     z = z * (-1j * abs(axis) / axis)  # the direction base -> apex becomes -y, up
     z = z * (SPREAD * grid / np.sqrt(np.mean(np.abs(z) ** 2)))
     return np.stack([z.real, z.imag], axis=1) + (grid - 1) / 2
-
-
-def _move(theta: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return points @ theta[:, :2].T + theta[:, 2]

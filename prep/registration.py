@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-BAND = 1 / 24  # how far from the boundary the distance counts, as a part of the grid's width
-AFFINE = ("--transform", "Affine[0.25]", "--convergence", "[40x10,1e-6,8]")
-DEFORM = ("--transform", "SyN[0.25,3,0]", "--convergence", "[20x8,1e-6,8]")
+BAND = 1 / 64  # how far from the boundary the distance counts, as a part of the grid's width
+SMOOTH_PX = 0.6  # enough to level a mask's stairs; more moves the boundaries of a thin wall
+AFFINE = ("--transform", "Affine[0.25]", "--convergence", "[20x3,1e-6,8]")
+DEFORM = ("--transform", "SyN[0.25,2,0]", "--convergence", "[20x5,1e-6,8]")
 LEVELS = ("--shrink-factors", "2x1", "--smoothing-sigmas", "1x0vox")
 
 
@@ -37,12 +38,13 @@ def invert(theta: np.ndarray) -> np.ndarray:
 def signed_distance(mask: np.ndarray, margin: int) -> np.ndarray:
     """Distance (H + 2·margin, W + 2·margin) to a mask's boundary in px, positive inside.
 
-    The margin is background, so that a wall cut by the image's edge ends there. Smoothed by one
-    pixel, which takes away the stairs of the mask.
+    The margin is background, so that a wall cut by the image's edge ends there. Smoothed by
+    ``SMOOTH_PX``.
     """
     inside = np.pad(np.asarray(mask, bool), margin)
     into, away = ndimage.distance_transform_edt(inside), ndimage.distance_transform_edt(~inside)
-    return ndimage.gaussian_filter(np.where(inside, into - 0.5, 0.5 - away), 1).astype(np.float32)
+    distance = np.where(inside, into - 0.5, 0.5 - away)
+    return ndimage.gaussian_filter(distance, SMOOTH_PX).astype(np.float32)
 
 
 def resample(field: np.ndarray, theta: np.ndarray, grid: int) -> np.ndarray:

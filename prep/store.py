@@ -77,7 +77,7 @@ def collect(
     """Decide, from the steps' files, which cases are included.
 
     Raises:
-      Refused: when fewer than two training cases are.
+      Refused: when fewer than two training cases and one of validation are.
     """
     rows, table, bad = [], [], []
     for case in cases:
@@ -111,10 +111,11 @@ def collect(
         if not reason:
             rows.append(Row(case, part, dice, folder / f"{case.name}.fit.npz"))
     training = sum(r.split == "train" for r in rows)
-    if training < 2:
+    if training < 2 or training == len(rows):
         reasons = [t["reason"] for t in table if t["reason"]]
         raise Refused(
-            f"{training} of {len(cases)} cases are left for training, at least 2 are needed"
+            f"{training} of {len(cases)} cases are left for training and {len(rows) - training} "
+            "for validation, at least 2 and 1 are needed"
             + (f"; the first reason: {reasons[0]}" if reasons else "")
         )
     assert_disjoint([r.case.patient for r in rows], [r.split for r in rows])
@@ -141,7 +142,9 @@ def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
 
     count = len(rows)
     pictures = {
-        name: _create(out / f"{name}.npy", (count, size, size), np.uint8)
+        name: np.lib.format.open_memmap(
+            out / f"{name}.npy.tmp", "w+", dtype=np.uint8, shape=(count, size, size)
+        )
         for name in ("images", "masks")
     }
     spacing = np.full((count, 2), np.nan, np.float32)
@@ -152,8 +155,9 @@ def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
         spacing[i] = data["spacing_mm"]
         if "truth" in data:
             truth[i] = data["truth"]
-    for picture in pictures.values():
+    for name, picture in pictures.items():
         picture.flush()
+        os.replace(out / f"{name}.npy.tmp", out / f"{name}.npy")
     _save(out / "points.npy", points)
     _save(out / "canonical_points.npy", canonical)
     _save(out / "thetas.npy", thetas)
@@ -184,9 +188,9 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         raise Refused(f"{path.name}: a step's file is broken; remove it and run again") from error
 
 
-def _create(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
-    return np.lib.format.open_memmap(path, "w+", dtype=dtype, shape=shape)
-
-
 def _save(path: Path, array: np.ndarray) -> None:
-    np.save(path, np.ascontiguousarray(array, np.float32))
+    # A new file takes the old one's place, so that a reader who has it mapped keeps it.
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        np.save(file, np.ascontiguousarray(array, np.float32))
+    os.replace(temporary, path)
