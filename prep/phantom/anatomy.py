@@ -1,8 +1,8 @@
 """The population: what differs from one phantom patient to the next.
 
-The heart frame is in mm: x across the long axis, y along it towards the apex, the middle of the valve
-plane near (0, 0).  Seen with the apex up, the first basal end lies on the left (x < 0): the septum
-in 4ch, the inferior wall in 2ch, the inferolateral wall in 3ch.  The midwall is the curve
+The heart frame is in mm: x across the long axis, y along it towards the apex, the middle of the
+valve plane near (0, 0).  Seen with the apex up, the first basal end lies on the left (x < 0): the
+septum in 4ch, the inferior wall in 2ch, the inferolateral wall in 3ch.  The midwall is the curve
 
     x = R sin φ (1 + blunt cos² φ)(1 + skew sin φ),   y = L (cos φ - cos φ_base),
 

@@ -17,11 +17,15 @@ _UP = np.array([0.0, -1.0])
 
 
 def body_layers(
-    rng: np.random.Generator, anatomy: Anatomy, heart: Array, tissue: Tissue
+    rng: np.random.Generator, anatomy: Anatomy, heart: Array, valve: Array, tissue: Tissue
 ) -> list[Layer]:
-    """Give the still layers around a heart whose wall covers the points heart (N, 2) mm."""
+    """Give the still layers around a heart with outline points heart (N, 2), mitral valve (2,)."""
     build = _axial if anatomy.view == "4ch" else _sagittal
-    return build(rng, heart.min(axis=0), heart.max(axis=0), tissue)
+    return build(rng, heart.min(axis=0), heart.max(axis=0), valve, tissue)
+
+
+def _moved(points: Array, right: float, down: float) -> Array:
+    return points + np.array([right, down])
 
 
 def _blob(rng: np.random.Generator, centre: Array, semi: Array, rough: float) -> Array:
@@ -33,12 +37,18 @@ def _blob(rng: np.random.Generator, centre: Array, semi: Array, rough: float) ->
     return smooth_closed(points + centre)
 
 
-def _chest(rng: np.random.Generator, centre: Array, semi: Array, tissue: Tissue) -> list[Layer]:
+def _chest(
+    rng: np.random.Generator,
+    centre: Array,
+    semi: Array,
+    tissue: Tissue,
+    *,
+    fat: float,
+    muscle: float,
+) -> list[Layer]:
     """Skin and fat, muscle, then the lung with its vessels."""
     skin = _blob(rng, centre, semi, 0.012)
-    fat = rng.uniform(8.0, 24.0)
-    muscle = fat + rng.uniform(6.0, 14.0)
-    lung = grow(skin, -muscle)
+    lung = grow(skin, -(fat + muscle))
     layers = [
         Layer(skin, tissue.fat),
         Layer(grow(skin, -fat), tissue.muscle),
@@ -48,7 +58,8 @@ def _chest(rng: np.random.Generator, centre: Array, semi: Array, tissue: Tissue)
         direction = rng.uniform(0.0, 2.0 * np.pi)
         out = np.sqrt(rng.uniform(0.05, 0.7))
         place = centre + out * semi * 0.85 * (np.cos(direction), np.sin(direction))
-        axis = np.array([np.cos(direction + (turn := rng.normal(0, 0.5))), np.sin(direction + turn)])
+        turned = direction + rng.normal(0.0, 0.5)
+        axis = np.array([np.cos(turned), np.sin(turned)])
         vessel = ellipse(place, axis, rng.uniform(1.5, 14.0), rng.uniform(0.7, 2.2))
         layers.append(Layer(vessel, tissue.vessel, rng.uniform(0.15, 0.7)))
     for angle in rng.uniform(0.0, 2.0 * np.pi, rng.integers(5, 10)):  # ribs
@@ -80,13 +91,17 @@ def _tube(rng: np.random.Generator, centre: Array, radius: float, tissue: Tissue
     return [Layer(grow(circle, 1.6), tissue.muscle), Layer(circle, tissue.vessel, mottle=0.3)]
 
 
-def _axial(rng: np.random.Generator, low: Array, high: Array, tissue: Tissue) -> list[Layer]:
+def _axial(
+    rng: np.random.Generator, low: Array, high: Array, valve: Array, tissue: Tissue
+) -> list[Layer]:
     middle = 0.5 * (low + high)
-    semi = np.array([rng.uniform(155, 195), rng.uniform(100, 125)])
-    top = low[1] - rng.uniform(28.0, 48.0)
+    fat, muscle = rng.uniform(7.0, 22.0), rng.uniform(5.0, 11.0)
+    top = low[1] - fat - muscle - rng.uniform(0.0, 8.0)
+    room = np.clip((high[1] + 14.0 - top) / 1.62, 0.0, 130.0)  # the spine stays behind the heart
+    semi = np.array([rng.uniform(155, 195), max(rng.uniform(98, 122), room)])
     centre = np.array([middle[0] - rng.uniform(5, 40), top + semi[1]])
-    layers = _chest(rng, centre, semi, tissue)
-    back = centre + (rng.normal(0.0, 5.0), 0.62 * semi[1])
+    layers = _chest(rng, centre, semi, tissue, fat=fat, muscle=muscle)
+    back = _moved(centre, rng.normal(0.0, 5.0), 0.62 * semi[1])
 
     if rng.random() < 0.65:
         size = np.array([rng.uniform(50, 75), rng.uniform(50, 70)])
@@ -97,27 +112,36 @@ def _axial(rng: np.random.Generator, low: Array, high: Array, tissue: Tissue) ->
         layers += _organ(rng, place, np.array([38.0, 34.0]), 0.9 * tissue.liver, tissue)
 
     # Mediastinum and its fat, from behind the sternum to the spine.
-    base = 0.5 * (back + middle)
-    layers.append(Layer(_blob(rng, base, np.array([48.0, 48.0]), 0.06), tissue.muscle, 0.9))
-    sternum = np.array([0.5 * (centre[0] + middle[0]), top + 34.0])
+    base = 0.5 * (back + valve)
+    soft = 0.6 * tissue.muscle + 0.4 * tissue.fat
+    layers.append(Layer(_blob(rng, base, rng.uniform(24.0, 40.0, 2), 0.08), soft, 0.8))
+    sternum = np.array([0.5 * (centre[0] + middle[0]), top + fat + muscle + 4.0])
     layers.append(Layer(_blob(rng, sternum, np.array([42.0, 16.0]), 0.1), tissue.fat, 0.9))
-    layers.append(Layer(_blob(rng, back + (0.0, 12.0), np.array([58.0, 24.0]), 0.05), tissue.muscle))
-    layers.append(Layer(_blob(rng, back, np.array([20.0, 16.0]), 0.04), tissue.marrow))
-    canal = ellipse(back + (0.0, 23.0), np.array([1.0, 0.0]), 9.0, 7.0)
-    layers.append(Layer(canal, 0.95 * tissue.fat))
-    layers.append(Layer(ellipse(back + (0.0, 23.0), np.array([1.0, 0.0]), 5.0, 4.0), tissue.muscle))
-    return layers + _tube(rng, back + (rng.uniform(16, 26), -16.0), rng.uniform(9, 13), tissue)
+    muscles = _blob(rng, _moved(back, 0.0, 12.0), np.array([58.0, 24.0]), 0.05)
+    canal = _moved(back, 0.0, 23.0)
+    layers += [
+        Layer(muscles, tissue.muscle),
+        Layer(_blob(rng, back, np.array([20.0, 16.0]), 0.04), tissue.marrow),
+        Layer(ellipse(canal, _UP, 7.0, 9.0), 0.95 * tissue.fat),
+        Layer(ellipse(canal, _UP, 4.0, 5.0), tissue.muscle),
+    ]
+    aorta = _moved(back, rng.uniform(16.0, 26.0), -16.0)
+    return layers + _tube(rng, aorta, rng.uniform(9.0, 13.0), tissue)
 
 
-def _sagittal(rng: np.random.Generator, low: Array, high: Array, tissue: Tissue) -> list[Layer]:
+def _sagittal(
+    rng: np.random.Generator, low: Array, high: Array, valve: Array, tissue: Tissue
+) -> list[Layer]:
     middle = 0.5 * (low + high)
-    semi = np.array([rng.uniform(110, 135), rng.uniform(210, 270)])
-    left = low[0] - rng.uniform(26.0, 50.0)
+    fat, muscle = rng.uniform(7.0, 20.0), rng.uniform(5.0, 11.0)
+    left = low[0] - fat - muscle - rng.uniform(0.0, 14.0)
+    room = np.clip((high[0] + 14.0 - left) / 1.62, 0.0, 140.0)  # the spine stays behind the heart
+    semi = np.array([max(rng.uniform(105, 130), room), rng.uniform(210, 270)])
     centre = np.array([left + semi[0], middle[1] + rng.uniform(-40, 40)])
-    layers = _chest(rng, centre, semi, tissue)
+    layers = _chest(rng, centre, semi, tissue, fat=fat, muscle=muscle)
 
     # Under the diaphragm: the liver's left lobe, and often the stomach behind it.
-    dome = high[1] + rng.uniform(2.0, 14.0)
+    dome = high[1] + rng.uniform(-5.0, 9.0)
     size = np.array([rng.uniform(75, 110), rng.uniform(70, 110)])
     place = np.array([middle[0] + rng.uniform(-25, 30), dome + size[1]])
     layers += _organ(rng, place, size, tissue.liver, tissue)
@@ -127,10 +151,10 @@ def _sagittal(rng: np.random.Generator, low: Array, high: Array, tissue: Tissue)
         layers += _organ(rng, stomach, np.array([32.0, 26.0]), value, tissue)
 
     # Mediastinum above and behind the heart.
-    above = np.array([middle[0] + 45.0, low[1] - 5.0])
-    layers.append(Layer(_blob(rng, above, np.array([45.0, 55.0]), 0.07), tissue.muscle, 0.85))
-    front = np.array([left + 30.0, middle[1] - rng.uniform(0, 40)])
-    layers.append(Layer(_blob(rng, front, np.array([13.0, 45.0]), 0.12), tissue.fat, 0.85))
+    above = valve + np.array([rng.uniform(0.0, 25.0), -rng.uniform(35.0, 60.0)])
+    layers.append(Layer(_blob(rng, above, rng.uniform(30.0, 55.0, 2), 0.08), tissue.muscle, 0.85))
+    front = np.array([left + fat + muscle + 4.0, middle[1] - rng.uniform(0, 40)])
+    layers.append(Layer(_blob(rng, front, np.array([11.0, 40.0]), 0.2), tissue.fat, 0.8))
 
     # Spine and back: vertebrae between discs, with the descending aorta in front.
     spine = centre[0] + 0.62 * semi[0]
@@ -145,11 +169,14 @@ def _sagittal(rng: np.random.Generator, low: Array, high: Array, tissue: Tissue)
             1.0,
             pitch / 24.0,
         )
-        bone = smooth_closed(block + (spine - lean, centre[1] + step), 4)
+        bone = smooth_closed(_moved(block, spine - lean, centre[1] + step), 4)
         layers.append(Layer(bone, tissue.marrow))
     if rng.random() < 0.7:
         aorta = ellipse(
-            np.array([spine - rng.uniform(26, 34), middle[1] - 10.0]), _UP, rng.uniform(60, 160), 10.0
+            np.array([spine - rng.uniform(26, 34), middle[1] - 10.0]),
+            _UP,
+            rng.uniform(60, 160),
+            10.0,
         )
         layers += [Layer(grow(aorta, 1.5), tissue.muscle), Layer(aorta, tissue.vessel, 0.95)]
     return layers

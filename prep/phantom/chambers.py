@@ -65,7 +65,24 @@ def _outer_fat(
     rim = wall.outer + depth[:, None] * outward
     fat = np.concatenate([rim[:, ::3], wall.mid[:, ::-8]], axis=1)
     sac = np.concatenate([(rim + 1.6 * outward)[:, ::3], wall.mid[:, ::-8]], axis=1)
-    return [Layer(sac, 0.6 * tissue.myocardium), Layer(fat, tissue.fat, 0.92)]
+    # The valve plane leaves fat of the groove behind as it descends, never lung.
+    first, last = wall.outer[:, 0], wall.outer[:, -1]
+    corners = [_shift(first, 0.0, 4.0), _shift(last, 0.0, 4.0)]
+    corners += [_shift(last[0], -4.0, -13.0), _shift(first[0], 4.0, -13.0)]
+    groove = smooth_closed(_controls(corners))
+    return [
+        Layer(groove, 0.75 * tissue.fat),
+        Layer(sac, 0.6 * tissue.myocardium),
+        Layer(fat, tissue.fat, 0.92),
+    ]
+
+
+def _fat_rim(rng: np.random.Generator, outline: Array, wall_mm: float, tissue: Tissue) -> Layer:
+    """Fat of uneven depth around a right-sided chamber whose wall is wall_mm thick."""
+    s = np.linspace(0.0, 2.0 * np.pi, outline.shape[-2], endpoint=False)
+    waves = sum(rng.normal(0.0, 1.3) * np.sin(k * s + rng.uniform(0, 6.3)) for k in (1, 2, 3))
+    depth = np.clip(rng.uniform(0.5, 4.5) + waves, 0.0, 9.0)
+    return Layer(grow(outline, wall_mm + depth), tissue.fat, rng.uniform(0.7, 0.95))
 
 
 def _groove_fat(rng: np.random.Generator, end: Array, side: float, tissue: Tissue) -> list[Layer]:
@@ -108,7 +125,7 @@ def _atrium(
 
 
 def _blood_with_wall(
-    outline: Array, thickness: float, value: Array | float, tissue: Tissue, mottle: float = 0.5
+    outline: Array, thickness: float, value: Array | float, tissue: Tissue, mottle: float = 1.0
 ) -> list[Layer]:
     return [
         Layer(grow(outline, thickness), tissue.myocardium),
@@ -122,7 +139,9 @@ def _vein(
     """A pulmonary vein that leaves an atrium at `start` (2,) towards `direction` (2,)."""
     way = unit(direction)
     side = np.array([-way[1], way[0]]) * rng.normal(0.0, 6.0)
-    length, width = rng.uniform(24.0, 40.0), rng.uniform(8.0, 12.0)
+    length = rng.uniform(18.0, 34.0)
+    # It leaves the slice bit by bit: a round end, narrower than the mouth.
+    width = rng.uniform(9.0, 13.0) * np.sqrt(1.0 - np.linspace(0.0, 1.0, 24) ** 3)
     tube = stroke(bezier([start, start + 0.5 * length * way, start + length * way + side]), width)
     return [Layer(grow(tube, 1.2), tissue.myocardium, 0.8), Layer(tube, value)]
 
@@ -140,7 +159,7 @@ def _leaflets(
         open_tip = _shift(hinge, side * 0.22 * size, reach)
         tip = meet + opening[:, None] * (open_tip - meet)
         belly = _shift(0.5 * (hinge + tip), -side * 0.05 * size * opening, 0.06 * size)
-        layers.append(Layer(stroke(bezier([hinge, belly, tip], 9), width), tissue.leaflet, 0.85))
+        layers.append(Layer(stroke(bezier([hinge, belly, tip], 9), width), tissue.leaflet, 0.7))
     return layers
 
 
@@ -148,7 +167,7 @@ def _left_atrium(
     rng: np.random.Generator, wall: Wall, tissue: Tissue, left: Array, right: Array, **shape: float
 ) -> tuple[list[Layer], Array]:
     outline = _atrium(rng, left, right, **shape)
-    blood = tissue.blood * rng.uniform(0.92, 1.02) * (1.0 + 0.04 * np.sin(7.0 * wall.phase))
+    blood = tissue.blood * rng.uniform(0.95, 1.01) * (1.0 + 0.02 * np.sin(6.0 * wall.phase))
     layers = _blood_with_wall(outline, rng.uniform(1.4, 2.4), blood, tissue)
     return layers, blood
 
@@ -182,7 +201,9 @@ def _two_chamber(
         rng.uniform(3, 5.5),
         rng.uniform(3, 4.5),
     )
-    layers = _vein(rng, middle + (lean - 8.0, -0.8 * depth), np.array([-0.5, -1.0]), blood, tissue)
+    layers = _vein(
+        rng, _shift(middle, lean - 8.0, -0.8 * depth), np.array([-0.5, -1.0]), blood, tissue
+    )
     if rng.random() < 0.8:
         layers += _blood_with_wall(artery, 1.6, tissue.right_blood, tissue)
     layers += _groove_fat(rng, wall.outer[:, 0], -1.0, tissue)
@@ -229,7 +250,7 @@ def _three_chamber(
         ])
     )  # fmt: skip
     thick = rng.uniform(2.6, 4.0)
-    layers += [Layer(grow(tract, thick + rng.uniform(1.5, 6.0)), tissue.fat, 0.9)]
+    layers += [_fat_rim(rng, tract, thick, tissue)]
     layers += _blood_with_wall(tract, thick, tissue.right_blood, tissue)
     layers += _groove_fat(rng, wall.outer[:, 0], -1.0, tissue)
     layers += atrium
@@ -239,12 +260,12 @@ def _three_chamber(
     lean = rng.uniform(0.02, 0.32)
     way = np.array([np.sin(lean), -np.cos(lean)])
     across = np.array([np.cos(lean), np.sin(lean)])
-    along = np.array([-7.0, -2.0, 4.0, 11.0, 18.0, 25.0, 38.0, 55.0, 72.0])
-    radius = np.array([11.5, 11.5, 13.0, 15.3, 14.5, 12.4, 13.2, 14.0, 14.5])
+    along = np.array([-7.0, -2.0, 4.0, 11.0, 18.0, 25.0, 38.0, 54.0, 63.0, 69.0, 72.0])
+    radius = np.array([11.5, 11.5, 13.0, 15.3, 14.5, 12.4, 13.2, 13.6, 12.0, 8.0, 2.0])
     radius = radius * rng.uniform(0.9, 1.1)
     keep = np.clip(1.0 - along / 60.0, 0.0, 1.0)[:, None]  # its far end does not follow the ring
     centre = root[:1, None] + (root - root[0])[:, None] * keep + along[:, None] * way
-    fine = np.linspace(0.0, len(along) - 1.0, 40)
+    fine = np.linspace(0.0, len(along) - 1.0, 45)
     first = np.clip(fine.astype(int), 0, len(along) - 2)
     part = (fine - first)[:, None]
     edges = [centre + sign * radius[:, None] * across for sign in (-1.0, 1.0)]
@@ -262,7 +283,7 @@ def _three_chamber(
         free = root + sign * 0.85 * ring * across + 13.0 * way
         tip = shut + out[:, None] * (free - shut)
         belly = 0.5 * (foot + tip) - 2.0 * way * (1.0 - out[:, None])
-        layers += [Layer(stroke(bezier([foot, belly, tip], 9), 1.2), tissue.leaflet, 0.8)]
+        layers += [Layer(stroke(bezier([foot, belly, tip], 9), 1.0), tissue.leaflet, 0.7)]
     return layers
 
 
@@ -278,7 +299,9 @@ def _four_chamber(
         rng, wall, tissue, left, right, depth=depth, width=width, lean=lean
     )
     middle = 0.5 * (left[0] + right[0])
-    layers = _vein(rng, middle + (lean + 12.0, -0.8 * depth), np.array([0.7, -1.0]), blood, tissue)
+    layers = _vein(
+        rng, _shift(middle, lean + 12.0, -0.8 * depth), np.array([0.7, -1.0]), blood, tissue
+    )
 
     septal = _shift(wall.outer[:, 0], 1.0, 3.0)  # the tricuspid ring sits nearer to the apex
     active = wall.activation
@@ -306,14 +329,14 @@ def _four_chamber(
     )  # fmt: skip
     thick = rng.uniform(2.4, 3.8)
     right_blood = tissue.right_blood * (1.0 + 0.04 * np.cos(6.0 * wall.phase))
-    layers += [Layer(grow(right_ventricle, thick + rng.uniform(1.0, 6.5)), tissue.fat, 0.9)]
+    layers += [_fat_rim(rng, right_ventricle, thick, tissue)]
     layers += [Layer(grow(right_ventricle, thick), tissue.myocardium)]
     layers += _groove_fat(rng, lateral, -1.0, tissue)
     layers += _groove_fat(rng, wall.outer[:, -1], 1.0, tissue)
     layers += [Layer(grow(right_atrium, 1.8), tissue.myocardium)]
     layers += atrium
-    layers += [Layer(right_atrium, 0.97 * right_blood, mottle=0.5)]
-    layers += [Layer(right_ventricle, right_blood, mottle=0.5)]
+    layers += [Layer(right_atrium, 0.97 * right_blood, mottle=1.0)]
+    layers += [Layer(right_ventricle, right_blood, mottle=1.0)]
 
     # The moderator band and some trabeculae of the right ventricle.
     for at, opacity in ((0.62, 0.8), (0.74, 0.5), (0.84, 0.6)):
@@ -323,7 +346,7 @@ def _four_chamber(
         band = bezier([outer, _shift(0.5 * (outer + inner), 0.0, 4.0), inner], 8)
         layers += [Layer(stroke(band, rng.uniform(1.5, 4.0)), tissue.myocardium, opacity)]
     opening = valve_opening(wall, anatomy.systole)
-    return layers + _leaflets(lateral, septal, opening, tissue, share=0.58, width=1.2)
+    return layers + _leaflets(lateral, septal, opening, tissue, share=0.58, width=1.0)
 
 
 def _left_ventricle(
@@ -331,20 +354,24 @@ def _left_ventricle(
 ) -> list[Layer]:
     """Cavity, wall, papillary muscles, trabeculae, mitral valve; the wall is the mask's shape."""
     inflow = valve_opening(wall, anatomy.systole)
-    blood = tissue.blood * (1.0 + rng.uniform(0.0, 0.06) * inflow - 0.04 * wall.activation)
+    blood = tissue.blood * (1.0 + rng.uniform(0.0, 0.03) * inflow - 0.03 * wall.activation)
+    # It bulges a little into the atrium: blood shows no straight edge in the valve plane.
+    left, right = wall.inner[:, 0], wall.inner[:, -1]
+    bow = bezier([right, _shift(0.5 * (left + right), 0.0, -7.0), left], 12)[:, 1:-1]
+    cavity = np.concatenate([wall.inner[:, ::2], bow], axis=1)
     layers = [
-        Layer(wall.inner[:, ::2], blood, mottle=1.0),
+        Layer(cavity, blood, mottle=1.0),
         Layer(band_polygon(wall), tissue.myocardium),
     ]
     inward = -left_normals(wall.inner)
     s = wall.phi / 1.35
-    waves = np.stack([np.sin(k * 3.1 * s + p) for k, p in zip((2, 5, 7, 11), rng.uniform(0, 6, 4))])
+    pairs = zip((2, 5, 7, 11), rng.uniform(0, 6, 4), strict=True)
+    waves = np.stack([np.sin(k * 3.1 * s + p) for k, p in pairs])
     depth = np.clip(rng.uniform(0.2, 1.6) + waves.mean(0) * 2.2, 0.0, 3.2)
     depth = depth * np.clip(1.5 * (1.0 - np.abs(s)), 0.0, 1.0)
     lining = np.concatenate([wall.inner, (wall.inner + depth[:, None] * inward)[:, ::-1]], axis=1)
     layers += [Layer(lining[:, ::2], tissue.myocardium, rng.uniform(0.35, 0.75))]
 
-    left, right = wall.inner[:, 0], wall.inner[:, -1]
     places = {"2ch": (-1.0, 0.95), "3ch": (-1.0, 0.9), "4ch": (1.0, -0.85)}[anatomy.view]
     certain = (1.0, 0.95 if anatomy.view == "2ch" else 0.25)
     for place, chance in zip(places, certain, strict=True):
@@ -359,11 +386,11 @@ def _left_ventricle(
         tip = foot + np.sign(place) * 0.9 * long * axis
         valve = 0.5 * (left + right) + (0.0, 6.0)
         cord = stroke(bezier([tip, 0.5 * (tip + valve) + (0.0, 2.0), valve], 6), 0.8)
-        layers += [Layer(cord, tissue.leaflet, 0.35)]
+        layers += [Layer(cord, tissue.leaflet, rng.uniform(0.0, 0.35))]
     if anatomy.view == "3ch":
         right = left + 0.53 * (right - left)
     return layers + _leaflets(
-        left, right, inflow, tissue, share=rng.uniform(0.42, 0.58), width=rng.uniform(1.1, 1.7)
+        left, right, inflow, tissue, share=rng.uniform(0.42, 0.58), width=rng.uniform(0.9, 1.5)
     )
 
 

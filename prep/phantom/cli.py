@@ -33,9 +33,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.jobs == 0:
             raise ValueError("--jobs is 0, expected a number of processes or -1 for every core")
-        options = Options(
-            args.view, args.patients, args.seed, args.frames, args.size, args.points
-        )
+        options = Options(args.view, args.patients, args.seed, args.frames, args.size, args.points)
         failures = write_cohort(options, args.out, jobs=args.jobs)
     except (ValueError, FileExistsError) as error:
         print(f"phantom: {error}", file=sys.stderr)

@@ -1,10 +1,10 @@
 """One phantom patient, and a whole cohort on disk.
 
-    DIR/images/<patient>.nii   cine, uint16, (x, y, 1, frames); zooms: column mm, row mm, 1, frame s
-    DIR/masks/<patient>.nii    the same geometry, uint8, 1 = myocardium
-    DIR/truth/<patient>.npz    the fields of `truth_fields`
-    DIR/cohort.csv             a row per patient
-    DIR/contact_sheet.png      a look at the first patients
+DIR/images/<patient>.nii   cine, uint16, (x, y, 1, frames); zooms: column mm, row mm, 1, frame s
+DIR/masks/<patient>.nii    the same geometry, uint8, 1 = myocardium
+DIR/truth/<patient>.npz    the fields of `truth_fields`
+DIR/cohort.csv             a row per patient
+DIR/contact_sheet.png      a look at the first patients
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def make_patient(options: Options, number: int) -> Patient:
     pose = place(anatomy, wall, options.size)
     tissue = draw_tissue(rngs[1])
     layers = heart_layers(rngs[2], anatomy, wall, tissue)
-    still = body_layers(rngs[3], anatomy, pose.to_scanner(wall.outer)[0], tissue)
+    heart = np.concatenate([pose.to_scanner(layer.outline)[0] for layer in layers])
+    valve = pose.to_scanner(0.5 * (wall.outer[:1, :1] + wall.outer[:1, -1:]))[0, 0]
+    still = body_layers(rngs[3], anatomy, heart, valve, tissue)
     scanner = draw_scanner(rngs[4], options.size)
     backdrop = paint_still(pose, still, rngs[4])
     images = render(rngs[4], backdrop, layers, wall, pose, scanner)
@@ -132,14 +134,13 @@ def truth_fields(
 ) -> dict[str, NDArray[Any]]:
     """Give the ground truth of one patient, by the names in its file.
 
-    points (F, T, 2) px; spacing_mm (2,) row, column; time_s (F,); gls_endo_percent,
-    gls_mid_percent, gls_epi_percent (F,): change in length of the whole inner, middle and outer
-    line against frame 0; radial_percent (F,): change of the mean wall thickness;
+    points (F, T, 2) px; spacing_mm (2,) row, column; time_s (F,); gls_endo,
+    gls_mid, gls_epi (F,): change in length of the whole inner, middle and outer
+    line against frame 0; radial_strain (F,): change of the mean wall thickness;
     wall_thickness_mm (F, T/2): true thickness, across the wall, at the inner points;
     volume_ml (F,): cavity, as stacked discs; kind; view; mirrored; end_systole: a frame.
     """
     half = points.shape[1] // 2
-    frames = wall.phase.size
     thickness = at(wall.thickness, stations(wall.inner[0], half))
     if pose.mirrored:
         thickness = thickness[:, ::-1]
@@ -147,21 +148,21 @@ def truth_fields(
         "points": points,
         "spacing_mm": np.full(2, pose.spacing_mm),
         "time_s": wall.phase * 60.0 / anatomy.heart_rate,
-        "gls_endo_percent": strain_percent(lengths(wall.inner)),
-        "gls_mid_percent": strain_percent(lengths(wall.mid)),
-        "gls_epi_percent": strain_percent(lengths(wall.outer)),
-        "radial_percent": strain_percent(thickness.mean(axis=1)),
+        "gls_endo": strain_percent(lengths(wall.inner)),
+        "gls_mid": strain_percent(lengths(wall.mid)),
+        "gls_epi": strain_percent(lengths(wall.outer)),
+        "radial_strain": strain_percent(thickness.mean(axis=1)),
         "wall_thickness_mm": np.ascontiguousarray(thickness),
         "volume_ml": cavity_volume_ml(wall),
         "kind": np.array(anatomy.kind),
         "view": np.array(anatomy.view),
         "mirrored": np.array(anatomy.mirrored),
-        "end_systole": np.array(int(np.argmax(wall.activation)) if frames else 0),
+        "end_systole": np.array(np.argmax(wall.activation)),
     }
 
 
 def cavity_volume_ml(wall: Wall) -> Array:
-    """Give the cavity's volume (F,) ml: discs whose diameter is the cavity's width at each height."""
+    """Give the cavity's volume (F,) ml: discs as wide as the cavity is at each height."""
     apex = np.argmax(wall.inner[0, :, 1])
     volumes = []
     for curve in wall.inner:
@@ -193,8 +194,8 @@ def _row(
         "volume_ed_ml": round(float(volume[0]), 1),
     }
     for name in ("gls_endo", "gls_mid", "gls_epi"):
-        row[f"{name}_peak_percent"] = round(float(truth[f"{name}_percent"].min()), 3)
-    row["radial_peak_percent"] = round(float(truth["radial_percent"].max()), 3)
+        row[f"{name}_peak_percent"] = round(float(truth[name].min()), 3)
+    row["radial_peak_percent"] = round(float(truth["radial_strain"].max()), 3)
     thickness = truth["wall_thickness_mm"][0]
     row["wall_ed_mean_mm"] = round(float(thickness.mean()), 3)
     row["wall_ed_max_mm"] = round(float(thickness.max()), 3)
@@ -210,12 +211,13 @@ def write_patient(options: Options, number: int, folder: Path) -> dict[str, Any]
     frame_s = float(patient.truth["time_s"][1])
     _write_nifti(folder / "images" / f"{name}.nii", patient.images, spacing, frame_s)
     _write_nifti(folder / "masks" / f"{name}.nii", patient.masks, spacing, frame_s)
-    np.savez(folder / "truth" / f"{name}.npz", **patient.truth)  # type: ignore[arg-type]
+    fields: dict[str, Any] = dict(patient.truth)
+    np.savez(folder / "truth" / f"{name}.npz", **fields)
     return patient.row
 
 
 def _write_nifti(path: Path, cine: NDArray[Any], spacing_mm: float, frame_s: float) -> None:
-    """Write a cine (F, rows, columns) as (x, y, 1, frames); x to the patient's left, y to the back."""
+    """Write a cine (F, rows, columns) as (x, y, 1, frames), x to the left and y to the back."""
     affine = np.diag([-spacing_mm, -spacing_mm, 1.0, 1.0])
     image = nibabel.Nifti1Image(np.ascontiguousarray(cine.transpose(2, 1, 0)[:, :, None]), affine)
     image.header.set_zooms((spacing_mm, spacing_mm, 1.0, frame_s))

@@ -1,7 +1,7 @@
 """The moving wall: material points (φ, w) and where each is in every frame.
 
 A material point keeps its φ along the midwall and its w through the wall (0 endocardium, 1
-epicardium).  Midwall points move by stretches λ along and across the long axis; the wall's thickness
+epicardium).  Midwall points move by stretches λ along and across the long axis; the thickness
 follows from h = h_0 / (λ_l λ_c)^k, with λ_l the stretch of the arc, λ_c that of the circumference
 about the long axis and k just below 1: muscle keeps its volume.
 """

@@ -1,12 +1,13 @@
 """Plane curves and their exact pixel coverage.
 
-Points are (x, y), x right, y down, in pixels for `coverage` and in any length unit elsewhere.  Every
+Points are (x, y), x right, y down, in pixels for `coverage` and in any unit elsewhere.  Every
 function that builds a curve keeps leading axes, so that one call makes the curves of all frames.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,20 +106,20 @@ def left_normals(curve: Array, closed: bool = False) -> Array:
 
 
 def signed_area(polygon: Array) -> Array:
-    """Give the shoelace area (...,) of polygons (..., N, 2): > 0 if clockwise on a y-down display."""
+    """Give the shoelace area (...,) of polygons (..., N, 2): > 0 if clockwise with y down."""
     x, y = polygon[..., 0], polygon[..., 1]
     return 0.5 * np.sum(x * np.roll(y, -1, -1) - np.roll(x, -1, -1) * y, axis=-1)
 
 
 def grow(polygon: Array, margin: Array | float) -> Array:
-    """Move the outline (..., N, 2) of closed polygons outwards by `margin` (broadcast to (..., N))."""
+    """Move the outlines (..., N, 2) of polygons outwards by `margin`, broadcast to (..., N)."""
     outward = -np.sign(signed_area(polygon))[..., None, None] * left_normals(polygon, closed=True)
     return polygon + np.asarray(margin)[..., None] * outward
 
 
 def stroke(curve: Array, width: Array | float) -> Array:
-    """Give the polygon (..., 2N, 2) of an open curve (..., N, 2) drawn `width` thick."""
-    half = 0.5 * np.asarray(width)[..., None] * left_normals(curve)
+    """Give the polygon (..., 2N, 2) of an open curve (..., N, 2) drawn `width` (..., N) thick."""
+    half = 0.5 * np.asarray(width, float)[..., None] * left_normals(curve)
     return np.concatenate([curve + half, (curve - half)[..., ::-1, :]], axis=-2)
 
 
@@ -136,12 +137,12 @@ def bezier(controls: list[Array], count: int = 24) -> Array:
     t = np.linspace(0.0, 1.0, count)[:, None]
     curves = [control[..., None, :] for control in controls]
     while len(curves) > 1:  # de Casteljau
-        curves = [(1.0 - t) * a + t * b for a, b in zip(curves[:-1], curves[1:], strict=True)]
+        curves = [(1.0 - t) * a + t * b for a, b in pairwise(curves)]
     return curves[0]
 
 
 def smooth_closed(controls: Array, per_span: int = 8) -> Array:
-    """Give a smooth closed curve (..., n * per_span, 2) through controls (..., n, 2) (Catmull-Rom)."""
+    """Give the closed Catmull-Rom curve (..., n * per_span, 2) through controls (..., n, 2)."""
     t = np.linspace(0.0, 1.0, per_span, endpoint=False)[:, None]
     before, after = np.roll(controls, 1, -2), np.roll(controls, -1, -2)
     second = np.roll(controls, -2, -2)

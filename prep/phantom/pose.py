@@ -30,7 +30,7 @@ class Pose:
     spacing_mm: float
 
     def to_scanner(self, points: Array) -> Array:
-        """Map heart points (F, N, 2) or (N, 2) to mm from the image centre, (F, N, 2), unmirrored."""
+        """Map heart points (F, N, 2) or (N, 2) to the scanner frame, unmirrored mm, (F, N, 2)."""
         x = points[..., 0] - self.origin[0]
         y = self.origin[1] - points[..., 1]  # the apex is up, y is down
         cos, sin = np.cos(self.angle)[:, None], np.sin(self.angle)[:, None]
@@ -44,7 +44,7 @@ class Pose:
 
 
 def place(anatomy: Anatomy, wall: Wall, size: int) -> Pose:
-    """Give the pose over the cycle: rocking and swaying about a place that keeps the wall in view."""
+    """Give the pose over the cycle: rocking and swaying at a place that keeps the wall in view."""
     swing = np.sin(2.0 * np.pi * wall.phase)
     angle = anatomy.tilt + anatomy.rock[0] * wall.activation + anatomy.rock[1] * swing
     sway = anatomy.sway * wall.activation[:, None]

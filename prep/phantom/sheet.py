@@ -25,8 +25,12 @@ def contact_sheet(folder: Path, rows: list[dict[str, Any]]) -> None:
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         name = row["patient"]
-        images = np.asarray(nibabel.load(folder / "images" / f"{name}.nii").dataobj)
-        masks = np.asarray(nibabel.load(folder / "masks" / f"{name}.nii").dataobj)
+        images = np.asarray(
+            nibabel.Nifti1Image.from_filename(folder / "images" / f"{name}.nii").dataobj
+        )
+        masks = np.asarray(
+            nibabel.Nifti1Image.from_filename(folder / "masks" / f"{name}.nii").dataobj
+        )
         truth = np.load(folder / "truth" / f"{name}.npz")
         systole, frames = int(truth["end_systole"]), images.shape[-1]
         bright = np.percentile(images, 99.7)
@@ -35,7 +39,8 @@ def contact_sheet(folder: Path, rows: list[dict[str, Any]]) -> None:
         for axis, (frame, marked) in zip(line[:-1], shown, strict=True):
             axis.imshow(images[:, :, 0, frame].T, cmap="gray", vmin=0, vmax=bright)
             axis.set_axis_off()
-            axis.set_title(f"frame {frame}", fontsize=6, pad=2)
+            if axis is not line[0]:
+                axis.set_title(f"frame {frame}", fontsize=6, pad=2)
             if marked:
                 axis.contour(masks[:, :, 0, frame].T, [0.5], colors="yellow", linewidths=0.4)
                 points, half = truth["points"][frame], truth["points"].shape[1] // 2
@@ -43,9 +48,10 @@ def contact_sheet(folder: Path, rows: list[dict[str, Any]]) -> None:
                     axis.plot(*part.T, ".", color=colour, markersize=1.2)
                 axis.plot(*points[0], "o", color="lime", markersize=2.5)
         line[0].set_title(
-            f"{name}  {row['view']}  {row['kind']}  EF {row['ejection_fraction_percent']:.0f} %",
-            fontsize=6, pad=2, loc="left",
-        )  # fmt: skip
+            f"{name}  {row['kind']}  EF {row['ejection_fraction_percent']:.0f} %",
+            fontsize=6,
+            pad=2,
+        )
         _curves(line[-1], truth)
     figure.subplots_adjust(0.005, 0.02, 0.985, 0.985, wspace=0.04, hspace=0.1)
     figure.savefig(folder / "contact_sheet.png", dpi=110)
@@ -53,7 +59,7 @@ def contact_sheet(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 def _curves(axis: Any, truth: Any) -> None:
     for layer, colour in (("endo", "red"), ("mid", "orange"), ("epi", "teal")):
-        axis.plot(truth["time_s"], truth[f"gls_{layer}_percent"], color=colour, lw=0.8, label=layer)
+        axis.plot(truth["time_s"], truth[f"gls_{layer}"], color=colour, lw=0.8, label=layer)
     axis.set_ylim(-26, 3)
     axis.tick_params(labelsize=5, length=1, pad=1)
     axis.legend(fontsize=5, frameon=False, loc="upper center", ncols=3)
