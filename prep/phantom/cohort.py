@@ -86,14 +86,10 @@ def patient_name(number: int) -> str:
 def make_patient(options: Options, number: int) -> Patient:
     """Give patient 1, 2, ... of a cohort; it depends on view, seed, frames, size and number alone.
 
-    The mask holds the pixels that the true outline covers by half or more.  It is one 4-connected
-    piece for size 96 and up; below, the thinnest walls (MIN_WALL_MM) are near one pixel and may
-    touch at corners only.
+    One seed and number give the same heart, disease and motion in each of the three views.
     """
-    rngs = np.random.default_rng(np.random.SeedSequence([options.seed, number])).spawn(5)
-    anatomy = draw_anatomy(rngs[0], options.view)
-    wall = move(anatomy, options.frames)
-    pose = place(anatomy, wall, options.size)
+    rngs = _generators(options, number)
+    anatomy, wall, pose = make_geometry(options, number)
     tissue = draw_tissue(rngs[1])
     layers = heart_layers(rngs[2], anatomy, wall, tissue)
     heart = np.concatenate([pose.to_scanner(layer.outline)[0] for layer in layers])
@@ -103,13 +99,34 @@ def make_patient(options: Options, number: int) -> Patient:
     backdrop = paint_still(pose, still, rngs[4])
     images = render(rngs[4], backdrop, layers, wall, pose, scanner)
 
-    band = pose.to_pixels(pose.to_scanner(band_polygon(wall)))
-    shape = (options.size, options.size)
-    masks = np.stack([fill(outline, shape) >= 0.5 for outline in band]).astype(np.uint8)
     points_mm = material_points(wall, options.num_points)
     points = clockwise(pose.to_pixels(pose.to_scanner(points_mm)))
     truth = truth_fields(anatomy, wall, pose, points)
-    return Patient(images, masks, points, truth, _row(options, number, anatomy, pose, truth))
+    row = _row(options, number, anatomy, pose, truth)
+    return Patient(images, draw_masks(wall, pose), points, truth, row)
+
+
+def _generators(options: Options, number: int) -> list[np.random.Generator]:
+    """Give one generator each for heart, tissue, chambers, body and scan."""
+    return np.random.default_rng(np.random.SeedSequence([options.seed, number])).spawn(5)
+
+
+def make_geometry(options: Options, number: int) -> tuple[Anatomy, Wall, Pose]:
+    """Give the heart of patient 1, 2, ..., its motion and its place, without a picture."""
+    anatomy = draw_anatomy(_generators(options, number)[0], options.view)
+    wall = move(anatomy, options.frames)
+    return anatomy, wall, place(anatomy, wall, options.size)
+
+
+def draw_masks(wall: Wall, pose: Pose) -> NDArray[np.uint8]:
+    """Give the masks (F, S, S): the pixels that the true outline covers by half or more.
+
+    Each is one 4-connected piece for size 96 and up; below that the thinnest walls (MIN_WALL_MM)
+    come near one pixel and may touch at corners only, or break.
+    """
+    outlines = pose.to_pixels(pose.to_scanner(band_polygon(wall)))
+    shape = (pose.size, pose.size)
+    return np.stack([fill(outline, shape) >= 0.5 for outline in outlines]).astype(np.uint8)
 
 
 def clockwise(points: Array) -> NDArray[np.float32]:

@@ -1,0 +1,327 @@
+"""The phantom cohort: its ground truth agrees with itself, and its files are what they say."""
+
+import argparse
+import csv
+import hashlib
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from prep.phantom.anatomy import KINDS, MIN_WALL_MM, VIEWS
+from prep.phantom.cli import add_parser
+from prep.phantom.cohort import Options, draw_masks, make_geometry, make_patient, write_cohort
+from prep.phantom.motion import SAMPLES, lengths, material_points, strain_percent
+from prep.phantom.polygons import coverage, fill, signed_area
+
+CASES = [(view, seed, number) for view in VIEWS for seed, number in ((0, 1), (3, 2), (11, 5))]
+
+
+def main(*words):
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers(required=True))
+    args = parser.parse_args(["phantom", *map(str, words)])
+    return args.run(args)
+
+
+def digests(folder: Path, pattern: str = "*.n*"):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob(pattern))
+    }
+
+
+def truth_points(options, number):
+    _, wall, pose = make_geometry(options, number)
+    return wall, pose, pose.to_pixels(pose.to_scanner(material_points(wall, options.num_points)))
+
+
+# Coverage
+
+
+def test_coverage_of_a_rectangle_is_exact():
+    square = np.array([[0.25, 0.5], [2.5, 0.5], [2.5, 2.75], [0.25, 2.75]])
+    across = np.array([0.25, 1.0, 1.0, 0.0])  # pixel k spans k - 0.5 .. k + 0.5
+    down = np.array([0.0, 1.0, 1.0, 0.25])
+    for outline in (square, square[::-1]):
+        np.testing.assert_allclose(fill(outline, (4, 4)), np.outer(down, across), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_coverage_matches_supersampling_and_the_shoelace(seed):
+    rng = np.random.default_rng(seed)
+    angle = np.linspace(0, 2 * np.pi, 17, endpoint=False)
+    radius = rng.uniform(4, 9, angle.size)
+    outline = np.stack([12 + radius * np.cos(angle), 10 + radius * np.sin(angle)], axis=1)
+    image = fill(outline, (22, 26))
+    assert image.sum() == pytest.approx(abs(float(signed_area(outline))), rel=1e-6)
+    fine = 16
+    x = (np.arange(26 * fine) + 0.5) / fine - 0.5
+    y = (np.arange(22 * fine) + 0.5) / fine - 0.5
+    inside = np.zeros((y.size, x.size), bool)
+    for (x0, y0), (x1, y1) in zip(outline, np.roll(outline, -1, axis=0), strict=True):
+        rows = (y0 > y[:, None]) != (y1 > y[:, None])
+        at = x0 + (y[:, None] - y0) * (x1 - x0) / (y1 - y0)
+        inside ^= rows & (x[None] < at)
+    slow = inside.reshape(22, fine, 26, fine).mean(axis=(1, 3))
+    np.testing.assert_allclose(image, slow, atol=0.05)
+
+
+def test_coverage_is_cut_at_the_border():
+    outline = np.array([[-30.0, -20.0], [40.0, -20.0], [40.0, 3.5], [-30.0, 3.5]])
+    image = fill(outline, (8, 8))
+    np.testing.assert_allclose(image[:4], 1.0)
+    np.testing.assert_allclose(image[4:], 0.0)
+    assert coverage(outline + 100.0, (8, 8)) is None
+
+
+# Masks and points
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_masks_are_one_piece_inside_the_image(view):
+    for number in range(1, 61):
+        options = Options(view, 60, seed=5, frames=5, size=96)
+        _, wall, pose = make_geometry(options, number)
+        for mask in draw_masks(wall, pose):
+            assert mask.sum() > 100
+            assert ndimage.label(mask)[1] == 1, (number, "4-connected")
+            assert ndimage.label(1 - mask)[1] == 1, (number, "open at the base: no hole")
+            assert mask[1:-1, 1:-1].sum() == mask.sum()
+
+
+@pytest.mark.parametrize(("view", "seed", "number"), CASES)
+def test_points_bound_the_mask(view, seed, number):
+    options = Options(view, 9, seed=seed, frames=4, size=224)
+    wall, pose, points = truth_points(options, number)
+    for mask, one in zip(draw_masks(wall, pose), points, strict=True):
+        outline = np.concatenate([one[:44], one[:43:-1]])
+        drawn = fill(outline, mask.shape) >= 0.5
+        assert 2 * (drawn & (mask > 0)).sum() / (drawn.sum() + mask.sum()) >= 0.97
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_points_run_clockwise_for_mirrored_hearts_too(view):
+    seen = set()
+    for number in range(1, 9):
+        patient = make_patient(Options(view, 8, seed=2, frames=2, size=64), number)
+        seen.add(bool(patient.truth["mirrored"]))
+        for half in (patient.points[:, :44], patient.points[:, 44:]):
+            assert (signed_area(half.astype(float)) > 0).all()
+        inner, outer = patient.points[:, :44], patient.points[:, 44:]
+        gap = np.hypot(*(inner - outer)[:, [0, -1]].reshape(-1, 2).T)
+        side = np.hypot(*(inner[:, 0] - outer[:, -1]).T)
+        assert gap.max() < side.min()  # both halves start at the same basal end
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize(("view", "seed", "number"), CASES)
+def test_points_are_evenly_spaced_at_end_diastole(view, seed, number):
+    _, _, points = truth_points(Options(view, 9, seed=seed, frames=2), number)
+    for half in (points[0, :44], points[0, 44:]):
+        step = np.hypot(*np.diff(half, axis=0).T)
+        np.testing.assert_allclose(step, step.mean(), rtol=0.05)
+
+
+# Motion and strain
+
+
+@pytest.mark.parametrize(("view", "seed", "number"), CASES)
+def test_strain_follows_from_the_material_points(view, seed, number):
+    patient = make_patient(Options(view, 9, seed=seed, frames=8, size=64), number)
+    points = patient.points * patient.truth["spacing_mm"][::-1]
+    for half, name in ((points[:, :44], "gls_endo"), (points[:, 44:], "gls_epi")):
+        np.testing.assert_allclose(strain_percent(lengths(half)), patient.truth[name], atol=0.5)
+
+
+def test_end_diastole_is_the_largest_and_the_cycle_closes():
+    for number in range(1, 31):
+        view = VIEWS[number % 3]
+        anatomy, wall, _ = make_geometry(Options(view, 30, seed=1), number)
+        area = np.abs(signed_area(wall.inner))
+        assert area.argmax() == 0
+        assert lengths(wall.inner).argmax() == 0
+        assert area.argmin() == pytest.approx(anatomy.systole * 30, abs=1.5)
+        last = lengths(wall.mid)
+        assert abs(last[-1] / last[0] - 1) < 0.01
+        # The inner line keeps its direction along the wall: no folds.
+        assert (np.diff(wall.inner, axis=1) * np.diff(wall.mid, axis=1)).sum(-1).min() > 0
+
+
+def test_muscle_keeps_its_volume():
+    for number in range(1, 31):
+        anatomy, wall, _ = make_geometry(Options("4ch", 30, seed=4, frames=12), number)
+        step = np.hypot(*np.moveaxis(np.diff(wall.mid, axis=1), -1, 0))
+        bow = anatomy.bend * np.sin(np.pi * wall.mid[0, :, 1] / wall.mid[0, :, 1].max())
+        around = np.abs(wall.mid[..., 0] - bow)
+        ring = step * (around * wall.thickness)[:, 1:]
+        volume = ring.sum(axis=1)
+        assert np.abs(volume / volume[0] - 1).max() < 0.08
+        assert wall.thickness[0].min() > MIN_WALL_MM - 0.6
+
+
+def test_kinds_move_as_they_should():
+    found = {kind: [] for kind in KINDS}
+    for number in range(1, 121):
+        anatomy, wall, _ = make_geometry(Options("2ch", 120, seed=9, frames=20), number)
+        found[anatomy.kind].append(
+            (strain_percent(lengths(wall.inner)).min(), wall.thickness[0].mean(),
+             strain_percent(wall.thickness.mean(1)).max(), np.ptp(wall.inner[0, :, 0]))
+        )  # fmt: skip
+    mean = {kind: np.mean(values, axis=0) for kind, values in found.items()}
+    assert -22 < mean["normal"][0] < -16
+    assert -12 < mean["dilated"][0] < -6
+    assert mean["normal"][0] < mean["infarcted"][0] < -6
+    assert mean["hypertrophic"][1] > mean["normal"][1] + 2
+    assert mean["dilated"][3] > mean["normal"][3] + 10
+    assert 25 < mean["normal"][2] < 60
+
+
+def test_an_infarct_moves_less_than_the_rest():
+    seen = 0
+    for number in range(1, 41):
+        anatomy, wall, _ = make_geometry(Options("4ch", 40, seed=6, frames=20), number)
+        if anatomy.kind != "infarcted" or abs(anatomy.infarct_at) > 1.2:
+            continue
+        seen += 1
+        systole = int(wall.activation.argmax())
+        gain = wall.thickness[systole] / wall.thickness[0] - 1
+        scar = np.abs(wall.phi - anatomy.infarct_at) < 0.3 * anatomy.infarct_width
+        far = np.abs(wall.phi - anatomy.infarct_at) > 1.5 * anatomy.infarct_width
+        assert gain[scar].mean() < 0.5 * gain[far].mean()
+    assert seen >= 3
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_blood_is_brighter_than_muscle_and_muscle_brighter_than_air(view):
+    for number in (1, 2, 3):
+        options = Options(view, 3, seed=8, frames=3, size=128)
+        patient = make_patient(options, number)
+        _, wall, pose = make_geometry(options, number)
+        middle = pose.to_pixels(pose.to_scanner(0.3 * wall.inner + [0.0, 15.0]))
+        image, mask = patient.images[0].astype(float), patient.masks[0] > 0
+        muscle = np.median(image[mask])
+        blood = np.median(image[(fill(middle[0], image.shape) > 0.9) & ~mask])
+        assert blood > 1.4 * muscle > 2.0 * np.percentile(image, 5)
+        assert not np.array_equal(patient.images[0], patient.images[1])
+
+
+def test_views_and_patients_differ():
+    pictures = [make_patient(Options(v, 1, frames=2, size=64), n) for v in VIEWS for n in (1, 2)]
+    for i, first in enumerate(pictures):
+        for second in pictures[:i]:
+            assert not np.array_equal(first.masks, second.masks)
+            assert not np.array_equal(first.images, second.images)
+
+
+def test_spacing_scales_with_size_and_the_heart_stays():
+    coarse = make_patient(Options("3ch", 1, frames=3, size=96), 1)
+    fine = make_patient(Options("3ch", 1, frames=3, size=192), 1)
+    np.testing.assert_allclose(coarse.truth["spacing_mm"], 2 * fine.truth["spacing_mm"])
+    from_centre = [(p.points - (p.images.shape[1] - 1) / 2) for p in (coarse, fine)]
+    np.testing.assert_allclose(2 * from_centre[0], from_centre[1], atol=1e-3)
+    np.testing.assert_array_equal(coarse.truth["gls_endo"], fine.truth["gls_endo"])
+    area = [p.masks.sum() * p.truth["spacing_mm"][0] ** 2 for p in (coarse, fine)]
+    assert area[0] == pytest.approx(area[1], rel=0.05)
+
+
+# Files
+
+
+def test_bytes_do_not_depend_on_jobs_or_patients(tmp_path):
+    small = {"seed": 3, "frames": 3, "size": 64}
+    assert write_cohort(Options("4ch", 3, **small), tmp_path / "a", jobs=1) == []
+    assert write_cohort(Options("4ch", 3, **small), tmp_path / "b", jobs=2) == []
+    assert write_cohort(Options("4ch", 1, **small), tmp_path / "c", jobs=1) == []
+    first, second, third = (digests(tmp_path / name) for name in "abc")
+    assert len(first) == 9
+    assert first == second
+    assert third.items() <= first.items()
+    tables = [(tmp_path / name / "cohort.csv").read_bytes() for name in "ab"]
+    assert tables[0] == tables[1]
+    assert write_cohort(Options("4ch", 1, **{**small, "seed": 4}), tmp_path / "d", jobs=1) == []
+    assert not set(digests(tmp_path / "d").values()) & set(first.values())
+
+
+def test_files_hold_what_they_say(tmp_path, capsys):
+    out = tmp_path / "cohort"
+    words = ("--view", "3ch", "--patients", 2, "--seed", 1, "--frames", 4, "--size", 72)
+    assert main(*words, "--jobs", 1, "--out", out) == 0
+    assert "2 patients of 2" in capsys.readouterr().out
+    patient = make_patient(Options("3ch", 2, 1, 4, 72), 2)
+    image = nibabel.Nifti1Image.from_filename(out / "images" / "phantom0002.nii")
+    mask = nibabel.Nifti1Image.from_filename(out / "masks" / "phantom0002.nii")
+    with np.load(out / "truth" / "phantom0002.npz") as file:
+        truth = {name: file[name] for name in file.files}
+    assert image.shape == mask.shape == (72, 72, 1, 4)
+    assert (image.get_data_dtype(), mask.get_data_dtype()) == (np.uint16, np.uint8)
+    spacing, frame = truth["spacing_mm"], truth["time_s"][1]
+    np.testing.assert_allclose(
+        image.header.get_zooms(), (spacing[1], spacing[0], 1, frame), rtol=1e-6
+    )
+    np.testing.assert_array_equal(np.asarray(image.dataobj)[:, :, 0].T, patient.images)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj)[:, :, 0].T, patient.masks)
+    assert truth["points"].shape == (4, 88, 2)
+    assert truth["points"].dtype == np.float32
+    assert truth["wall_thickness_mm"].shape == (4, 44)
+    for name in ("gls_endo", "gls_mid", "gls_epi", "radial_strain", "volume_ml", "time_s"):
+        assert truth[name].shape == (4,)
+    assert str(truth["kind"]) in KINDS
+    with open(out / "cohort.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["patient"] for row in rows] == ["phantom0001", "phantom0002"]
+    assert (rows[1]["kind"], rows[1]["view"]) == (str(truth["kind"]), "3ch")
+    assert (out / "contact_sheet.png").stat().st_size > 10_000
+    assert main(*words, "--jobs", 1, "--out", out) == 2  # old and new must not mix
+    assert "already holds a cohort" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--patients", 0), "--patients is 0, expected at least 1"),
+        (("--size", 63), "--size is 63, expected at least 64"),
+        (("--frames", 1), "--frames is 1, expected at least 2"),
+        (("--points", 87), "--points is 87, expected an even number"),
+        (("--seed", -1), "--seed is -1, expected at least 0"),
+        (("--jobs", 0), "--jobs is 0"),
+    ],
+)
+def test_wrong_options_say_what_was_expected(tmp_path, capsys, words, message):
+    good = ("--view", "4ch", "--patients", 1, "--out", tmp_path / "x")
+    assert main(*good, *words) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_unknown_view_names_the_known_ones(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main("--view", "5ch", "--patients", 1, "--out", tmp_path)
+    assert "2ch" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"5ch.*2ch, 3ch, 4ch"):
+        Options("5ch", 1)
+
+
+def test_a_patient_that_fails_does_not_lose_the_others(tmp_path, monkeypatch):
+    from prep.phantom import cohort
+
+    def broken(options, number):
+        if number == 2:
+            raise RuntimeError("boom")
+        return make_patient(options, number)
+
+    monkeypatch.setattr(cohort, "make_patient", broken)
+    failures = write_cohort(Options("2ch", 3, frames=2, size=64), tmp_path / "x", jobs=1)
+    assert failures == ["phantom0002: RuntimeError: boom"]
+    assert len(list((tmp_path / "x" / "images").iterdir())) == 2
+
+
+def test_the_wall_is_sampled_finely():
+    _, wall, _ = make_geometry(Options("4ch", 1), 1)
+    assert wall.phi.size == SAMPLES
+    assert np.hypot(*np.diff(wall.outer[0], axis=0).T).max() < 1.0
