@@ -7,9 +7,7 @@ viridis, which colour-blind eyes can tell apart.
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 
-import imageio.v3 as imageio
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +16,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from jssm import metrics
@@ -94,13 +93,18 @@ def cine_gif(
         axes.clear()
         _show(axes, images[k], window, (low, high))
         for tail in range(max(0, k - 5), k):
-            _draw_points(axes, points[tail], size=2, alpha=0.35, mark=False)
+            _draw_points(axes, points[tail], size=2, alpha=0.5, mark=False)
         _draw_points(axes, points[k], size=14)
-        axes.set_title(f"{title}  frame {k + 1}/{len(images)}".strip(), color="white", fontsize=9)
+        label = f"{title}  frame {k + 1}/{len(images)}  (squares: first basal end)"
+        axes.set_title(label.strip(), color="white", fontsize=9)
         canvas.draw()
         frames.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-    duration = max(2, round(100 / fps)) * 10
-    imageio.imwrite(path, np.stack(frames), extension=".gif", duration=duration, loop=0)
+    palette = _gif_palette()
+    first, *others = [Image.fromarray(f).quantize(palette=palette, dither=0) for f in frames]
+    duration_ms = max(2, round(100 / fps)) * 10
+    first.save(
+        path, format="GIF", save_all=True, append_images=others, duration=duration_ms, loop=0
+    )
 
 
 def curves(path: str | PathLike[str], history: Sequence[Mapping[str, float]]) -> None:
@@ -241,6 +245,19 @@ def _draw_points(
         )  # fmt: skip
 
 
+def _gif_palette() -> Image.Image:
+    """256 colours for all frames: 96 greys; 32 wall colours, pure and over four greys (tails).
+
+    A palette adapted to the frames would spend itself on greys and merge the points' colours.
+    """
+    greys = np.repeat(np.linspace(0, 255, 96)[:, None], 3, axis=1)
+    walls = 255 * WALL_COLOURS(np.linspace(0, 1, 32))[:, :3]
+    blends = [(walls + grey) / 2 for grey in (0, 85, 170, 255)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.concatenate([greys, walls, *blends]).round().astype(np.uint8).tobytes())
+    return palette
+
+
 def _crop_window(
     image_shape: Sequence[int], heart: NDArray[np.bool_] | None, points: NDArray | None
 ) -> tuple[float, float, float]:
@@ -274,8 +291,3 @@ def _pixels(figure: Figure) -> NDArray[np.uint8]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def safe_name(text: str) -> str:
-    """`text` as a plain file name: whatever is no letter, digit, dot or dash becomes `_`."""
-    return "".join(c if c.isalnum() or c in ".-" else "_" for c in Path(text).name) or "unnamed"
