@@ -1,1 +1,1 @@
-"""Data preparation: phantoms, point clouds and the shape model (Algorithm 1). Run it as ``python -m prep``."""
+"""Data preparation: phantoms, point clouds, the shape model (Algorithm 1): ``python -m prep``."""

@@ -10,7 +10,6 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from jssm import affine
 from prep import cases as steps
 from prep import images, landmarks, point_cloud, procrustes, registration, split, store
 from prep.cases import Case, Mean, Settings
@@ -71,17 +70,17 @@ def run(request: Request) -> Outcome:
     folder = store.open_folder(request.out, parameters(request))
     pool = Parallel(n_jobs=request.jobs, return_as="generator_unordered")
 
-    prepared = _each(pool, "reading", _status, steps.prepare, cases, request.settings, folder)
+    prepared = _each(pool, "reading", steps.prepare, cases, request.settings, folder)
     usable = [c for c, problem in zip(cases, prepared, strict=True) if problem is None]
     training = [c for c in usable if parts[c.patient] == "train"]
     if len(training) < 2:
         problems = [p for p in prepared if p]
         raise Refused(
             f"{len(training)} of {len(cases)} cases can be used for training, at least 2 are needed"
-            + (f"; the first problem: {problems[0][1]}" if problems else "")
+            + (f"; the first problem: {problems[0]}" if problems else "")
         )
     mean = mean_shape(training, request.settings, folder, pool)
-    _each(pool, "registering", _status, steps.place, usable, request.settings, folder, mean)
+    _each(pool, "registering", steps.place, usable, request.settings, folder, mean)
 
     found = store.collect(cases, parts, request.settings, folder, mean)
     bad += found.bad
@@ -141,18 +140,16 @@ def mean_shape(
         mean, thetas = _average(fields, starts, settings)
         for number in range(MEAN_ROUNDS):
             jobs = (
-                delayed(_indexed)(i, steps.refine, c, settings, folder, mean, thetas[i])
+                delayed(steps.indexed)(i, steps.refine, c, settings, folder, mean, thetas[i])
                 for i, c in enumerate(chosen)
             )
             label = f"mean shape {number + 1}/{MEAN_ROUNDS}"
             found = dict(_progress(pool(jobs), label, len(chosen)))
             refined = np.stack([found[i] for i in range(len(chosen))])
-            mean, thetas = _average(
-                fields, procrustes.without_drift(refined, starts), settings
-            )
+            mean, thetas = _average(fields, procrustes.without_drift(refined, starts), settings)
         # The landmarks' place in the frame of the mean: where the cases' own come to lie there.
         seen = [
-            affine.apply(registration.invert(theta), case["landmarks"])
+            registration.apply(registration.invert(theta), case["landmarks"])
             for theta, case in zip(thetas, data, strict=True)
         ]
         soft = np.clip(0.5 + mean / 2, 0, 1)
@@ -247,23 +244,15 @@ def _average(
     return mean_of(centred), centred
 
 
-def _status(step: Callable, case: Case, *arguments) -> tuple[str, str] | None:
-    found = step(case, *arguments)
-    return (str(found["kind"]), str(found["problem"])) if "problem" in found else None
-
-
-def _indexed(index: int, function: Callable, *arguments):
-    return index, function(*arguments)
-
-
 def _progress(results: Iterable, label: str, total: int) -> Iterable:
     return tqdm(results, desc=label, total=total, unit="case", disable=None)
 
 
-def _each(pool: Parallel, label: str, function: Callable, step: Callable, cases, *arguments):
-    """``function(step, case, *arguments)`` for every case, in parallel; results in order."""
+def _each(pool: Parallel, label: str, step: Callable, cases: list[Case], *arguments) -> list:
+    """The problem, or None, of ``step(case, *arguments)`` for every case; in parallel, in order."""
     jobs = (
-        delayed(_indexed)(i, function, step, case, *arguments) for i, case in enumerate(cases)
+        delayed(steps.indexed)(i, steps.problem, step, case, *arguments)
+        for i, case in enumerate(cases)
     )
     found = dict(_progress(pool(jobs), label, len(cases)))
     return [found[i] for i in range(len(cases))]

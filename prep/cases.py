@@ -8,8 +8,10 @@ import functools
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -146,6 +148,20 @@ def refine(
         return start
 
 
+def problem(step: Callable, case: Case, *arguments) -> str | None:
+    """What kept ``step`` (:func:`prepare` or :func:`place`) from its result for a case, if any.
+
+    The result itself stays on disk: between processes, only this sentence travels.
+    """
+    found = step(case, *arguments)
+    return str(found["problem"]) if "problem" in found else None
+
+
+def indexed(index: int, function: Callable, *arguments) -> tuple[int, Any]:
+    """The result of a call with its place, for results that come in any order."""
+    return index, function(*arguments)
+
+
 def padded_field(mask: np.ndarray, settings: Settings) -> np.ndarray:
     """A mask's distance field with the margin of :func:`to_padded`."""
     return _field(mask, settings)[0]
@@ -202,7 +218,7 @@ def _prepare(case: Case, settings: Settings) -> dict:
     elif case.given is None:
         raise BadInput(f"{case.name}: the table of landmarks has no row for this case")
     else:
-        marks = affine.apply(to_square, case.given)
+        marks = registration.apply(to_square, case.given)
     found = {
         "image": images.fit_image(cine.frames[case.frame], settings.size),
         "mask": mask,
@@ -218,7 +234,7 @@ def _prepare(case: Case, settings: Settings) -> dict:
                 f"{case.truth.name}: points has the shape {points.shape} per frame; "
                 f"({settings.num_points}, 2) was expected"
             )
-        found["truth"] = affine.apply(to_square, points.astype(np.float64))
+        found["truth"] = registration.apply(to_square, points.astype(np.float64))
     return found
 
 
@@ -249,7 +265,7 @@ def _place(case: Case, data: dict, settings: Settings, mean: Mean) -> dict:
     theta = _refine(field, shift, mean.field, start, settings)
     canonical = registration.resample(field, to_padded(theta, settings), settings.grid)
     points = registration.deform_points(mean.field, canonical, mean.points, settings.seed)
-    inside = point_cloud.polygon_mask(affine.apply(theta, points), data["mask"].shape)
+    inside = point_cloud.polygon_mask(registration.apply(theta, points), data["mask"].shape)
     return {
         "grid_points": points,
         "theta": theta,

@@ -182,9 +182,7 @@ def _read_nifti(path: Path) -> Cine:
     mm = LENGTH_UNITS.get(length, 1.0)
     spacing = (zooms[1] * mm, zooms[0] * mm)
     seconds = zooms[3] * TIME_UNITS.get(time, 1.0) if len(zooms) > 3 else np.nan
-    return Cine(
-        np.ascontiguousarray(data.transpose(2, 1, 0)), _known(spacing), seconds or np.nan
-    )
+    return Cine(np.ascontiguousarray(data.transpose(2, 1, 0)), _known(spacing), seconds or np.nan)
 
 
 def _count_nifti(path: Path) -> int:

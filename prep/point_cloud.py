@@ -102,7 +102,8 @@ def polygon(points: np.ndarray) -> np.ndarray:
 
 def polygon_mask(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The pixels, bool (H, W), whose centre lies in the polygon of ordered points (T, 2)."""
-    rows, columns = draw.polygon(*polygon(points).T[::-1], shape=shape)
+    x, y = polygon(points).T
+    rows, columns = draw.polygon(y, x, shape=shape)
     mask = np.zeros(shape, bool)
     mask[rows, columns] = True
     return mask
@@ -121,7 +122,8 @@ def _length(polyline: np.ndarray) -> float:
 
 def _arc(points: np.ndarray, start: int, stop: int) -> np.ndarray:
     """The points of a closed polyline from index ``start`` on to ``stop``, both included."""
-    return np.take(points, np.arange(start, start + (stop - start) % len(points) + 1), 0, mode="wrap")
+    along = np.arange(start, start + (stop - start) % len(points) + 1)
+    return np.take(points, along, axis=0, mode="wrap")
 
 
 def _refuse_ring(mask: np.ndarray) -> None:
@@ -141,9 +143,10 @@ def _largest_pocket(points: np.ndarray, area: float) -> tuple[int, int]:
     pockets = [-signed_area(_arc(points, i, j)) for i, j in bridges]
     best = int(np.argmax(pockets))
     if pockets[best] < MIN_POCKET * area:
+        part = max(pockets[best], 0) / area
         raise Unsuitable(
-            f"the wall encloses no cavity (its largest pocket is {max(pockets[best], 0) / area:.0%} "
-            f"of its area; at least {MIN_POCKET:.0%} was expected)"
+            f"the wall encloses no cavity (its largest pocket is {part:.0%} of its area; "
+            f"at least {MIN_POCKET:.0%} was expected)"
         )
     return bridges[best]
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from jssm import affine
-from prep.registration import compose, invert, resample
+from prep.registration import apply, compose, invert, resample
 
 RADIUS = 0.27  # the RMS radius of the mean mask, as a part of the canonical grid's width
 SPREAD = 0.35  # the RMS radius of the mean landmarks, likewise
@@ -35,7 +34,7 @@ def mean_landmarks(landmarks: np.ndarray, grid: int, iterations: int = 5) -> np.
     """
     mean = landmarks[0].astype(np.float64)
     for _ in range(iterations):
-        aligned = [affine.apply(fit_similarity(shape, mean), shape) for shape in landmarks]
+        aligned = [apply(fit_similarity(shape, mean), shape) for shape in landmarks]
         mean = _normalized(np.mean(aligned, axis=0), grid)
     return mean
 

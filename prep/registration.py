@@ -23,8 +23,13 @@ DEFORM = ("--transform", "SyN[0.25,2,0]", "--convergence", "[20x5,1e-6,8]")
 LEVELS = ("--shrink-factors", "2x1", "--smoothing-sigmas", "1x0vox")
 
 
+def apply(theta: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (n, 2) mapped by ``theta`` (2, 3); in float64, which chains of maps need."""
+    return points @ theta[:, :2].T + theta[:, 2]
+
+
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The map (2, 3) that applies ``inner`` first; in float64, which chains of maps need."""
+    """The map (2, 3) that applies ``inner`` first, in float64."""
     linear = outer[:, :2] @ inner[:, :2]
     return np.column_stack([linear, outer[:, :2] @ inner[:, 2] + outer[:, 2]])
 

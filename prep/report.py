@@ -82,7 +82,8 @@ def _summary(meta: dict, rows: list[dict], included: list[dict]) -> str:
 
 
 def _excluded(rows: list[dict]) -> str:
-    lines = [[r["case"], r["point_mask_dice"], r["reason"]] for r in rows if r["split"] == "excluded"]
+    out = [r for r in rows if r["split"] == "excluded"]
+    lines = [[r["case"], r["point_mask_dice"], r["reason"]] for r in out]
     if not lines:
         return "<h2>Excluded cases</h2><p>None.</p>"
     return "<h2>Excluded cases</h2>" + _table(["case", "point-mask Dice", "reason"], lines)
@@ -118,7 +119,7 @@ def _mean_shape(mean: np.ndarray) -> Figure:
 
 def _modes(mean: np.ndarray, modes: np.ndarray, variances: np.ndarray) -> Figure:
     count = min(6, len(modes))
-    figure = Figure(figsize=(3 * count, 3.6))
+    figure = Figure(figsize=(3 * count, 3.8))
     for k in range(count):
         axes = figure.add_subplot(1, count, k + 1)
         for weight, colour, label in ((-3, INNER, "−3√λ"), (0, "0.4", "mean"), (3, OUTER, "+3√λ")):
@@ -127,7 +128,9 @@ def _modes(mean: np.ndarray, modes: np.ndarray, variances: np.ndarray) -> Figure
         axes.set_title(f"mode {k + 1}, λ = {variances[k]:.4f}", size=9)
         _frame(axes)
         if k == 0:
-            axes.legend(fontsize=7)
+            figure.legend(
+                *axes.get_legend_handles_labels(), loc="lower center", ncols=3, fontsize=8
+            )
     return figure
 
 
@@ -145,7 +148,7 @@ def _explained(variances: np.ndarray, total: float) -> Figure:
 def _histogram(scores: list[float], meta: dict) -> Figure:
     figure = Figure(figsize=(6, 3.5))
     axes = figure.add_subplot()
-    axes.hist(scores, bins=np.linspace(min([0.85, *scores]), 1, 41), color=INNER)
+    axes.hist(scores, bins=np.linspace(min([0.85, *scores]), 1, 41).tolist(), color=INNER)
     axes.axvline(meta["min_dice"], color=OUTER, ls="--")
     axes.set_xlabel("point-mask Dice (dashed: the threshold)")
     axes.set_ylabel("cases")

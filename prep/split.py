@@ -15,7 +15,7 @@ def assign(
     seed: int,
     wanted: dict[str, str] | None = None,
 ) -> dict[str, str]:
-    """"train" or "val" for every patient, all their cases alike; seeded.
+    """The side, "train" or "val", of every patient with all their cases; seeded.
 
     ``patients`` may repeat. ``wanted``, where given, decides instead of the shuffle.
 

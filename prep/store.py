@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from jssm import shape_model
@@ -79,7 +80,9 @@ def collect(
     Raises:
       Refused: when fewer than two training cases and one of validation are.
     """
-    rows, table, bad = [], [], []
+    rows: list[Row] = []
+    table: list[dict] = []
+    bad: list[str] = []
     for case in cases:
         fit = steps.place(case, settings, folder, mean)
         reason, dice = "", float(fit.get("dice", np.nan))
@@ -138,7 +141,8 @@ def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
     offsets = thetas[:, :, :2] @ centre + thetas[:, :, 2]
     thetas = np.concatenate([thetas[:, :, :2] * unit, offsets[:, :, None]], axis=2)
     points = np.einsum("nij,ntj->nti", thetas[:, :, :2], canonical) + thetas[:, None, :, 2]
-    mean, modes, variances = principal_modes(canonical[training], num_modes)
+    components = principal_modes(canonical[training], num_modes)
+    model = shape_model.ShapeModel(*(jnp.asarray(part, jnp.float32) for part in components))
 
     count = len(rows)
     pictures = {
@@ -164,12 +168,16 @@ def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
     _save(out / "spacing_mm.npy", spacing)
     if np.isfinite(truth).all():
         _save(out / "truth_points.npy", truth)
-    shape_model.save(out / "shape_model.npz", shape_model.ShapeModel(mean, modes, variances))
+    shape_model.save(out / "shape_model.npz", model)
     with open(out / "cases.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(found.table)
-    meta = meta | {"num_cases": count, "num_modes": len(variances), "num_listed": len(found.table)}
+    meta = meta | {
+        "num_cases": count,
+        "num_modes": len(model.variances),
+        "num_listed": len(found.table),
+    }
     replace_text(out / "dataset.json", json.dumps(meta, indent=1) + "\n")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from jssm import affine
 from prep.point_cloud import dice, polygon, polygon_mask, signed_area
+from prep.registration import apply
 from prep.split import leaks
 from prep.store import COLUMNS
 
@@ -52,7 +52,7 @@ def _meta(path: Path) -> tuple[dict | None, list[str]]:
     findings = []
     for name, kind in FIELDS.items():
         if not isinstance(meta.get(name), kind) or isinstance(meta.get(name), bool):
-            findings.append(f"dataset.json: {name} is {meta.get(name)!r}, another type was expected")
+            findings.append(f"dataset.json: {name} is {meta.get(name)!r}, of the wrong type")
     if meta.get("format") != 1:
         findings.append(f"dataset.json: format {meta.get('format')!r}, 1 was expected")
     usable = all(isinstance(meta.get(n), FIELDS[n]) for n in ("size", "num_points", "min_dice"))
@@ -97,7 +97,7 @@ def _arrays(
         if array.shape != shape:
             findings.append(f"{path.name}: the shape is {array.shape}, {shape} was expected")
         if array.dtype != dtype:
-            findings.append(f"{path.name}: the type is {array.dtype}, {np.dtype(dtype)} was expected")
+            findings.append(f"{path.name}: the type is {array.dtype}, not {np.dtype(dtype)}")
         if array.shape == shape:
             arrays[name] = array
     return arrays, findings
@@ -124,7 +124,7 @@ def _table_findings(rows: list[dict], included: list[dict], min_dice: float) -> 
                 )
         for column in ("image", "mask"):
             if Path(row[column]).is_absolute():
-                yield f"cases.csv: {name} has the absolute path {row[column]}; relative was expected"
+                yield f"cases.csv: {name} has an absolute path, {row[column]}"
     if sorted(r["row"] for r in included) != sorted(map(str, range(len(included)))):
         yield f"cases.csv: the rows of included cases are not 0 to {len(included) - 1}, each once"
     for part in ("train", "val"):
@@ -142,7 +142,7 @@ def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict) -> Iterato
         spacing = np.asarray(arrays["spacing_mm"][i])
         unknown = np.isnan(spacing).all()
         if not unknown and not (np.isfinite(spacing).all() and (spacing > 0).all()):
-            yield f"spacing_mm.npy has {spacing.tolist()}; two positive numbers or NaN were expected"
+            yield f"spacing_mm.npy has {spacing.tolist()}, not positive numbers or NaN"
     if "images" in arrays and np.ptp(arrays["images"][i]) == 0:
         yield "images.npy is of one grey value"
     if "masks" in arrays:
@@ -159,7 +159,7 @@ def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict) -> Iterato
         theta = np.asarray(arrays["thetas"][i], np.float64)
         if np.linalg.det(theta[:, :2]) <= 0:
             yield "thetas.npy mirrors or collapses the shape (its determinant is not positive)"
-        mapped = affine.apply(theta, np.asarray(arrays["canonical_points"][i], np.float64))
+        mapped = apply(theta, np.asarray(arrays["canonical_points"][i], np.float64))
         error = np.abs(mapped - arrays["points"][i]).max()
         if error > 0.05:
             yield f"thetas.npy maps canonical_points.npy {error:.2f} px away from points.npy"
@@ -209,10 +209,10 @@ def _model_findings(
     if np.abs(mean.mean(axis=0)).max() > 1e-3 or abs(radius - 1) > 1e-3:
         yield "shape_model.npz: the mean's centroid is not 0 or its RMS radius not 1"
     if "canonical_points" in arrays:
-        training = [int(_number(r["row"])) for r in included
-                    if r["split"] == "train" and 0 <= _number(r["row"]) < len(included)]  # fmt: skip
+        places = [_number(r["row"]) for r in included if r["split"] == "train"]
+        training = sorted(int(i) for i in places if 0 <= i < len(included))
         if training:
-            shapes = np.asarray(arrays["canonical_points"], np.float64)[sorted(training)]
+            shapes = np.asarray(arrays["canonical_points"], np.float64)[training]
             if not np.abs(shapes.mean(axis=0) - mean).max() <= 1e-3:
                 yield "shape_model.npz: the mean is not that of the training cases"
 

@@ -1,0 +1,228 @@
+import csv
+import json
+import shutil
+
+import imageio.v3 as iio
+import nibabel as nib
+import numpy as np
+import pytest
+
+from jssm import dataset
+from prep import build
+from prep.__main__ import main
+from prep.verify import check
+from tests.prep_shapes import SIZE, Horseshoe, cohort, write_png_cohort
+
+REGEX = r"(p\d+)_"
+
+
+def _arguments(images, masks, out, *more):
+    return [
+        "build", "--images", str(images), "--masks", str(masks), "--label", "2", "--size",
+        str(SIZE), "--view", "test", "--patient-regex", REGEX, "--out", str(out), "--jobs", "1",
+        "--modes", "3", *more,
+    ]  # fmt: skip
+
+
+def _table(out):
+    with open(out / "cases.csv", newline="") as file:
+        return {row["case"]: row for row in csv.DictReader(file)}
+
+
+def _bytes(out):
+    names = sorted(p for p in out.rglob("*") if p.is_file() and ".cases" not in p.parts)
+    return {str(p.relative_to(out)): p.read_bytes() for p in names}
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A cohort of eight sound cases and the data set made of it."""
+    folder = tmp_path_factory.mktemp("good")
+    images, masks = write_png_cohort(folder, cohort(8))
+    assert main(_arguments(images, masks, folder / "out", "--spacing", "1.5", "1.2")) == 0
+    return folder
+
+
+def test_the_data_set_is_sound_and_loads(good):
+    assert check(good / "out") == []
+    data = dataset.load(good / "out")
+    assert data.images.shape == (8, SIZE, SIZE)
+    assert data.cases["point_mask_dice"].min() > 0.94
+    assert data.shape_model.modes.shape == (3, 88, 2)
+    assert len(data.rows("train")) == 6
+    np.testing.assert_allclose(data.spacing_mm, np.tile([1.5, 1.2], (8, 1)), rtol=1e-6)
+    for i, shape in enumerate(cohort(8)):
+        np.testing.assert_array_equal(data.masks[i], shape.mask())
+        ends = data.points[i][[0, 44, 43, 87]]
+        assert np.abs(ends - shape.corners()).max() < 3
+
+
+def test_the_report_shows_itself(good):
+    page = (good / "out/report/report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert "8 of 8 included" in page
+
+
+def test_same_seed_same_bytes_whatever_the_number_of_processes(good):
+    images, masks = good / "images", good / "masks"
+    other = good / "other"
+    arguments = _arguments(images, masks, other, "--spacing", "1.5", "1.2")
+    arguments[arguments.index("--jobs") + 1] = "2"
+    assert main(arguments) == 0
+    assert _bytes(other) == _bytes(good / "out")
+
+
+def test_a_second_run_continues(good, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(good / "out", out)
+    before = _bytes(out)
+    lost = sorted((out / ".cases").glob("*.fit.npz"))[:3]
+    kept = [p for p in (out / ".cases").iterdir() if p not in lost]
+    for path in lost:
+        path.unlink()
+    (out / ".cases/p03_b.fit.npz").write_bytes(b"cut short")
+    times = {p: p.stat().st_mtime_ns for p in kept if p.name != "p03_b.fit.npz"}
+    arguments = _arguments(good / "images", good / "masks", out, "--spacing", "1.5", "1.2")
+    assert main(arguments) == 0
+    changed = {p.name for p, t in times.items() if p.stat().st_mtime_ns != t}
+    assert changed <= {"parameters.json"}
+    assert all(p.exists() for p in lost)
+    assert _bytes(out) == before
+
+
+def test_other_parameters_are_refused(good, capsys):
+    arguments = _arguments(good / "images", good / "masks", good / "out", "--seed", "9")
+    assert main(arguments) == 2
+    message = capsys.readouterr().err
+    assert "begun with other parameters" in message
+    assert "seed was 0, now 9" in message
+
+
+def test_bad_files_are_listed_and_the_good_ones_finished(tmp_path, capsys):
+    images, masks = write_png_cohort(tmp_path, cohort(9))
+    y, x = np.mgrid[:SIZE, :SIZE]
+    ring = np.abs(np.hypot(x - 31, y - 31) - 15) < 4
+    broken = {
+        "p10_unreadable": None,
+        "p11_size": np.full((SIZE, SIZE + 1), 2),
+        "p12_empty": np.zeros((SIZE, SIZE)),
+        "p13_pieces": 2 * Horseshoe().mask() * (np.abs(x - 31) > 2),
+        "p14_ring": 2 * ring,
+    }
+    for name, mask in broken.items():
+        shutil.copy(images / "p00_a.png", images / f"{name}.png")
+        if mask is None:
+            (masks / f"{name}.png").write_text("no image")
+        else:
+            iio.imwrite(masks / f"{name}.png", mask.astype(np.uint8))
+    shutil.copy(images / "p00_a.png", images / "p15_lonely.png")
+    shutil.copy(images / "p00_a.png", images / "nobody.png")
+    shutil.copy(masks / "p00_a.png", masks / "nobody.png")
+    out = tmp_path / "out"
+    assert main(_arguments(images, masks, out)) == 1
+    printed = capsys.readouterr()
+    assert "9 of 14 cases included" in printed.out
+    lines = [line for line in printed.err.splitlines() if line.startswith("bad input: ")]
+    for name, cause in (
+        ("p10_unreadable.png", "cannot be read as an image"),
+        ("p11_size.png", "the mask is 65×64 px, but its image 64×64 px"),
+        ("p12_empty.png", "the mask is empty"),
+        ("p13_pieces.png", "the mask has 2 pieces"),
+        ("p15_lonely.png", "no mask with this stem"),
+        ("nobody.png", "finds no patient"),
+    ):
+        assert sum(name in line and cause in line for line in lines) == 1, (name, lines)
+    assert len(lines) == 6
+    table = _table(out)
+    assert "closed ring" in table["p14_ring"]["reason"]
+    assert table["p12_empty"]["split"] == "excluded"
+    assert table["p12_empty"]["row"] == ""
+    assert check(out) == []
+
+
+def test_cases_under_the_threshold_are_excluded_with_the_reason(good, tmp_path, capsys):
+    scores = sorted(float(r["point_mask_dice"]) for r in _table(good / "out").values())
+    threshold = (scores[0] + scores[1]) / 2
+    arguments = _arguments(good / "images", good / "masks", tmp_path / "out")
+    assert main([*arguments, "--min-dice", str(threshold)]) == 0
+    assert "7 of 8" in capsys.readouterr().out
+    reasons = [r["reason"] for r in _table(tmp_path / "out").values() if r["reason"]]
+    assert len(reasons) == 1
+    assert "is under" in reasons[0]
+    assert main([*_arguments(good / "images", good / "masks", tmp_path / "none"),
+                 "--min-dice", "1"]) == 2  # fmt: skip
+    assert "0 of 8 cases are left for training" in capsys.readouterr().err
+
+
+def test_a_phantom_cohort_brings_its_true_points(tmp_path):
+    for folder in ("images", "masks", "truth"):
+        (tmp_path / "cohort" / folder).mkdir(parents=True)
+    for number, shape in enumerate(cohort(3, seed=5)):
+        frames = [Horseshoe(shape.inner - k, shape.outer, shape.arm, shape.turn) for k in (0, 1, 2)]
+        masks = np.stack([f.mask() for f in frames]).astype(np.uint8)
+        points = np.stack([np.tile(f.corners(), (22, 1)) for f in frames]).astype(np.float32)
+        wide = np.pad(masks, ((0, 0), (0, 0), (8, 8)))  # 64 rows, 80 columns
+        for folder, array in (("images", 90 * wide + 7), ("masks", wide)):
+            file = nib.Nifti1Image(array.transpose(2, 1, 0)[:, :, None], np.eye(4))
+            file.header.set_zooms((1.2, 1.6, 1, 0.05))
+            nib.save(file, tmp_path / "cohort" / folder / f"phantom{number}.nii")
+        np.savez(tmp_path / "cohort/truth" / f"phantom{number}.npz", points=points + np.array([8, 0]))
+    out = tmp_path / "out"
+    code = main(["build", "--phantom", str(tmp_path / "cohort"), "--size", "40", "--every", "2",
+                 "--view", "4ch", "--out", str(out), "--jobs", "1"])  # fmt: skip
+    assert code == 0
+    assert check(out) == []
+    data = dataset.load(out)
+    assert list(data.cases["case"])[:3] == ["phantom0_frame00", "phantom0_frame02",
+                                            "phantom1_frame00"]  # fmt: skip
+    assert data.cases["time_s"].tolist()[:2] == pytest.approx([0, 0.1])
+    np.testing.assert_allclose(data.spacing_mm[0], (3.2, 2.4), rtol=1e-5)
+    ends = np.asarray(data.points)[:, [0, 44, 43, 87]]
+    assert np.abs(ends - data.truth_points[:, :4]).max() < 2
+
+
+def test_landmarks_and_split_from_files(good, tmp_path, capsys):
+    marks, table = tmp_path / "marks.csv", tmp_path / "split.csv"
+    lines = ["case,apex_x,apex_y,basal1_x,basal1_y,basal2_x,basal2_y"]
+    for i, shape in enumerate(cohort(8)[:7]):
+        numbers = ",".join(f"{v:.3f}" for v in shape.landmarks().ravel())
+        lines.append(f"p{i // 2:02d}_{'ab'[i % 2]},{numbers}")
+    marks.write_text("\n".join(lines))
+    table.write_text("patient,split\np00,train\np01,train\np02,val\np03,train\n")
+    arguments = _arguments(good / "images", good / "masks", tmp_path / "out")
+    assert main([*arguments, "--landmarks", str(marks), "--split", str(table)]) == 1
+    assert "p03_b: the table of landmarks has no row" in capsys.readouterr().err
+    found = _table(tmp_path / "out")
+    assert [found[n]["split"] for n in ("p01_a", "p02_a", "p02_b")] == ["train", "val", "val"]
+    table.write_text("patient,split\np00,train\np00,val\n")
+    arguments = _arguments(good / "images", good / "masks", tmp_path / "none")
+    assert main([*arguments, "--split", str(table)]) == 2
+    assert "split.csv: the patient p00 is in both train and val" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--points", "7"], "--points 7: an even number"),
+        (["--patient-regex", "p"], "a group"),
+        (["--patient-regex", "("], "--patient-regex"),
+        (["--val-fraction", "1"], "--val-fraction"),
+        (["--shape", "star"], "one of horseshoe"),
+        (["--phantom", "x"], "takes the place"),
+        (["--images", "nowhere"], "a folder of images was expected"),
+    ],
+)
+def test_wrong_options_get_one_sentence(good, tmp_path, capsys, more, message):
+    arguments = _arguments(good / "images", good / "masks", tmp_path / "out", *more)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_the_mean_shape_is_made_of_few_cases_evenly_picked(good, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "MEAN_CASES", 3)
+    out = tmp_path / "out"
+    assert main(_arguments(good / "images", good / "masks", out)) == 0
+    meta = json.loads((out / "dataset.json").read_text())
+    assert (meta["num_cases"], meta["view"], meta["size"]) == (8, "test", SIZE)

@@ -1,0 +1,142 @@
+import imageio.v3 as iio
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from prep import images
+from prep.errors import BadInput
+
+FRAME = np.arange(12, dtype=np.uint16).reshape(3, 4)  # 3 rows, 4 columns
+
+
+def _nifti(path, array, zooms):
+    file = nib.Nifti1Image(array, np.eye(4))
+    file.header.set_zooms(zooms)
+    file.header.set_xyzt_units("mm", "sec")
+    nib.save(file, path)
+
+
+def test_png_has_one_frame_and_no_spacing(tmp_path):
+    iio.imwrite(tmp_path / "a.png", FRAME)
+    cine = images.read(tmp_path / "a.png")
+    np.testing.assert_array_equal(cine.frames, FRAME[None])
+    assert np.isnan(cine.spacing_mm).all()
+
+
+def test_png_of_equal_channels_is_grey_and_colour_is_refused(tmp_path):
+    iio.imwrite(tmp_path / "grey.png", np.repeat(FRAME[..., None].astype(np.uint8), 3, 2))
+    np.testing.assert_array_equal(images.read(tmp_path / "grey.png").frames[0], FRAME)
+    colour = np.zeros((3, 4, 3), np.uint8)
+    colour[..., 0] = 9
+    iio.imwrite(tmp_path / "colour.png", colour)
+    with pytest.raises(BadInput, match=r"colour\.png: a colour picture"):
+        images.read(tmp_path / "colour.png")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_nifti_slice_is_transposed_to_rows_and_columns(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    _nifti(path, FRAME.T, (0.7, 1.1))  # (x, y): columns are 0.7 mm, rows 1.1 mm
+    cine = images.read(path)
+    np.testing.assert_array_equal(cine.frames, FRAME[None])
+    assert cine.spacing_mm == pytest.approx((1.1, 0.7))
+    assert images.stem(path) == "a"
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_nifti_cine(tmp_path, flat):
+    cine = np.stack([FRAME, FRAME + 100])
+    array = cine.transpose(2, 1, 0)
+    zooms = (0.7, 1.1, 1.0)
+    if not flat:
+        array, zooms = array[:, :, None], (*zooms, 0.04)
+    _nifti(tmp_path / "a.nii", array, zooms)
+    found = images.read(tmp_path / "a.nii")
+    np.testing.assert_array_equal(found.frames, cine)
+    assert images.count_frames(tmp_path / "a.nii") == 2
+    assert np.isnan(found.frame_time_s) if flat else found.frame_time_s == pytest.approx(0.04)
+
+
+def test_nifti_volume_is_refused(tmp_path):
+    _nifti(tmp_path / "a.nii", np.zeros((4, 3, 2, 2), np.uint8), (1, 1, 1, 1))
+    with pytest.raises(BadInput, match=r"a\.nii: the array has the shape \(4, 3, 2, 2\)"):
+        images.count_frames(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".mhd"])
+def test_metaimage_slice_and_cine(tmp_path, suffix):
+    file = sitk.GetImageFromArray(FRAME)
+    file.SetSpacing((0.7, 1.1))
+    sitk.WriteImage(file, str(tmp_path / f"a{suffix}"))
+    cine = images.read(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(cine.frames, FRAME[None])
+    assert cine.spacing_mm == pytest.approx((1.1, 0.7))
+    sitk.WriteImage(sitk.GetImageFromArray(np.stack([FRAME] * 3)), str(tmp_path / f"b{suffix}"))
+    assert images.count_frames(tmp_path / f"b{suffix}") == 3
+    assert images.read(tmp_path / f"b{suffix}").frames.shape == (3, 3, 4)
+
+
+@pytest.mark.parametrize("suffix", images.SUFFIXES)
+def test_unreadable_file_gives_one_sentence(tmp_path, suffix):
+    path = tmp_path / f"broken{suffix}"
+    path.write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"broken.*: cannot be read as an image") as caught:
+        images.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_pairs_share_a_stem(tmp_path):
+    for name in ("i/a.png", "i/b.nii", "i/c.png", "i/c.nii", "i/note.txt", "m/a.nii.gz", "m/d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    pairs, problems = images.find_pairs(tmp_path / "i", tmp_path / "m")
+    assert [(p.stem, p.image.name, p.mask.name) for p in pairs] == [("a", "a.png", "a.nii.gz")]
+    text = "\n".join(problems)
+    assert "i/b.nii: no mask" in text
+    assert "m/d.png: no image" in text
+    assert "i/c.png: its stem is taken by c.nii" in text
+
+
+def test_grey_values_come_from_percentiles_of_the_whole_cine():
+    frames = np.linspace(0, 1000, 20000).reshape(2, 100, 100)
+    grey = images.to_uint8(frames)
+    assert grey.dtype == np.uint8
+    assert grey[0, 0, 0] == 0
+    assert grey[1, -1, -1] == 255
+    assert grey[0].max() < 130 < grey[1].max()
+    assert not images.to_uint8(np.full((1, 4, 4), 7)).any()
+
+
+def test_letterbox_keeps_a_square_image_and_centres_another():
+    mask = np.zeros((20, 40), bool)
+    mask[4:16, 12:28] = True
+    np.testing.assert_array_equal(images.fit_mask(mask[:, :20], 20), mask[:, :20])
+    small = images.fit_mask(mask, 20)
+    assert small.sum() == mask.sum() / 4
+    rows, columns = np.nonzero(small)
+    assert (rows.mean(), columns.mean()) == (9.5, 9.5)
+    picture = images.fit_image(np.full((20, 40), 200, np.uint8), 20)
+    assert (picture[5:15] == 200).all()
+    assert not picture[:5].any()
+    assert not picture[15:].any()
+
+
+def test_letterbox_enlarges_without_a_shift():
+    mask = np.zeros((10, 10), bool)
+    mask[2:6, 3:8] = True
+    large = images.fit_mask(mask, 40)
+    rows, columns = np.nonzero(large)
+    assert (rows.mean(), columns.mean()) == (4 * 3.5 + 1.5, 4 * 5 + 1.5)
+    assert abs(large.sum() - 16 * mask.sum()) <= 16  # only the corners are rounded
+
+
+def test_a_mask_must_be_there_and_in_one_piece():
+    mask = np.zeros((9, 9), bool)
+    with pytest.raises(BadInput, match=r"a\.png: the mask is empty .*label 2"):
+        images.check_mask(mask, 2, "a.png")
+    mask[0, 0] = mask[1, 1] = True  # touching by a corner is one piece
+    images.check_mask(mask, 2, "a.png")
+    mask[5:8, 5:8] = True
+    with pytest.raises(BadInput, match=r"a\.png: the mask has 2 pieces \(9, 2 px\)"):
+        images.check_mask(mask, 2, "a.png")
