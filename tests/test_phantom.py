@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from prep.phantom import patient as patient_module
 from prep.phantom.anatomy import KINDS, MIN_WALL_MM, VIEWS
 from prep.phantom.cli import add_parser
-from prep.phantom.cohort import Options, draw_masks, make_geometry, make_patient, write_cohort
+from prep.phantom.cohort import write_cohort
 from prep.phantom.motion import SAMPLES, lengths, material_points, strain_percent
+from prep.phantom.patient import Options, draw_masks, make_geometry, make_patient
 from prep.phantom.polygons import coverage, fill, signed_area
 
 CASES = [(view, seed, number) for view in VIEWS for seed, number in ((0, 1), (3, 2), (11, 5))]
@@ -308,14 +310,12 @@ def test_an_unknown_view_names_the_known_ones(tmp_path, capsys):
 
 
 def test_a_patient_that_fails_does_not_lose_the_others(tmp_path, monkeypatch):
-    from prep.phantom import cohort
-
     def broken(options, number):
         if number == 2:
             raise RuntimeError("boom")
         return make_patient(options, number)
 
-    monkeypatch.setattr(cohort, "make_patient", broken)
+    monkeypatch.setattr(patient_module, "make_patient", broken)
     failures = write_cohort(Options("2ch", 3, frames=2, size=64), tmp_path / "x", jobs=1)
     assert failures == ["phantom0002: RuntimeError: boom"]
     assert len(list((tmp_path / "x" / "images").iterdir())) == 2

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from prep.phantom.anatomy import VIEWS
-from prep.phantom.cohort import Options, write_cohort
+from prep.phantom.cohort import write_cohort
+from prep.phantom.patient import Options
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

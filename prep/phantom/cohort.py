@@ -1,4 +1,4 @@
-"""One phantom patient, and a whole cohort on disk.
+"""A whole phantom cohort on disk.
 
 DIR/images/<patient>.nii   cine, uint16, (x, y, 1, frames); zooms: column mm, row mm, 1, frame s
 DIR/masks/<patient>.nii    the same geometry, uint8, 1 = myocardium
@@ -10,243 +10,15 @@ DIR/contact_sheet.png      a look at the first patients
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import nibabel
-import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from prep.phantom.anatomy import VIEWS, Anatomy, draw_anatomy
-from prep.phantom.background import body_layers
-from prep.phantom.chambers import band_polygon, heart_layers
-from prep.phantom.motion import (
-    Wall,
-    at,
-    lengths,
-    material_points,
-    move,
-    stations,
-    strain_percent,
-)
-from prep.phantom.picture import draw_scanner, paint_still, render
-from prep.phantom.polygons import Array, fill, signed_area
-from prep.phantom.pose import Pose, place
+from prep.phantom.patient import Options, attempt_patient
 from prep.phantom.sheet import contact_sheet
-from prep.phantom.tissue import draw_tissue
 
-MIN_SIZE = 64
-_SHEET_PATIENTS = 12
-
-
-@dataclass(frozen=True)
-class Options:
-    """What cohort to make.  Raises ValueError, naming the option, for a value out of range."""
-
-    view: str
-    patients: int
-    seed: int = 0
-    frames: int = 30
-    size: int = 224
-    num_points: int = 88
-
-    def __post_init__(self) -> None:
-        if self.view not in VIEWS:
-            raise ValueError(f"--view is {self.view!r}, expected one of {', '.join(VIEWS)}")
-        for name, least in (("patients", 1), ("seed", 0), ("frames", 2), ("size", MIN_SIZE)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} is {getattr(self, name)}, expected at least {least}")
-        if self.num_points < 8 or self.num_points % 2:
-            raise ValueError(f"--points is {self.num_points}, expected an even number from 8 up")
-
-
-@dataclass(frozen=True)
-class Patient:
-    """One phantom patient.
-
-    images (F, S, S) uint16; masks (F, S, S) uint8; points (F, T, 2) float32 px, the same tissue in
-    every frame; truth: what truth/<patient>.npz holds; row: its line in cohort.csv.
-    """
-
-    images: NDArray[np.uint16]
-    masks: NDArray[np.uint8]
-    points: NDArray[np.float32]
-    truth: dict[str, NDArray[Any]]
-    row: dict[str, Any]
-
-
-def patient_name(number: int) -> str:
-    """Give the id of patient 1, 2, ..."""
-    return f"phantom{number:04d}"
-
-
-def make_patient(options: Options, number: int) -> Patient:
-    """Give patient 1, 2, ... of a cohort; it depends on view, seed, frames, size and number alone.
-
-    One seed and number give the same heart, disease and motion in each of the three views.
-    """
-    rngs = _generators(options, number)
-    anatomy, wall, pose = make_geometry(options, number)
-    tissue = draw_tissue(rngs[1])
-    layers = heart_layers(rngs[2], anatomy, wall, tissue)
-    heart = np.concatenate([pose.to_scanner(layer.outline)[0] for layer in layers])
-    valve = pose.to_scanner(0.5 * (wall.outer[:1, :1] + wall.outer[:1, -1:]))[0, 0]
-    still = body_layers(rngs[3], anatomy, heart, valve, tissue)
-    scanner = draw_scanner(rngs[4], options.size)
-    backdrop = paint_still(pose, still, rngs[4])
-    images = render(rngs[4], backdrop, layers, wall, pose, scanner)
-
-    points_mm = material_points(wall, options.num_points)
-    points = clockwise(pose.to_pixels(pose.to_scanner(points_mm)))
-    truth = truth_fields(anatomy, wall, pose, points)
-    row = _row(options, number, anatomy, pose, truth)
-    return Patient(images, draw_masks(wall, pose), points, truth, row)
-
-
-def _generators(options: Options, number: int) -> list[np.random.Generator]:
-    """Give one generator each for heart, tissue, chambers, body and scan."""
-    return np.random.default_rng(np.random.SeedSequence([options.seed, number])).spawn(5)
-
-
-def make_geometry(options: Options, number: int) -> tuple[Anatomy, Wall, Pose]:
-    """Give the heart of patient 1, 2, ..., its motion and its place, without a picture."""
-    anatomy = draw_anatomy(_generators(options, number)[0], options.view)
-    wall = move(anatomy, options.frames)
-    return anatomy, wall, place(anatomy, wall, options.size)
-
-
-def draw_masks(wall: Wall, pose: Pose) -> NDArray[np.uint8]:
-    """Give the masks (F, S, S): the pixels that the true outline covers by half or more.
-
-    Each is one 4-connected piece for size 96 and up; below that the thinnest walls (MIN_WALL_MM)
-    come near one pixel and may touch at corners only, or break.
-    """
-    outlines = pose.to_pixels(pose.to_scanner(band_polygon(wall)))
-    shape = (pose.size, pose.size)
-    return np.stack([fill(outline, shape) >= 0.5 for outline in outlines]).astype(np.uint8)
-
-
-def clockwise(points: Array) -> NDArray[np.float32]:
-    """Number points (F, T, 2) clockwise on the displayed image, one order for all frames."""
-    if _is_clockwise(points):
-        return points.astype(np.float32)
-    return _reverse_halves(points, axis=1).astype(np.float32)
-
-
-def _is_clockwise(points: Array) -> bool:
-    return bool(signed_area(points[0, points.shape[1] // 2 :]) > 0.0)
-
-
-def _reverse_halves(values: Array, axis: int) -> Array:
-    """Reverse the order within the inner and within the outer half of `axis`."""
-    first, second = np.split(values, 2, axis=axis)
-    return np.concatenate([np.flip(first, axis), np.flip(second, axis)], axis=axis)
-
-
-def truth_fields(
-    anatomy: Anatomy, wall: Wall, pose: Pose, points: NDArray[np.float32]
-) -> dict[str, NDArray[Any]]:
-    """Give the ground truth of one patient, by the names in its file.
-
-    points (F, T, 2) px; spacing_mm (2,) row, column; time_s (F,); gls_endo,
-    gls_mid, gls_epi (F,): change in length of the whole inner, middle and outer
-    line against frame 0; radial_strain (F,): change of the mean wall thickness;
-    wall_thickness_mm (F, T/2): true thickness, across the wall, at the inner points;
-    volume_ml (F,): cavity, as stacked discs; kind; view; mirrored; end_systole: a frame.
-    """
-    half = points.shape[1] // 2
-    thickness = at(wall.thickness, stations(wall.inner[0], half))
-    if pose.mirrored:
-        thickness = thickness[:, ::-1]
-    return {
-        "points": points,
-        "spacing_mm": np.full(2, pose.spacing_mm),
-        "time_s": wall.phase * 60.0 / anatomy.heart_rate,
-        "gls_endo": strain_percent(lengths(wall.inner)),
-        "gls_mid": strain_percent(lengths(wall.mid)),
-        "gls_epi": strain_percent(lengths(wall.outer)),
-        "radial_strain": strain_percent(thickness.mean(axis=1)),
-        "wall_thickness_mm": np.ascontiguousarray(thickness),
-        "volume_ml": cavity_volume_ml(wall),
-        "kind": np.array(anatomy.kind),
-        "view": np.array(anatomy.view),
-        "mirrored": np.array(anatomy.mirrored),
-        "end_systole": np.array(np.argmax(wall.activation)),
-    }
-
-
-def cavity_volume_ml(wall: Wall) -> Array:
-    """Give the cavity's volume (F,) ml: discs as wide as the cavity is at each height."""
-    apex = np.argmax(wall.inner[0, :, 1])
-    volumes = []
-    for curve in wall.inner:
-        left, right = curve[: apex + 1], curve[apex:][::-1]
-        height = np.linspace(max(left[0, 1], right[0, 1]), curve[apex, 1], 200)
-        width = np.interp(height, right[:, 1], right[:, 0]) - np.interp(
-            height, left[:, 1], left[:, 0]
-        )
-        volumes.append(np.trapezoid(0.25 * np.pi * width**2, height) / 1000.0)
-    return np.array(volumes)
-
-
-def _row(
-    options: Options, number: int, anatomy: Anatomy, pose: Pose, truth: dict[str, NDArray[Any]]
-) -> dict[str, Any]:
-    volume = truth["volume_ml"]
-    row: dict[str, Any] = {
-        "patient": patient_name(number),
-        "view": anatomy.view,
-        "kind": anatomy.kind,
-        "mirrored": int(anatomy.mirrored),
-        "seed": options.seed,
-        "frames": options.frames,
-        "size": options.size,
-        "spacing_mm": round(pose.spacing_mm, 6),
-        "heart_rate": round(anatomy.heart_rate, 2),
-        "end_systole": int(truth["end_systole"]),
-        "ejection_fraction_percent": round(100.0 * float(1.0 - volume.min() / volume[0]), 2),
-        "volume_ed_ml": round(float(volume[0]), 1),
-    }
-    for name in ("gls_endo", "gls_mid", "gls_epi"):
-        row[f"{name}_peak_percent"] = round(float(truth[name].min()), 3)
-    row["radial_peak_percent"] = round(float(truth["radial_strain"].max()), 3)
-    thickness = truth["wall_thickness_mm"][0]
-    row["wall_ed_mean_mm"] = round(float(thickness.mean()), 3)
-    row["wall_ed_max_mm"] = round(float(thickness.max()), 3)
-    row["tilt_degrees"] = round(float(np.degrees(anatomy.tilt)), 2)
-    return row
-
-
-def write_patient(options: Options, number: int, folder: Path) -> dict[str, Any]:
-    """Make patient 1, 2, ... and write its three files; gives its row of cohort.csv."""
-    patient = make_patient(options, number)
-    name = patient_name(number)
-    spacing = float(patient.truth["spacing_mm"][0])
-    frame_s = float(patient.truth["time_s"][1])
-    _write_nifti(folder / "images" / f"{name}.nii", patient.images, spacing, frame_s)
-    _write_nifti(folder / "masks" / f"{name}.nii", patient.masks, spacing, frame_s)
-    fields: dict[str, Any] = dict(patient.truth)
-    np.savez(folder / "truth" / f"{name}.npz", **fields)
-    return patient.row
-
-
-def _write_nifti(path: Path, cine: NDArray[Any], spacing_mm: float, frame_s: float) -> None:
-    """Write a cine (F, rows, columns) as (x, y, 1, frames), x to the left and y to the back."""
-    affine = np.diag([-spacing_mm, -spacing_mm, 1.0, 1.0])
-    image = nibabel.Nifti1Image(np.ascontiguousarray(cine.transpose(2, 1, 0)[:, :, None]), affine)
-    image.header.set_zooms((spacing_mm, spacing_mm, 1.0, frame_s))
-    image.header.set_xyzt_units("mm", "sec")
-    nibabel.save(image, path)
-
-
-def _attempt(options: Options, number: int, folder: Path) -> dict[str, Any] | str:
-    try:
-        return write_patient(options, number, folder)
-    except Exception as error:  # one bad patient must not lose the others
-        return f"{patient_name(number)}: {type(error).__name__}: {error}"
+_SHEET_PATIENTS = 8
 
 
 def write_cohort(options: Options, folder: Path, *, jobs: int = -1) -> list[str]:
@@ -259,7 +31,7 @@ def write_cohort(options: Options, folder: Path, *, jobs: int = -1) -> list[str]
     for part in ("images", "masks", "truth"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     numbers = range(1, options.patients + 1)
-    tasks = (delayed(_attempt)(options, number, folder) for number in numbers)
+    tasks = (delayed(attempt_patient)(options, number, folder) for number in numbers)
     results = Parallel(n_jobs=jobs, return_as="generator")(tasks)
     results = list(tqdm(results, total=options.patients, desc="phantom", unit="patient", delay=2.0))
     rows = [result for result in results if not isinstance(result, str)]
