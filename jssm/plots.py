@@ -100,7 +100,9 @@ def cine_gif(
         canvas.draw()
         frames.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
     palette = _gif_palette()
-    first, *others = [Image.fromarray(f).quantize(palette=palette, dither=0) for f in frames]
+    first, *others = [
+        Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames
+    ]
     duration_ms = max(2, round(100 / fps)) * 10
     first.save(
         path, format="GIF", save_all=True, append_images=others, duration=duration_ms, loop=0
@@ -236,13 +238,13 @@ def _draw_points(
     """Points (T, 2) coloured by their place along the wall; squares mark the first basal end."""
     half = len(points) // 2
     colours = WALL_COLOURS(np.tile(np.linspace(0, 1, half), 2))
-    axes.scatter(*points.T, c=colours, s=size, alpha=alpha, linewidths=0)
+    axes.scatter(points[:, 0], points[:, 1], c=colours, s=size, alpha=alpha, linewidths=0)
     if mark:
         ends = points[[0, half]]
+        start = [WALL_COLOURS(0.0)]
         axes.scatter(
-            *ends.T, color=[WALL_COLOURS(0.0)], s=3 * size, marker="s", edgecolors="white",
-            linewidths=0.8,
-        )  # fmt: skip
+            ends[:, 0], ends[:, 1], c=start * 2, s=3 * size, marker="s", edgecolors="white", lw=0.8
+        )
 
 
 def _gif_palette() -> Image.Image:

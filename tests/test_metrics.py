@@ -91,8 +91,8 @@ def test_anisotropic_spacing_is_row_then_column():
 
 def test_point_rmse_in_px_and_mm():
     truth = np.zeros((4, 2))
-    assert metrics.point_rmse(truth + [3, 4], truth) == pytest.approx(5)
-    moved_down = truth + [0, 2]
+    assert metrics.point_rmse(truth + np.array([3, 4]), truth) == pytest.approx(5)
+    moved_down = truth + np.array([0, 2])
     assert metrics.point_rmse(moved_down, truth, (1.5, 9.0)) == pytest.approx(3)
     one_of_four = truth.copy()
     one_of_four[0] = [0, 2]

@@ -1,0 +1,319 @@
+"""A method against a data set: scores per case, their summary, the table and the pictures.
+
+A method is any `predict` that maps images (N, H, W) to something with `mask` (N, H, W) in [0, 1]
+and `points` (N, T, 2) in px, or None where the method has no points.
+
+No case is ever dropped. The rule for failures is that of `jssm.metrics`: without a predicted
+pixel, Dice 0, no component, and the image diagonal as every surface distance; with a point that
+is not finite, the diagonal as the point error.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from jssm import checkpoint, config, dataset, metrics, model, plots
+from jssm.dataset import Dataset
+from jssm.integrity import integrity
+
+Predict = Callable[[NDArray], Any]
+
+SCORES = (
+    *("dice", "hd_mm", "hd_px", "hd95_mm", "hd95_px", "assd_mm", "assd_px", "components"),
+    *("point_rmse_px", "correspondence_px", "correspondence_mm"),
+)
+FAILURE_RULE = (
+    "a prediction without a pixel stays in the mean with Dice 0, 0 components and the image "
+    "diagonal as its distances"
+)
+_SHEET_CASES = 8
+_CINE_PATIENTS, _CINE_FRAMES, _CINE_FPS = 3, 5, 20.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found, for n cases of (H, W) images.
+
+    table: one row per case, in the order of `rows`: case, patient, frame, the scores (NaN where
+    the data or the method has no such thing), the shape certificate, folded and failed (0 or 1).
+    summary: the content of metrics.json. rows: (n,) rows of the data set. masks: (n, H, W) bool,
+    the predicted ones. points: (n, T, 2) px, the predicted ones, or None.
+    """
+
+    table: pd.DataFrame
+    summary: dict[str, Any]
+    rows: NDArray
+    masks: NDArray[np.bool_]
+    points: NDArray | None
+
+
+def evaluate(
+    predict: Predict, data: Dataset, rows: NDArray, *, batch_size: int = 32, progress: bool = True
+) -> Evaluation:
+    """Scores of `predict` on some rows of a data set.
+
+    Images go to `predict` in batches of one size (the last is padded), so that it compiles once;
+    it is called once more at the start, so that the time per image is without the compilation.
+    Raises ValueError where there are no rows, or where masks or points have another shape than
+    the truth.
+    """
+    if len(rows) == 0:
+        raise ValueError("there are no cases to evaluate, expected at least one row")
+    masks, points, certificate, seconds = _predict_all(predict, data, rows, batch_size, progress)
+    records = [
+        {
+            **_names(data.cases.iloc[row]),
+            **_case_scores(data, row, masks[k], None if points is None else points[k]),
+        }
+        for k, row in enumerate(tqdm(rows, "scoring", disable=not progress, delay=1))
+    ]
+    table = pd.DataFrame(records).assign(**certificate)
+    if points is None:
+        table["folded"] = np.nan
+    else:
+        table["folded"] = 1 - table.pop("ok").astype(int)
+    return Evaluation(
+        table, {**summarize(table), "seconds_per_image": seconds}, rows, masks, points
+    )
+
+
+def summarize(table: pd.DataFrame) -> dict[str, Any]:
+    """The summary of a table of cases: `cases`, {"mean", "std"} per score, and the shares.
+
+    Means and standard deviations (of the population, ddof = 0) are over all cases that have the
+    score; null (None) where no case has it. `cases_with_spacing` says how many have one in mm.
+    """
+    summary: dict[str, Any] = {"cases": len(table)}
+    for name in SCORES:
+        values = table[name].to_numpy(np.float64)
+        values = values[~np.isnan(values)]
+        known = {"mean": float(values.mean()), "std": float(values.std())} if len(values) else None
+        summary[name] = known
+    folded = table["folded"].to_numpy(np.float64)
+    return {
+        **summary,
+        "folded_share": None if np.isnan(folded).any() else float(folded.mean()),
+        "failed_share": float(table["failed"].mean()),
+        "cases_with_spacing": int(table["hd_mm"].notna().sum()),
+        "failure_rule": FAILURE_RULE,
+    }
+
+
+def format_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """A Markdown table like the paper's Table 1: a row per method, mean ± standard deviation.
+
+    Distances are in mm; in px where a case has no spacing. A dash stands for what is not known.
+    """
+    all_mm = all(s["cases_with_spacing"] == s["cases"] for s in summaries.values())
+    any_mm = any(s["cases_with_spacing"] for s in summaries.values())
+    units = [unit for unit, shown in (("mm", any_mm), ("px", not all_mm)) if shown]
+    columns = {"Dice ↑": "dice"}
+    for label, name in (("HD", "hd"), ("HD95", "hd95"), ("ASSD", "assd")):
+        columns |= {f"{label} ({unit}) ↓": f"{name}_{unit}" for unit in units}
+    columns |= {"CC": "components", "Point RMSE (px) ↓": "point_rmse_px"}
+    columns |= {"Folded": "folded_share", "Failed": "failed_share"}
+
+    def cell(value: Any) -> str:
+        if value is None:
+            return "–"
+        if isinstance(value, Mapping):
+            return f"{value['mean']:.3f} ± {value['std']:.3f}"
+        return f"{100 * value:.1f} %"
+
+    lines = [["Method", "Cases", *columns], ["---"] * (2 + len(columns))]
+    for name, summary in summaries.items():
+        lines.append([name, str(summary["cases"]), *(cell(summary[c]) for c in columns.values())])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = (map(str.ljust, line, widths) for line in lines)
+    return "".join("| " + " | ".join(line) + " |\n" for line in padded)
+
+
+def problems(table: pd.DataFrame, *, limit: int = 20) -> str:
+    """Lines that name the failed and the folded cases, the first `limit` of each; may be empty."""
+    lines = []
+    for flag in ("failed", "folded"):
+        cases = table.loc[table[flag] == 1, "case"].astype(str).tolist()
+        if cases:
+            more = f" and {len(cases) - limit} more" if len(cases) > limit else ""
+            lines.append(f"{flag}: {', '.join(cases[:limit])}{more}\n")
+    return "".join(lines)
+
+
+def write(
+    found: Evaluation, data: Dataset, out: str | Path, *, name: str, progress: bool = True
+) -> list[Path]:
+    """Writes metrics.json, table.md, cases.csv, the sheets and the cines into `out`; the paths.
+
+    Sheets: best, median and worst cases by Dice. Cines: the first three patients (by id) with at
+    least five frames among the cases, where the method has points.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "metrics.json": json.dumps(found.summary, indent=2, allow_nan=False) + "\n",
+        "table.md": format_table({name: found.summary}),
+        "cases.csv": found.table.to_csv(index=False),
+    }
+    for file, text in texts.items():
+        (out / file).write_text(text, encoding="utf-8")
+    sheets = list(_sheets(found.table))
+    for file, places in tqdm(sheets, "sheets", disable=not progress, delay=1):
+        rows = found.rows[places]
+        points = None if found.points is None else found.points[places]
+        titles = [_title(found.table.iloc[k]) for k in places]
+        plots.overlay_sheet(
+            out / file, data.images[rows], data.masks[rows], found.masks[places], points, titles
+        )
+    cines = {}
+    if found.points is not None:
+        cines = _cines(found.table)
+        for file, (patient, places) in cines.items():
+            images, points = data.images[found.rows[places]], found.points[places]
+            fps = _fps(found.table.iloc[places])
+            plots.cine_gif(out / file, images, points, fps, title=patient, progress=progress)
+    return [out / file for file in (*texts, *(file for file, _ in sheets), *cines)]
+
+
+def run(
+    ckpt: str,
+    out: str = "",
+    *,
+    data_dir: str = "",
+    split: str = "val",
+    step: str = "best",
+    batch_size: int = 32,
+) -> str:
+    """Evaluates a training run, writes the results, and gives the report to print.
+
+    `data_dir` is the one that the run was trained on, and `out` is RUN/eval, where they are empty.
+    Raises FileNotFoundError or ValueError, in one sentence, where the run, the data set or the
+    split is not there.
+    """
+    directory = data_dir or config.load(ckpt).data
+    if not directory:
+        raise ValueError(f"{ckpt}/config.json: data is empty, expected --data DIR instead")
+    trained = checkpoint.load(ckpt, step=step)
+    data = dataset.load(directory)
+    rows = data.rows(split)
+    predict = jax.jit(model.predict)  # the model is an argument: as a constant it would be copied
+    found = evaluate(lambda images: predict(trained, images), data, rows, batch_size=batch_size)
+    name = Path(ckpt).resolve().name
+    paths = write(found, data, out or Path(ckpt) / "eval", name=name)
+    return (
+        f"{format_table({name: found.summary})}"
+        f"split {split} of {directory}; mean ± standard deviation; {FAILURE_RULE}\n"
+        f"{problems(found.table)}" + "".join(f"wrote {path}\n" for path in paths)
+    )
+
+
+def _predict_all(
+    predict: Predict, data: Dataset, rows: NDArray, batch_size: int, progress: bool
+) -> tuple[NDArray[np.bool_], NDArray | None, dict[str, NDArray], float]:
+    """Predicted masks, points and shape certificates of all rows, and the seconds per image."""
+    batch_size = min(batch_size, len(rows))
+    certify = jax.jit(jax.vmap(integrity))
+    masks, points, certificates, spent = [], [], [], 0.0
+    bar = tqdm(total=len(rows), desc="predicting", unit="image", disable=not progress)
+    jax.block_until_ready(predict(data.images[rows[:1].repeat(batch_size)]))  # compiles
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        images = data.images[np.pad(batch, (0, batch_size - len(batch)), mode="edge")]
+        began = time.perf_counter()
+        prediction = jax.block_until_ready(predict(images))
+        spent += time.perf_counter() - began
+        masks.append(metrics.binarize(prediction.mask)[: len(batch)])
+        if prediction.points is not None:
+            certificate = jax.tree.map(np.asarray, certify(prediction.points))
+            points.append(np.asarray(prediction.points)[: len(batch)])
+            certificates.append({k: v[: len(batch)] for k, v in vars(certificate).items()})
+        bar.update(len(batch))
+    bar.close()
+    all_masks = np.concatenate(masks)
+    if all_masks.shape[1:] != data.masks.shape[1:]:
+        raise ValueError(
+            f"the predicted masks have shape {all_masks.shape[1:]}, expected "
+            f"{data.masks.shape[1:]} as in the data set"
+        )
+    per_image = spent / (len(masks) * batch_size)
+    if not points:
+        return all_masks, None, {}, per_image
+    all_points = np.concatenate(points)
+    if all_points.shape[1:] != data.points.shape[1:]:
+        raise ValueError(
+            f"the predicted points have shape {all_points.shape[1:]}, expected "
+            f"{data.points.shape[1:]} as in the data set"
+        )
+    joined = {k: np.concatenate([c[k] for c in certificates]) for k in certificates[0]}
+    return all_masks, all_points, joined, per_image
+
+
+def _names(case: pd.Series) -> dict[str, Any]:
+    return {k: case[k] for k in ("case", "patient", "frame", "time_s") if k in case.index}
+
+
+def _case_scores(
+    data: Dataset, row: int, mask: NDArray[np.bool_], points: NDArray | None
+) -> dict[str, float]:
+    """All scores of one predicted mask and its points against the truth in `row`."""
+    truth, spacing = metrics.binarize(data.masks[row]), data.spacing_mm[row]
+    scores = metrics.mask_scores(truth, mask, spacing)
+    errors = dict.fromkeys(("point_rmse_px", "correspondence_px", "correspondence_mm"), np.nan)
+    if points is None:
+        return {**scores, **errors}
+    finite = bool(np.isfinite(points).all())
+    material = None if data.truth_points is None else data.truth_points[row]
+    for name, true, unit in (
+        ("point_rmse_px", data.points[row], (1.0, 1.0)),
+        ("correspondence_px", material, (1.0, 1.0)),
+        ("correspondence_mm", material, spacing),
+    ):
+        if true is not None and np.isfinite(true).all() and np.isfinite(unit).all():
+            limit = metrics.diagonal(truth.shape, unit)
+            errors[name] = metrics.point_rmse(points, true, unit) if finite else limit
+    return {**scores, **errors, "failed": max(scores["failed"], int(not finite))}
+
+
+def _sheets(table: pd.DataFrame) -> Iterator[tuple[str, NDArray]]:
+    """File name and places in the table of each sheet, by falling Dice; the worst from below."""
+    order = np.argsort(-table["dice"].to_numpy(), kind="stable")
+    count = min(_SHEET_CASES, len(order))
+    middle = (len(order) - count) // 2
+    yield "best.png", order[:count]
+    yield "median.png", order[middle : middle + count]
+    yield "worst.png", order[::-1][:count]
+
+
+def _title(case: pd.Series) -> str:
+    distance = f"{case['hd_px']:.1f} px" if np.isnan(case["hd_mm"]) else f"{case['hd_mm']:.1f} mm"
+    flags = [word for word in ("failed", "folded") if case[word] == 1]
+    return "  ".join([f"{case['case']}\nDice {case['dice']:.3f}  HD {distance}", *flags])
+
+
+def _cines(table: pd.DataFrame) -> dict[str, tuple[str, NDArray]]:
+    """Per file name a patient and the places of the frames in the table, in their order."""
+    found: dict[str, tuple[str, NDArray]] = {}
+    if not {"patient", "frame"} <= set(table.columns):
+        return found
+    numbered = table[["patient", "frame"]].reset_index(drop=True)
+    for patient, frames in numbered.groupby("patient", sort=True):
+        if len(frames) >= _CINE_FRAMES and len(found) < _CINE_PATIENTS:
+            plain = "".join(c if c.isalnum() or c in ".-" else "_" for c in str(patient))
+            places = frames.sort_values("frame", kind="stable").index.to_numpy()
+            found[f"cine_{plain}.gif"] = (str(patient), places)
+    return found
+
+
+def _fps(cases: pd.DataFrame) -> float:
+    """Frames per second as they were taken, within what a GIF can show; 20 where unknown."""
+    times = cases.get("time_s", pd.Series(dtype=float)).to_numpy(np.float64)
+    step = np.median(np.diff(times)) if len(times) > 1 else np.nan
+    return float(np.clip(1 / step, 2, 50)) if np.isfinite(step) and step > 0 else _CINE_FPS
