@@ -7,7 +7,7 @@ python train.py --config configs/4ch.py [--config.data=DIR] [--config.train.batc
 import sys
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jssm import config as config_lib
@@ -22,6 +22,7 @@ flags.mark_flag_as_required("config")
 
 def main(_: list[str]) -> int:
     """Train, or say in one sentence why not."""
+    logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
     source = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = _WORKDIR.value or str(Path("runs") / Path(source).stem)
     try:

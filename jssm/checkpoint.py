@@ -117,6 +117,7 @@ def network_from(config: Config, *, axis_name: str | None = None) -> Network:
         num_modes=options.num_modes,
         depth=options.depth,
         width=options.width,
+        locate_size=options.locate_size,
         refinements=options.refinements,
         view_size=options.view_size,
         dtype=jnp.bfloat16 if options.bfloat16 else np.float32,

@@ -23,6 +23,7 @@ class ModelConfig:
     width: int = 64  # channels of the first stage
     num_modes: int = 30  # K, β_d in the paper
     tau: float = 0.5  # softness of the rendered mask, in pixels
+    locate_size: int = 0  # side to which the first network's view is shrunk; 0 for the full size
     refinements: int = 0  # further networks that look at the image in the canonical frame
     view_size: int = 128  # side of what they look at, in pixels
     bfloat16: bool = False  # compute the backbone in bfloat16; geometry stays float32

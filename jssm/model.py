@@ -21,7 +21,7 @@ from jssm.resnet import ResNet
 from jssm.shape_model import ShapeModel
 
 # The part of the canonical frame that a refinement sees: ± this, in RMS radii of the mean shape.
-VIEW_EXTENT = 2.5
+VIEW_EXTENT = 2.0
 
 
 class Method(NamedTuple):
@@ -67,12 +67,14 @@ class Network(nn.Module):
     """Images to poses, one per stage of the cascade.
 
     num_modes: K. depth, width, dtype, axis_name: of each :class:`jssm.resnet.ResNet`.
-    refinements: how many networks follow the first. view_size: pixels of their view, per side.
+    locate_size: the side to which the image is shrunk for the first network; 0 for its full size.
+    refinements: how many networks follow the first. view_size: the side of their view.
     """
 
     num_modes: int
     depth: int = 34
     width: int = 64
+    locate_size: int = 0
     refinements: int = 0
     view_size: int = 128
     dtype: Any = jnp.float32
@@ -91,7 +93,9 @@ class Network(nn.Module):
             output = regressor(view, train=train)
             return output[:, :6].reshape(batch, 2, 3), output[:, 6:]
 
-        correction, latent = regress(images, "locate")
+        small = (batch, self.locate_size, self.locate_size)
+        view = jax.image.resize(images, small, "linear") if self.locate_size else images
+        correction, latent = regress(view, "locate")
         poses = [Pose(mean_theta + correction * (max(height, width) / 2), latent)]
         for stage in range(self.refinements):
             theta, latent = poses[-1]

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import imageio.v3 as imageio
 import numpy as np
 from tensorboardX import SummaryWriter
 
@@ -41,9 +42,9 @@ class RunLog:
         """Draw predictions over fixed cases (n, S, S) into overlays/epoch_NNNN.png."""
         directory = self._run / "overlays"
         directory.mkdir(exist_ok=True)
-        sheet = (images, masks, prediction.mask, prediction.points, titles)
-        plots.overlay_sheet(directory / f"epoch_{epoch:04d}.png", *sheet)
-        self._writer.add_image("overlays", plots.overlay_image(*sheet), step, dataformats="HWC")
+        sheet = plots.overlay_image(images, masks, prediction.mask, prediction.points, titles)
+        imageio.imwrite(directory / f"epoch_{epoch:04d}.png", sheet)
+        self._writer.add_image("overlays", sheet, step, dataformats="HWC")
 
     def curves(self) -> None:
         """Draw the history into curves.png."""

@@ -166,7 +166,9 @@ def test_a_phantom_cohort_brings_its_true_points(tmp_path):
             file = nib.Nifti1Image(array.transpose(2, 1, 0)[:, :, None], np.eye(4))
             file.header.set_zooms((1.2, 1.6, 1, 0.05))
             nib.save(file, tmp_path / "cohort" / folder / f"phantom{number}.nii")
-        np.savez(tmp_path / "cohort/truth" / f"phantom{number}.npz", points=points + np.array([8, 0]))
+        np.savez(
+            tmp_path / "cohort/truth" / f"phantom{number}.npz", points=points + np.array([8, 0])
+        )
     out = tmp_path / "out"
     code = main(["build", "--phantom", str(tmp_path / "cohort"), "--size", "40", "--every", "2",
                  "--view", "4ch", "--out", str(out), "--jobs", "1"])  # fmt: skip

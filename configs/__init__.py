@@ -1,0 +1,1 @@
+"""One file per experiment; each returns a :class:`jssm.config.Config`."""

@@ -1,0 +1,94 @@
+"""Shared fixtures: a small data set and a small model, made of horseshoes."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from jssm import rasterizer, shape_model
+from jssm.model import Model, Network
+from tests import reference
+
+SIZE = 32
+
+
+@pytest.fixture(scope="session")
+def small_shape() -> shape_model.ShapeModel:
+    """Eight points, two modes; centroid 0, RMS radius 1."""
+    mean = reference.horseshoe(8, center=(0, 0), inner=0.7, outer=1.2)
+    mean = (mean - mean.mean(0)) / np.sqrt(((mean - mean.mean(0)) ** 2).sum(1).mean())
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 2)))[0].T
+    return shape_model.ShapeModel(
+        jnp.asarray(mean, jnp.float32),
+        jnp.asarray(basis.reshape(2, 8, 2), jnp.float32),
+        jnp.array([0.04, 0.01]),
+    )
+
+
+@pytest.fixture(scope="session")
+def small_model(small_shape) -> Model:
+    """An untrained model of the smallest width, for 32×32 images."""
+    network = Network(num_modes=2, depth=18, width=4)
+    mean_theta = jnp.array([[8.0, 0.0, 16.0], [0.0, 8.0, 15.0]])
+    images = jnp.zeros((1, SIZE, SIZE))
+    variables = jax.jit(lambda key: network.init(key, images, mean_theta, train=False))(
+        jax.random.key(0)
+    )
+    return Model(variables, small_shape, mean_theta, network, SIZE)
+
+
+def write_dataset(directory, *, cases=20, num_points=16, size=SIZE, seed=0):
+    """A data set directory of noisy horseshoes; the last fifth are validation cases."""
+    rng = np.random.default_rng(seed)
+    base = reference.horseshoe(num_points, center=(0, 0), inner=0.8, outer=1.2)
+    canonical = base + 0.03 * rng.normal(size=(cases, 1, 2)) * base
+    angle, scale = rng.uniform(-0.3, 0.3, cases), size * rng.uniform(0.22, 0.28, cases)
+    linear = scale[:, None, None] * np.stack(
+        [np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)],
+        axis=1,
+    )
+    thetas = np.concatenate([linear, np.full((cases, 2, 1), size / 2)], axis=2)
+    points = np.stack([reference.affine_apply(t, c) for t, c in zip(thetas, canonical, strict=True)])
+    masks = jax.vmap(lambda p: rasterizer.rasterize(p, (size, size)))(jnp.asarray(points)) > 0.5
+    images = np.clip(60 + 120 * np.asarray(masks) + 20 * rng.normal(size=masks.shape), 0, 255)
+    train = cases - cases // 5
+    flat = (canonical[:train] - canonical[:train].mean(0)).reshape(train, -1)
+    _, singular, rows = np.linalg.svd(flat, full_matrices=False)
+    shape = shape_model.ShapeModel(
+        canonical[:train].mean(0),
+        rows[:4].reshape(4, num_points, 2),
+        np.maximum(singular[:4] ** 2 / (train - 1), 1e-6),
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "images": images.astype(np.uint8),
+        "masks": np.asarray(masks, np.uint8),
+        "points": points.astype(np.float32),
+        "canonical_points": canonical.astype(np.float32),
+        "thetas": thetas.astype(np.float32),
+        "spacing_mm": np.full((cases, 2), 1.5, np.float32),
+    }
+    for name, array in arrays.items():
+        np.save(directory / f"{name}.npy", array)
+    shape_model.save(directory / "shape_model.npz", shape)
+    table = pd.DataFrame(
+        {
+            "case": [f"case{i:02d}" for i in range(cases)],
+            "patient": [f"patient{i:02d}" for i in range(cases)],
+            "frame": 0,
+            "split": ["train"] * train + ["val"] * (cases - train),
+            "row": range(cases),
+        }
+    )
+    table.to_csv(directory / "cases.csv", index=False)
+    (directory / "dataset.json").write_text(json.dumps({"format": 1, "size": size}))
+    return directory
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory):
+    """The directory of a data set of 20 cases of 32×32."""
+    return write_dataset(tmp_path_factory.mktemp("data") / "small")

@@ -1,0 +1,83 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jssm import rasterizer
+from jssm.augment import Augmentation, augment, reverse_order
+from tests import reference
+
+SIZE = 64
+POINTS = reference.horseshoe(24, center=(30, 34), inner=10, outer=16).astype(np.float32)
+MASK = np.asarray(rasterizer.rasterize(jnp.asarray(POINTS), (SIZE, SIZE)) > 0.5, np.float32)
+EVERYTHING = Augmentation(
+    flip_left_right=True, flip_up_down=True, rotation_degrees=180, translation=0.1, log_scale=0.2
+)
+
+
+def clockwise(points):
+    """Whether the outer boundary turns clockwise on the screen (y down)."""
+    outer = points[len(points) // 2 :]
+    x, y = outer.T
+    return np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) > 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_points_move_with_the_mask_and_the_image(seed):
+    image, mask, points = augment(
+        jax.random.key(seed), MASK, MASK, jnp.asarray(POINTS), options=EVERYTHING
+    )
+    drawn = np.asarray(rasterizer.rasterize(points, (SIZE, SIZE)) > 0.5, float)
+    assert reference.dice(drawn, mask) > 0.97
+    assert reference.dice(np.asarray(image) >= 0.5, mask) == pytest.approx(1)
+    assert set(np.unique(mask)) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_points_run_clockwise_after_a_mirror_too(seed):
+    points = augment(jax.random.key(seed), MASK, MASK, jnp.asarray(POINTS), options=EVERYTHING)[2]
+    assert clockwise(POINTS)
+    assert clockwise(np.asarray(points))
+
+
+def test_a_flip_mirrors_about_the_image_centre():
+    options = Augmentation(flip_left_right=True)
+    seen = set()
+    for seed in range(8):
+        image, _, points = augment(
+            jax.random.key(seed), MASK, MASK, jnp.asarray(POINTS), options=options
+        )
+        if np.allclose(image, MASK[:, ::-1], atol=1e-5):
+            expected = reverse_order(jnp.asarray(POINTS * [-1, 1] + [SIZE - 1, 0]))
+            np.testing.assert_allclose(points, expected, atol=1e-4)
+            seen.add("mirrored")
+        else:
+            np.testing.assert_allclose(image, MASK, atol=1e-5)
+            np.testing.assert_allclose(points, POINTS, atol=1e-4)
+            seen.add("as it was")
+    assert seen == {"mirrored", "as it was"}
+
+
+def test_without_options_nothing_changes():
+    image, mask, points = augment(
+        jax.random.key(0), MASK, MASK, jnp.asarray(POINTS), options=Augmentation()
+    )
+    np.testing.assert_allclose(image, MASK, atol=1e-5)
+    np.testing.assert_allclose(mask, MASK)
+    np.testing.assert_allclose(points, POINTS, atol=1e-4)
+
+
+def test_intensity_options_leave_the_geometry_alone():
+    options = Augmentation(contrast=0.5, noise=0.1)
+    image, mask, points = augment(
+        jax.random.key(0), MASK * 0.5, MASK, jnp.asarray(POINTS), options=options
+    )
+    assert np.abs(image - MASK * 0.5).mean() > 0.01
+    np.testing.assert_allclose(mask, MASK)
+    np.testing.assert_allclose(points, POINTS, atol=1e-4)
+
+
+def test_reverse_order_keeps_inner_and_outer():
+    points = jnp.arange(12.0).reshape(6, 2)
+    np.testing.assert_array_equal(reverse_order(points)[:, 0], [4, 2, 0, 10, 8, 6])
+    np.testing.assert_array_equal(reverse_order(reverse_order(points)), points)

@@ -1,0 +1,110 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jssm
+from jssm import affine
+from jssm.model import Pose, canonical_view, decode, normalize
+from tests import reference
+
+rng = np.random.default_rng(0)
+IMAGES = rng.uniform(0, 900, size=(3, 32, 32)).astype(np.float32)
+
+
+def test_prediction_is_the_shape_model_placed_and_rendered(small_model):
+    out = jssm.predict(small_model, IMAGES)
+    for i in range(3):
+        canonical = reference.deform(small_model.shape.mean, small_model.shape.modes, out.beta[i])
+        points = reference.affine_apply(out.theta[i], canonical)
+        np.testing.assert_allclose(out.canonical_points[i], canonical, atol=1e-5)
+        np.testing.assert_allclose(out.points[i], points, atol=1e-3)
+    expected = reference.rasterize(out.points[0], (32, 32), 0.5)
+    np.testing.assert_allclose(out.mask[0], expected, atol=1e-3)
+
+
+def test_beta_never_leaves_three_standard_deviations(small_shape):
+    latent = jnp.array([100.0, -100.0])
+    beta, _, _ = decode(small_shape, Pose(jnp.eye(2, 3), latent))
+    np.testing.assert_allclose(beta, small_shape.limits * jnp.array([1, -1]), rtol=1e-6)
+
+
+def test_jit_and_vmap_agree(small_model):
+    out = jssm.predict(small_model, IMAGES)
+    same = [
+        jax.jit(jssm.predict)(small_model, IMAGES),
+        jax.tree.map(lambda x: x[0], jax.vmap(jssm.predict, (None, 0))(small_model, IMAGES[None])),
+    ]
+    for other in same:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-3), out, other)
+
+
+def test_gradients_through_images_and_parameters(small_model):
+    @jax.jit
+    def gradients(model, images):
+        def total(m, x):
+            return jnp.sum(jssm.predict(m, x).mask)
+
+        return jax.grad(total, (0, 1))(model, images)
+
+    of_model, of_images = gradients(small_model, IMAGES)
+    assert float(jnp.abs(of_images).max()) > 0
+    for leaf in jax.tree.leaves((of_model, of_images)):
+        assert np.isfinite(leaf).all()
+    assert float(jnp.abs(of_model.shape.mean).max()) > 0
+
+
+def test_intensity_units_do_not_matter(small_model):
+    out, scaled = (jssm.predict(small_model, x).points for x in (IMAGES, 3.5 * IMAGES + 100))
+    np.testing.assert_allclose(out, scaled, atol=1e-2)
+    integers = jssm.predict(small_model, IMAGES.astype(np.uint16)).points
+    assert np.isfinite(integers).all()
+
+
+def test_images_of_another_size_are_mapped_back(small_model):
+    doubled = np.kron(IMAGES, np.ones((2, 2), np.float32))
+    out, large = jssm.predict(small_model, IMAGES), jssm.predict(small_model, doubled)
+    assert large.mask.shape == (3, 64, 64)
+    expected = affine.apply(jnp.asarray(affine.letterbox((32, 32), (64, 64))), out.points)
+    np.testing.assert_allclose(large.points, expected, atol=0.5)
+
+
+def test_wide_images_are_letterboxed(small_model):
+    out = jssm.predict(small_model, np.pad(IMAGES, ((0, 0), (0, 0), (16, 16))))
+    assert out.mask.shape == (3, 32, 64)
+    assert np.isfinite(out.points).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0, np.nan, np.inf])
+def test_images_without_information_give_finite_shapes(small_model, value):
+    out = jssm.predict(small_model, np.full((1, 32, 32), value, np.float32))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(out))
+
+
+def test_one_image_alone_is_refused(small_model):
+    with pytest.raises(ValueError, match=r"\(N, H, W\), got \(32, 32\); add the leading axis"):
+        jssm.predict(small_model, IMAGES[0])
+
+
+def test_normalize():
+    image = normalize(jnp.asarray(IMAGES[0]))
+    assert float(image.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(image.std()) == pytest.approx(1, rel=1e-5)
+
+
+def test_canonical_view_shows_the_placed_square():
+    """A view placed exactly on the pixels is a crop."""
+    theta = jnp.array([[4.0, 0, 16], [0, 4.0, 15]])
+    view = canonical_view(jnp.asarray(IMAGES[0]), theta, 17)
+    np.testing.assert_allclose(view, IMAGES[0][7:24, 8:25], rtol=1e-4)
+
+
+def test_refinements_correct_in_the_canonical_frame(small_model):
+    network = small_model.network.clone(refinements=1, view_size=32)
+    variables = jax.jit(
+        lambda: network.init(jax.random.key(0), IMAGES, small_model.mean_theta, train=False)
+    )()
+    first, second = network.apply(variables, IMAGES, small_model.mean_theta, train=False)
+    assert first.theta.shape == second.theta.shape == (3, 2, 3)
+    correction = affine.compose(affine.invert(first.theta), second.theta)
+    assert float(jnp.abs(correction - jnp.eye(2, 3)).max()) < 0.5

@@ -1,0 +1,29 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jssm.resnet import ResNet
+
+
+@pytest.mark.parametrize(
+    ("depth", "parameters"), [(18, 11_170_240), (34, 21_278_400), (50, 23_501_760)]
+)
+def test_size_is_that_of_the_original(depth, parameters):
+    """torchvision's counts, less its classifier and the two colours that a grey image lacks."""
+    network = ResNet(depth)
+    shapes = jax.eval_shape(
+        lambda: network.init(jax.random.key(0), jnp.zeros((1, 64, 64, 1)), train=False)
+    )
+    count = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))
+    assert count == parameters
+
+
+def test_output_is_a_thirty_second_of_the_input_and_float32_parameters_in_bfloat16():
+    network = ResNet(18, 4, jnp.bfloat16)
+    images = jnp.ones((2, 64, 96, 1))
+    variables = jax.jit(lambda: network.init(jax.random.key(0), images, train=False))()
+    features = network.apply(variables, images, train=False)
+    assert features.shape == (2, 2, 3, 32)
+    assert features.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
