@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-BAND = 1 / 64  # how far from the boundary the distance counts, as a part of the grid's width
+# How far from the boundary the distance counts, as a part of the grid's width: far, to be caught
+# from afar; then near, for a wall that is thinner in one of the two must look as full as the other.
+AFFINE_BAND, DEFORM_BAND = 1 / 16, 1 / 64
 SMOOTH_PX = 0.6  # enough to level a mask's stairs; more moves the boundaries of a thin wall
-AFFINE = ("--transform", "Affine[0.25]", "--convergence", "[20x3,1e-6,8]")
+AFFINE = ("--transform", "Affine[0.5]", "--convergence", "[20x3,1e-6,8]")
 DEFORM = ("--transform", "SyN[0.25,2,0]", "--convergence", "[20x5,1e-6,8]")
 LEVELS = ("--shrink-factors", "2x1", "--smoothing-sigmas", "1x0vox")
 
@@ -67,17 +69,21 @@ def resample(field: np.ndarray, theta: np.ndarray, grid: int) -> np.ndarray:
 def register_affine(fixed: np.ndarray, moving: np.ndarray, seed: int) -> np.ndarray:
     """The map (2, 3) from ``fixed`` to ``moving``, distance fields (G, G), that lines them up.
 
+    ANTs' gradient descent finds the way in few steps but creeps along the last of it (a shear
+    and a turn of a horseshoe look much alike), so Gauss-Newton steps finish it.
+
     Raises:
       RuntimeError: when ANTs fails.
     """
     import ants
 
     with tempfile.TemporaryDirectory() as folder:
-        _ants_registration(fixed, moving, f"{folder}/o", seed, *AFFINE, *LEVELS)
-        found = ants.read_transform(f"{folder}/o0GenericAffine.mat")
-    values, centre = np.asarray(found.parameters), np.asarray(found.fixed_parameters)
+        _register(fixed, moving, AFFINE_BAND, f"{folder}/o", seed, AFFINE)
+        result = ants.read_transform(f"{folder}/o0GenericAffine.mat")
+    values, centre = np.asarray(result.parameters), np.asarray(result.fixed_parameters)
     linear = values[:4].reshape(2, 2)
-    return np.column_stack([linear, values[4:] + centre - linear @ centre])
+    found = np.column_stack([linear, values[4:] + centre - linear @ centre])
+    return _finish_affine(fixed, moving, found)
 
 
 def deform_points(
@@ -94,7 +100,7 @@ def deform_points(
     import ants
 
     with tempfile.TemporaryDirectory() as folder:
-        _ants_registration(fixed, moving, f"{folder}/o", seed, *DEFORM, *LEVELS)
+        _register(fixed, moving, DEFORM_BAND, f"{folder}/o", seed, DEFORM)
         names = sorted(p.name for p in Path(folder).glob("o*Warp.nii.gz") if "Inv" not in p.name)
         field = ants.image_read(f"{folder}/{names[0]}").numpy()  # (x, y, 2)
     at = [points[:, 0], points[:, 1]]
@@ -102,19 +108,63 @@ def deform_points(
     return points + np.stack(moved, axis=1)
 
 
-def _ants_registration(
-    fixed: np.ndarray, moving: np.ndarray, prefix: str, seed: int, *stage: str
+def _finish_affine(
+    fixed: np.ndarray, moving: np.ndarray, theta: np.ndarray, rounds: int = 20
+) -> np.ndarray:
+    """``theta`` (2, 3) after damped Gauss-Newton steps on the mean squared difference.
+
+    The distances are cut off as for ANTs. A step that would not lessen the difference is not
+    taken.
+    """
+    cut = AFFINE_BAND * len(fixed)
+    rows, columns = (axis.ravel() for axis in np.indices(fixed.shape))
+    wanted = np.clip(fixed, -cut, cut).ravel().astype(np.float64)
+    # Coordinates about the middle, in half grids, make the six unknowns alike in size.
+    middle, half = (len(fixed) - 1) / 2, len(fixed) / 2
+    place = np.stack([columns - middle, rows - middle, np.full(len(rows), half)], axis=1) / half
+    frame = np.array([[half, 0, middle], [0, half, middle]])
+    bounded = np.clip(moving, -cut, cut)
+    slopes = np.gradient(bounded)[::-1]
+
+    def seen(field: np.ndarray, at: np.ndarray) -> np.ndarray:
+        return ndimage.map_coordinates(field, at.T[::-1], order=1, mode="nearest")
+
+    current = compose(theta, frame)
+    here = place @ current.T
+    error = seen(bounded, here) - wanted
+    damping = 1e-2
+    for _ in range(rounds):
+        jacobian = np.concatenate([seen(s, here)[:, None] * place for s in slopes], axis=1)
+        normal = jacobian.T @ jacobian
+        normal += damping * np.trace(normal) / 6 * np.eye(6)
+        step = np.linalg.solve(normal, jacobian.T @ error).reshape(2, 3)
+        moved = place @ (current - step).T
+        left = seen(bounded, moved) - wanted
+        if left @ left < error @ error:
+            current, here, error, damping = current - step, moved, left, damping / 4
+        else:
+            damping *= 8
+    return compose(current, invert(frame))
+
+
+def _register(
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    band: float,
+    prefix: str,
+    seed: int,
+    stage: tuple[str, ...],
 ) -> None:
     import ants
     from ants.internal import get_pointer_string
 
-    band = BAND * len(fixed)
+    cut = band * len(fixed)
     # ANTs arrays are (x, y); the clipped fields run from -1 outside to 1 inside.
     images = [
-        ants.from_numpy(np.ascontiguousarray(np.clip(field.T / band, -1, 1), np.float32))
+        ants.from_numpy(np.ascontiguousarray(np.clip(field.T / cut, -1, 1), np.float32))
         for field in (fixed, moving)
     ]
     metric = "MeanSquares[" + ",".join(map(get_pointer_string, images)) + ",1,0]"
     arguments = ["--dimensionality", "2", "--output", prefix, "--float", "1"]
-    arguments += ["--random-seed", str(seed + 1), "--metric", metric, *stage]
+    arguments += ["--random-seed", str(seed + 1), "--metric", metric, *stage, *LEVELS]
     ants.registration(arguments, None)
