@@ -204,10 +204,12 @@ def run(
     trained = checkpoint.load(ckpt, step=step)
     data = dataset.load(directory)
     rows = data.rows(split)
+    target = Path(out or Path(ckpt) / "eval")
+    target.mkdir(parents=True, exist_ok=True)  # before the work, in case it cannot be written
     predict = jax.jit(model.predict)  # the model is an argument: as a constant it would be copied
     found = evaluate(lambda images: predict(trained, images), data, rows, batch_size=batch_size)
     name = Path(ckpt).resolve().name
-    paths = write(found, data, out or Path(ckpt) / "eval", name=name)
+    paths = write(found, data, target, name=name)
     return (
         f"{format_table({name: found.summary})}"
         f"split {split} of {directory}; mean ± standard deviation; {FAILURE_RULE}\n"

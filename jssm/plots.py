@@ -25,8 +25,8 @@ TRUTH_COLOUR = "#56B4E9"  # sky blue
 PREDICTION_COLOUR = "#E69F00"  # orange
 TRAIN_COLOUR, VAL_COLOUR = "#0072B2", "#D55E00"  # blue, vermilion
 
-# Viridis without its darkest fifth, which cannot be seen on the black of an image.
-WALL_COLOURS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.2, 1.0, 256)))
+# Viridis without its darkest part, which cannot be seen on the black of an image.
+WALL_COLOURS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.3, 1.0, 256)))
 _BACKGROUND = "black"
 
 
@@ -194,7 +194,7 @@ def _sheet(
         if shape_points is not None:
             below = grid[band * per_case + 1, column]
             _show(below, image, window, _grey_range(image))
-            _draw_points(below, shape_points, size=9)
+            _draw_points(below, shape_points, size=11)
     figure.legend(
         handles=_legend(true_masks is not None, points is not None),
         loc="outside lower center",

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from jssm import checkpoint, config, dataset, evaluation
+from jssm.model import Model
 from tests import reference
 from tests.conftest import write_dataset
 
@@ -204,9 +206,21 @@ def test_masks_and_points_of_another_shape_and_no_rows_are_errors(data):
         evaluation.evaluate(small, data, np.zeros(0, int), progress=False)
 
 
+def random_model(settings, shape):
+    """A model with weights from numpy: compiling the initializers would take half a minute."""
+    network, mean_theta = checkpoint.network_from(settings), np.eye(2, 3, dtype=np.float32)
+    shapes = jax.eval_shape(
+        lambda key: network.init(key, np.zeros((1, SIZE, SIZE)), mean_theta, train=False),
+        jax.random.key(0),
+    )
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: 0.1 * rng.random(leaf.shape, np.float32), shapes)
+    return Model(variables, shape, 8 * mean_theta, network, SIZE)
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, small_model):
-    """A run directory with an untrained model of eight points, and its data set."""
+def trained(tmp_path_factory, small_shape):
+    """A run directory with a model of eight points and random weights, and its data set."""
     root = tmp_path_factory.mktemp("evaluated")
     write_dataset(root / "data", num_points=8)
     settings = config.Config(data=str(root / "data"))
@@ -214,7 +228,7 @@ def trained(tmp_path_factory, small_model):
     (root / "run").mkdir()
     (root / "run" / "config.json").write_text(config.to_json(settings))
     with checkpoint.Checkpoints(root / "run") as files:
-        files.save_best(1, checkpoint.weights_of(small_model))
+        files.save_best(1, checkpoint.weights_of(random_model(settings, small_shape)))
     return root
 
 
