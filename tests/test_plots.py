@@ -86,7 +86,7 @@ def test_a_cine_keeps_the_colours_of_the_points(tmp_path, cases):
     points = cases[2][0]
     plots.cine_gif(tmp_path / "cine.gif", np.zeros((1, SIZE, SIZE)), points[None], 20)
     frame = imageio.imread(tmp_path / "cine.gif", index=0)[..., :3].astype(int)
-    for place in (0.0, 0.5, 1.0):
+    for place in (0.0, 3 / 7, 1.0):  # three of the eight places along each wall
         rgb = 255 * np.array(plots.WALL_COLOURS(place)[:3])
         assert np.abs(frame - rgb).max(axis=-1).min() < 12
 
