@@ -20,8 +20,8 @@ from scipy import ndimage
 # from afar; then near, for a wall that is thinner in one of the two must look as full as the other.
 AFFINE_BAND, DEFORM_BAND = 1 / 16, 1 / 64
 SMOOTH_PX = 0.6  # enough to level a mask's stairs; more moves the boundaries of a thin wall
-AFFINE = ("--transform", "Affine[0.5]", "--convergence", "[20x3,1e-6,8]")
-DEFORM = ("--transform", "SyN[0.25,2,0]", "--convergence", "[20x5,1e-6,8]")
+AFFINE = ("--transform", "Affine[0.5]", "--convergence", "[10x1,1e-6,8]")
+DEFORM = ("--transform", "SyN[0.25,2,0]", "--convergence", "[15x4,1e-6,8]")
 LEVELS = ("--shrink-factors", "2x1", "--smoothing-sigmas", "1x0vox")
 
 

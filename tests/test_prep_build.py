@@ -196,7 +196,7 @@ def test_landmarks_and_split_from_files(good, tmp_path, capsys):
     found = _table(tmp_path / "out")
     assert [found[n]["split"] for n in ("p01_a", "p02_a", "p02_b")] == ["train", "val", "val"]
     table.write_text("patient,split\np00,train\np00,val\n")
-    arguments = _arguments(good / "images", good / "masks", tmp_path / "none")
+    arguments = _arguments(good / "images", good / "masks", tmp_path / "other")
     assert main([*arguments, "--split", str(table)]) == 2
     assert "split.csv: the patient p00 is in both train and val" in capsys.readouterr().err
 
