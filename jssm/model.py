@@ -210,7 +210,7 @@ def canonical_view(image: jax.Array, theta: jax.Array, size: int) -> jax.Array:
 def loss(
     model: Model, batch: dict[str, jax.Array]
 ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
-    """Eq. 10 over a batch, summed over the stages of the cascade.
+    """Eq. 10 over a batch; in a cascade every stage has a point loss, the last one the mask's.
 
     ``batch`` has image (N, S, S), mask (N, S, S), points (N, T, 2) and the scalar weights
     point_weight and mask_weight (δ). Gives the loss and, beside it, the last stage's metrics and
@@ -229,12 +229,10 @@ def loss(
         masks = jax.vmap(lambda p: rasterize(p, shape_hw, tau=model.tau))(points)
         return jnp.mean(jax.vmap(losses.dice_loss)(masks, batch["mask"]))
 
-    total = jnp.zeros(())
-    for pose in poses:
-        _, _, points = jax.vmap(decode, (None, 0))(model.shape, pose)
-        point_term = of_points(points)
-        mask_term = lax.cond(batch["mask_weight"] > 0, of_mask, lambda _: jnp.zeros(()), points)
-        total += batch["point_weight"] * point_term + batch["mask_weight"] * mask_term
+    clouds = [jax.vmap(decode, (None, 0))(model.shape, pose)[2] for pose in poses]
+    mask_term = lax.cond(batch["mask_weight"] > 0, of_mask, lambda _: jnp.zeros(()), clouds[-1])
+    total = batch["point_weight"] * sum(map(of_points, clouds)) + batch["mask_weight"] * mask_term
+    point_term = of_points(clouds[-1])
     metrics = {"loss": total, "points_loss": point_term, "mask_loss": mask_term}
     return total, (metrics, new_stats["batch_stats"])
 

@@ -60,20 +60,18 @@ def signed_distance(points: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """
     points = jnp.asarray(points, jnp.float32)
     loop = outline(points.shape[0])
-    pixels = pixel_centers(shape)
-    nearest, inside = _nearest_edge(lax.stop_gradient(points), pixels)
-    start = points[loop]
-    end = points[np.roll(loop, -1)]
+    x, y = pixel_centers(shape)
+    nearest, inside = _nearest_edge(lax.stop_gradient(points), x, y)
     inward = lax.stop_gradient(_inward_normals(points))
-    return _distance_to_edge(
-        start[nearest], end[nearest], inward[nearest], pixels[..., 0], pixels[..., 1], inside
-    )
+    # Coordinates one by one: arrays whose last axis is 2 would waste the vector units.
+    edges = jnp.concatenate([points[loop], points[np.roll(loop, -1)], inward], axis=1)
+    return _distance_to_edge(*(edges[:, i][nearest] for i in range(6)), x, y, inside)
 
 
-def pixel_centers(shape: tuple[int, int]) -> jax.Array:
-    """The (x, y) of every pixel's centre, (H, W, 2), float32."""
-    rows, columns = jnp.mgrid[: shape[0], : shape[1]].astype(jnp.float32)
-    return jnp.stack([columns, rows], axis=-1)
+def pixel_centers(shape: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+    """The x and the y of every pixel's centre, each (H, W), float32."""
+    y, x = jnp.mgrid[: shape[0], : shape[1]].astype(jnp.float32)
+    return x, y
 
 
 def _check_num_points(num_points: int) -> None:
@@ -85,9 +83,8 @@ def _cross(a: jax.Array, b: jax.Array) -> jax.Array:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
-def _nearest_edge(points: jax.Array, pixels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """For each pixel (H, W, 2): its nearest outline edge (H, W) int32, and whether it is inside."""
-    x, y = pixels[..., 0], pixels[..., 1]
+def _nearest_edge(points: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """For each pixel (H, W): its nearest outline edge (H, W) int32, and whether it is inside."""
     loop = outline(points.shape[0])
     start, end = points[loop], points[np.roll(loop, -1)]
     corners = points[strip_triangles(points.shape[0])]
@@ -150,27 +147,30 @@ def _opposite_corner(num_points: int) -> np.ndarray:
 
 def _safe_norm(v: jax.Array, *, where_zero: float) -> jax.Array:
     """|v| along the last axis with a finite gradient everywhere; ``where_zero`` where v is 0."""
-    square = jnp.sum(v**2, axis=-1)
+    return _safe_sqrt(jnp.sum(v**2, axis=-1), where_zero)
+
+
+def _safe_sqrt(square: jax.Array, where_zero: float) -> jax.Array:
     is_zero = square == 0
     return jnp.where(is_zero, where_zero, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
 
 
-def _distance_to_edge(a, b, inward, x, y, inside) -> jax.Array:
+def _distance_to_edge(ax, ay, bx, by, inward_x, inward_y, x, y, inside) -> jax.Array:
     """The signed distance from pixels (x, y) to their own edges a–b, differentiable in a and b.
 
     Beside the edge's interior it is the normal component of the pixel, which passes smoothly
     through 0; beyond an end it is the distance to that end.
     """
-    p = jnp.stack([x, y], axis=-1)
-    d = b - a
-    square_length = jnp.sum(d**2, axis=-1)
-    t = jnp.sum((p - a) * d, axis=-1) / jnp.where(square_length > 0, square_length, 1)
-    corner = jnp.where((t > 0.5)[..., None], b, a)
-    to_corner = _safe_norm(p - corner, where_zero=0.0)
-
-    across = _cross(d, p - a) / _safe_norm(d, where_zero=1.0)
+    dx, dy, px, py = bx - ax, by - ay, x - ax, y - ay
+    square_length = dx * dx + dy * dy
+    t = (px * dx + py * dy) / jnp.where(square_length > 0, square_length, 1)
+    at_b = t > 0.5
+    to_corner = _safe_sqrt(
+        (px - jnp.where(at_b, dx, 0)) ** 2 + (py - jnp.where(at_b, dy, 0)) ** 2, 0.0
+    )
+    across = (dx * py - dy * px) / _safe_sqrt(square_length, 1.0)
     sign = jnp.where(inside, 1.0, -1.0)
-    outline_side = jnp.sign(_cross(d, inward))
+    outline_side = jnp.sign(dx * inward_y - dy * inward_x)
     side = lax.stop_gradient(jnp.where(across == 0, outline_side, sign * jnp.sign(across)))
 
     beside = ((t > 0) & (t < 1)) | (to_corner == 0)

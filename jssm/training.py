@@ -270,11 +270,11 @@ class _Loop:
             "mask_weight": np.float32(options.mask_weight * progress.with_mask),
         }
         for batch in dataset_lib.batches(self.data, order[done:]):
-            self.state, metrics = self.step(self.state, batch | scalars)
-            self._count({name: float(value) for name, value in metrics.items()})
             if self.stopping.is_set:
                 self._save()
                 raise Stopped(f"stopped after step {progress.step}; the same command continues it")
+            self.state, metrics = self.step(self.state, batch | scalars)
+            self._count({name: float(value) for name, value in metrics.items()})
 
     def _count(self, metrics: dict[str, float]) -> None:
         progress = self.progress

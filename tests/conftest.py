@@ -1,6 +1,12 @@
 """Shared fixtures: a small data set and a small model, made of horseshoes."""
 
 import json
+import os
+
+# Tests compile much and compute little; this compiles faster. JAX reads it when it is imported.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
+    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 import jax
 import jax.numpy as jnp
@@ -30,14 +36,29 @@ def small_shape() -> shape_model.ShapeModel:
 
 @pytest.fixture(scope="session")
 def small_model(small_shape) -> Model:
-    """An untrained model of the smallest width, for 32×32 images."""
+    """A model of the smallest width with random weights, for 32×32 images."""
     network = Network(num_modes=2, depth=18, width=4)
     mean_theta = jnp.array([[8.0, 0.0, 16.0], [0.0, 8.0, 15.0]])
-    images = jnp.zeros((1, SIZE, SIZE))
-    variables = jax.jit(lambda key: network.init(key, images, mean_theta, train=False))(
-        jax.random.key(0)
+    return Model(random_variables(network), small_shape, mean_theta, network, SIZE)
+
+
+def random_variables(network: Network):
+    """Weights from numpy: to compile the network's own initializers takes many times longer."""
+    shapes = jax.eval_shape(
+        lambda: network.init(
+            jax.random.key(0), jnp.zeros((1, SIZE, SIZE)), jnp.eye(2, 3), train=False
+        )
     )
-    return Model(variables, small_shape, mean_theta, network, SIZE)
+    rng = np.random.default_rng(0)
+
+    def fill(path, leaf):
+        name = path[-1].key
+        if name == "kernel":
+            fan_in = np.prod(leaf.shape[:-1])
+            return rng.normal(scale=0.5 / np.sqrt(fan_in), size=leaf.shape).astype(np.float32)
+        return np.full(leaf.shape, name in ("scale", "var"), np.float32)
+
+    return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
 def write_dataset(directory, *, cases=20, num_points=16, size=SIZE, seed=0):

@@ -15,7 +15,7 @@ from PIL import Image
 from jssm import checkpoint, config, dataset, evaluation
 from jssm.model import Model
 from tests import reference
-from tests.conftest import write_dataset
+from tests.conftest import random_variables, write_dataset
 
 SIZE, FRAMES = 32, 6
 KEYS = {
@@ -207,15 +207,10 @@ def test_masks_and_points_of_another_shape_and_no_rows_are_errors(data):
 
 
 def random_model(settings, shape):
-    """A model with weights from numpy: compiling the initializers would take half a minute."""
-    network, mean_theta = checkpoint.network_from(settings), np.eye(2, 3, dtype=np.float32)
-    shapes = jax.eval_shape(
-        lambda key: network.init(key, np.zeros((1, SIZE, SIZE)), mean_theta, train=False),
-        jax.random.key(0),
-    )
-    rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda leaf: 0.1 * rng.random(leaf.shape, np.float32), shapes)
-    return Model(variables, shape, 8 * mean_theta, network, SIZE)
+    """A model of these settings with random weights."""
+    network = checkpoint.network_from(settings)
+    mean_theta = 8 * np.eye(2, 3, dtype=np.float32)
+    return Model(random_variables(network), shape, mean_theta, network, SIZE)
 
 
 @pytest.fixture(scope="module")

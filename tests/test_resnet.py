@@ -23,7 +23,7 @@ def test_output_is_a_thirty_second_of_the_input_and_float32_parameters_in_bfloat
     network = ResNet(18, 4, jnp.bfloat16)
     images = jnp.ones((2, 64, 96, 1))
     variables = jax.jit(lambda: network.init(jax.random.key(0), images, train=False))()
-    features = network.apply(variables, images, train=False)
+    features = jax.jit(lambda v: network.apply(v, images, train=False))(variables)
     assert features.shape == (2, 2, 3, 32)
     assert features.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}

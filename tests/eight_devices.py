@@ -1,0 +1,58 @@
+"""Prints the largest difference between the gradients of one step on one and on eight devices."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jssm import checkpoint, dataset, training
+from jssm.augment import Augmentation
+from jssm.config import Config, ModelConfig, TrainConfig
+from jssm.model import Model, method
+
+
+def main(directory: str) -> None:
+    """Take the step of plain descent, whose update is the gradient itself, both ways."""
+    config = Config(
+        data=directory,
+        model=ModelConfig(size=32, depth=18, width=4, num_modes=3),
+        train=TrainConfig(batch_size=16),
+        augment=Augmentation(rotation_degrees=10.0, noise=0.1),
+    )
+    data = dataset.load(directory)
+    network = checkpoint.network_from(config)
+    shape = data.shape_model.truncate(3)
+    how = method(Model({}, shape, jnp.asarray(data.mean_theta()), network, 32))
+    descent = optax.sgd(1.0)
+
+    def step(state, batch):
+        return training.train_step(
+            state,
+            batch,
+            how=how,
+            optimizer=descent,
+            augmentation=config.augment,
+            ema=0.0,
+            seed=0,
+        )
+
+    (batch,) = dataset.batches(data, np.arange(16)[None])
+    scalars = {"place": np.arange(16), "point_weight": np.ones(()), "mask_weight": np.float32(0.5)}
+    start = training.init_state(how, descent, config)
+    ends = []
+    for devices in (jax.devices()[:1], jax.devices()):
+        state = training.replicate(start, devices)
+        ends.append(training.parallel(step, devices)(state, batch | scalars)[0].variables["params"])
+    differences = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), *ends)
+    moved = jax.tree.map(
+        lambda a, b: np.abs(np.asarray(a) - b).max(), ends[0], start.variables["params"]
+    )
+    assert len(jax.devices()) == 8
+    assert max(jax.tree.leaves(moved)) > 1e-3, "the step did nothing"
+    print(max(jax.tree.leaves(differences)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,173 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import jssm
+from jssm import checkpoint, dataset, training
+from jssm.augment import Augmentation
+from jssm.config import Config, ModelConfig, TrainConfig
+
+
+def tiny(data, **train) -> Config:
+    """The smallest run that has both parts of the training strategy."""
+    options = {"batch_size": 8, "epochs": 4, "points_epochs": 2} | train
+    return Config(
+        data=str(data),
+        model=ModelConfig(depth=18, width=4, num_modes=3),
+        train=TrainConfig(**options),
+        augment=Augmentation(flip_left_right=True, rotation_degrees=10.0),
+    )
+
+
+def records(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def trained(small_data, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    return run, training.train(tiny(small_data, ema=0.9), run)
+
+
+def test_a_run_leaves_all_its_files(trained):
+    run, _ = trained
+    assert [r["epoch"] for r in records(run)] == [1, 2, 3, 4]
+    assert [r["mask_weight"] for r in records(run)] == [0, 0, 0.5, 0.5]
+    assert [r["train_mask_loss"] > 0 for r in records(run)] == [False, False, True, True]
+    assert (run / "curves.png").is_file()
+    assert sorted(p.name for p in (run / "overlays").iterdir())[-1] == "epoch_0004.png"
+    assert list((run / "tensorboard").iterdir())
+
+
+def test_the_checkpoint_needs_nothing_else(trained, small_data):
+    run, model = trained
+    loaded = jssm.load(run)
+    jax.tree.map(np.testing.assert_array_equal, loaded, model)
+    images = dataset.load(small_data).images[:2]
+    out = jax.jit(jssm.predict)(loaded, images)
+    assert out.mask.shape == (2, 32, 32)
+    assert out.beta.shape == (2, 3)
+
+
+def test_best_is_the_best_validation_dice(trained, small_data):
+    run, model = trained
+    data = dataset.load(small_data)
+    rows = data.rows("val")
+    predicted = np.asarray(jax.jit(jssm.predict)(model, data.images[rows]).mask) > 0.5
+    true = data.masks[rows] > 0
+    dice = 2 * (predicted & true).sum((1, 2)) / (predicted.sum((1, 2)) + true.sum((1, 2)))
+    assert dice.mean() == pytest.approx(max(r["val_dice"] for r in records(run)), abs=1e-3)
+
+
+def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path, monkeypatch):
+    """Stopped in the middle of an epoch, by a signal, twice."""
+    whole, model = trained
+    run, config = tmp_path / "stopped", tiny(small_data, ema=0.9)
+    count = training._Loop._count
+    for stop_after in (3, 6):
+
+        def count_and_stop(self, metrics, stop_after=stop_after):
+            count(self, metrics)
+            if self.progress.step == stop_after:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        monkeypatch.setattr(training._Loop, "_count", count_and_stop)
+        with pytest.raises(training.Stopped, match=f"after step {stop_after}; the same command"):
+            training.train(config, run)
+    monkeypatch.setattr(training._Loop, "_count", count)
+    continued = training.train(config, run)
+    jax.tree.map(np.testing.assert_array_equal, continued, model)
+    latest = [checkpoint.load(r, step="latest") for r in (whole, run)]
+    jax.tree.map(np.testing.assert_array_equal, *latest)
+    without_speed = [
+        [{k: v for k, v in r.items() if k != "images_per_second"} for r in records(path)]
+        for path in (whole, run)
+    ]
+    assert without_speed[0] == without_speed[1]
+
+
+def test_a_finished_run_is_not_trained_again(trained, small_data):
+    run, model = trained
+    before = (run / "metrics.jsonl").read_text()
+    again = training.train(tiny(small_data, ema=0.9), run)
+    jax.tree.map(np.testing.assert_array_equal, again, model)
+    assert (run / "metrics.jsonl").read_text() == before
+
+
+def test_another_configuration_does_not_overwrite_a_run(trained, small_data):
+    run, _ = trained
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        training.train(tiny(small_data, epochs=5), run)
+
+
+def test_the_mask_loss_begins_when_the_points_have_converged():
+    loop = training._Loop.__new__(training._Loop)
+    loop.config, loop.progress = tiny("x", patience=2), training.Progress()
+    seen = []
+    for loss in (3.0, 2.0, 2.5, 1.0, 1.5, 1.2):
+        loop._watch_convergence(loss)
+        seen.append(loop.progress.with_mask)
+    assert seen == [False] * 5 + [True]
+
+
+def test_a_loss_that_is_not_finite_names_the_step(small_data, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step \d"):
+        training.train(tiny(small_data, learning_rate=1e30), tmp_path / "run")
+
+
+def test_settings_must_suit_the_data(small_data, tmp_path):
+    config = tiny(small_data)
+    config.model.size = 64
+    with pytest.raises(ValueError, match="model.size is 64 but the images of .* are 32"):
+        training.train(config, tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="not a data set directory"):
+        training.train(replace(config, data=str(tmp_path / "nowhere")), tmp_path / "run")
+
+
+def test_load_of_a_run_without_checkpoints(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no training run there"):
+        jssm.load(tmp_path)
+    (tmp_path / "config.json").write_text(training.config_lib.to_json(tiny("x")))
+    with pytest.raises(FileNotFoundError, match="no best checkpoint"):
+        jssm.load(tmp_path)
+    with pytest.raises(ValueError, match="expected one of best, latest"):
+        jssm.load(tmp_path, step="first")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"learning_rate": 0.1}, [0.1, 0.1, 0.1]),
+        ({"learning_rate": 0.1, "warmup_epochs": 1, "epochs": 3}, [0.0, 0.1, 0.1]),
+    ],
+)
+def test_the_optimizer_is_adam_with_its_schedule(options, expected):
+    """Adam's step has the size of the learning rate when the gradient is constant."""
+    optimizer = training.make_optimizer(TrainConfig(**options), steps_per_epoch=1)
+    params = {"w": np.zeros(1, np.float32)}
+    state = optimizer.init(params)
+    sizes = []
+    for _ in expected:
+        updates, state = optimizer.update({"w": np.ones(1, np.float32)}, state, params)
+        params = optax.apply_updates(params, updates)
+        sizes.append(-float(updates["w"][0]))
+    np.testing.assert_allclose(sizes, expected, rtol=1e-4)
+
+
+def test_eight_devices_give_the_gradients_of_one(small_data):
+    """In a process of its own, since the number of devices is fixed when JAX starts."""
+    environment = os.environ | {
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
+    }
+    command = [sys.executable, "-m", "tests.eight_devices", str(small_data)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1e-5
