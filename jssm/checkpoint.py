@@ -40,7 +40,9 @@ class Checkpoints:
             manager.close()
 
     def save_latest(self, step: int, weights: Any, training: Any, progress: dict) -> None:
-        """Save all that training needs to go on after ``step``."""
+        """Save all that training needs to go on after ``step``; a step is saved once."""
+        if self._latest.latest_step() == step:
+            return
         items = ocp.args.Composite(
             weights=ocp.args.StandardSave(weights),
             training=ocp.args.StandardSave(training),
