@@ -1,6 +1,6 @@
 """The paper's settings (Section 4, Implementation Details), for any data set.
 
-    python train.py --config configs/default.py --config.data=DIR
+python train.py --config configs/default.py --config.data=DIR
 """
 
 from jssm.augment import Augmentation

@@ -1,7 +1,7 @@
 """Echocardiography, apical 2- and 4-chamber views of CAMUS (Leclerc et al., 2019), at 128×128.
 
-    python -m prep build --images IMAGES --masks LABELS --label 2 --patient-regex '(patient\\d+)_' \\
-        --view echo --size 128 --out data/echo
+    python -m prep build --images IMAGES --masks LABELS --label 2 \\
+        --patient-regex '(patient\\d+)_' --view echo --size 128 --out data/echo
     python train.py --config configs/echo.py
 """
 

@@ -5,23 +5,23 @@ Everything here is a pure function of arrays, except ``load`` and ``load_dataset
 
 # Shapes
 from jssm.affine import apply as warp
-from jssm.integrity import Integrity, integrity
-from jssm.shape_model import ShapeModel
-
-# Rendering
-from jssm.rasterizer import rasterize, signed_distance, strip_triangles
-
-# Prediction
-from jssm.checkpoint import load
-from jssm.model import Model, Prediction, predict
-
-# Losses
-from jssm.losses import dice_loss, point_loss, point_rmse
 
 # Data
 from jssm.augment import Augmentation, augment
+
+# Prediction
+from jssm.checkpoint import load
 from jssm.dataset import Dataset
 from jssm.dataset import load as load_dataset
+from jssm.integrity import Integrity, integrity
+
+# Losses
+from jssm.losses import dice_loss, point_loss, point_rmse
+from jssm.model import Model, Prediction, predict
+
+# Rendering
+from jssm.rasterizer import rasterize, signed_distance, strip_triangles
+from jssm.shape_model import ShapeModel
 
 __all__ = [
     "Augmentation",

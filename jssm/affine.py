@@ -35,7 +35,7 @@ def about(center: jax.Array, linear: jax.Array, shift: jax.Array) -> jax.Array:
     return jnp.concatenate([linear, offset[:, None]], axis=-1)
 
 
-def letterbox(from_shape: tuple[int, int], to_shape: tuple[int, int]) -> np.ndarray:
+def letterbox(from_shape: tuple[int, ...], to_shape: tuple[int, ...]) -> np.ndarray:
     """The (2, 3) pixel map that fits an image of ``from_shape`` into ``to_shape`` (both (H, W)).
 
     One uniform scale, centred; pixels are squares whose centres have integer coordinates, so the
@@ -48,12 +48,14 @@ def letterbox(from_shape: tuple[int, int], to_shape: tuple[int, int]) -> np.ndar
     return np.array([[scale, 0, shift_x], [0, scale, shift_y]], np.float32)
 
 
-def resample(image: jax.Array, theta: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def resample(image: jax.Array, theta: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Bilinear sampling: output pixel q of ``shape`` (H, W) takes ``image`` (h, w) at theta(q).
 
     Outside the image the value is 0. Differentiable in the image and in theta.
     """
     rows, columns = jnp.mgrid[: shape[0], : shape[1]].astype(jnp.float32)
     xy = apply(theta, jnp.stack([columns.ravel(), rows.ravel()], axis=-1))
-    values = jax.scipy.ndimage.map_coordinates(image, [xy[:, 1], xy[:, 0]], order=1, mode="constant")
+    values = jax.scipy.ndimage.map_coordinates(
+        image, [xy[:, 1], xy[:, 0]], order=1, mode="constant"
+    )
     return values.reshape(shape)

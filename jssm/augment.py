@@ -50,7 +50,7 @@ def augment(
     )
 
 
-def random_map(key: jax.Array, shape: tuple[int, int], *, options: Augmentation) -> jax.Array:
+def random_map(key: jax.Array, shape: tuple[int, ...], *, options: Augmentation) -> jax.Array:
     """A random pixel map (2, 3) about the centre of an image of ``shape`` (H, W)."""
     height, width = shape
     keys = jax.random.split(key, 5)

@@ -14,7 +14,7 @@ def point_rmse(predicted: jax.Array, true: jax.Array) -> jax.Array:
     return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
 
 
-def point_loss(predicted: jax.Array, true: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def point_loss(predicted: jax.Array, true: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Eq. 6 in half image widths, for points (T, 2) in pixels of an image of ``shape`` (H, W).
 
     That is the [−1, 1] frame of the paper's renderer; it makes the two terms of Eq. 10 alike in

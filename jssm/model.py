@@ -108,8 +108,7 @@ class Network(nn.Module):
         return poses
 
 
-@struct.dataclass
-class Model:
+class Model(struct.PyTreeNode):
     """A network with its weights and its shape model: all that a prediction needs.
 
     variables: the Linen variables ``params`` and ``batch_stats``.
@@ -126,8 +125,7 @@ class Model:
     tau: float = struct.field(pytree_node=False, default=0.5)
 
 
-@struct.dataclass
-class Prediction:
+class Prediction(struct.PyTreeNode):
     """What a model sees in N images of (H, W), in the pixels of those images.
 
     points: (N, T, 2) (Eq. 4). mask: (N, H, W) in [0, 1] (Eq. 8). theta: (N, 2, 3), from the
@@ -155,9 +153,11 @@ def predict(model: Model, images: jax.Array) -> Prediction:
     square = (model.size, model.size)
     to_square = jnp.asarray(affine.letterbox(shape, square))
     inputs = images if shape == square else jax.vmap(_letterboxed, (0, None))(images, square)
-    poses = model.network.apply(model.variables, inputs, model.mean_theta, train=False)
+    poses: Any = model.network.apply(model.variables, inputs, model.mean_theta, train=False)
     theta = affine.compose(affine.invert(to_square), poses[-1].theta)
-    beta, canonical, points = jax.vmap(decode, (None, 0))(model.shape, Pose(theta, poses[-1].latent))
+    beta, canonical, points = jax.vmap(decode, (None, 0))(
+        model.shape, Pose(theta, poses[-1].latent)
+    )
     mask = jax.vmap(lambda p: rasterize(p, shape, tau=model.tau))(points)
     return Prediction(points, mask, theta, beta, canonical)
 
@@ -246,10 +246,12 @@ def _check_images(images: jax.Array) -> jax.Array:
     return jnp.where(jnp.isfinite(images), images, 0.0)
 
 
-def _letterboxed(image: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def _letterboxed(image: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """The image fitted into ``shape`` by :func:`jssm.affine.letterbox`, without aliasing."""
     scale = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
-    shift = jnp.array([(to - scale * size) / 2 for to, size in zip(shape, image.shape, strict=True)])
+    shift = jnp.array(
+        [(to - scale * size) / 2 for to, size in zip(shape, image.shape, strict=True)]
+    )
     return jax.image.scale_and_translate(
         image, shape, (0, 1), jnp.full(2, scale), shift, method="linear", antialias=True
     )

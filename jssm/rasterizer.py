@@ -43,7 +43,7 @@ def outline(num_points: int) -> np.ndarray:
     return np.concatenate([np.arange(half), np.arange(num_points - 1, half - 1, -1)])
 
 
-def rasterize(points: jax.Array, shape: tuple[int, int], *, tau: float = 0.5) -> jax.Array:
+def rasterize(points: jax.Array, shape: tuple[int, ...], *, tau: float = 0.5) -> jax.Array:
     """The soft mask (H, W) in [0, 1] of the strip ``points`` (T, 2) in pixels (Eq. 8).
 
     ``tau`` (pixels) is the softness: 0.5 on the outline, 0.88 one pixel inside for τ = 0.5.
@@ -52,7 +52,7 @@ def rasterize(points: jax.Array, shape: tuple[int, int], *, tau: float = 0.5) ->
     return jax.nn.sigmoid(signed_distance(points, shape) / tau)
 
 
-def signed_distance(points: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def signed_distance(points: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """The distance (H, W), in pixels, from each pixel's centre to the outline; positive inside.
 
     The gradient is that of the nearest edge. On the outline itself, where the distance has no
@@ -65,10 +65,10 @@ def signed_distance(points: jax.Array, shape: tuple[int, int]) -> jax.Array:
     inward = lax.stop_gradient(_inward_normals(points))
     # Coordinates one by one: arrays whose last axis is 2 would waste the vector units.
     edges = jnp.concatenate([points[loop], points[np.roll(loop, -1)], inward], axis=1)
-    return _distance_to_edge(*(edges[:, i][nearest] for i in range(6)), x, y, inside)
+    return _distance_to_edge([edges[:, i][nearest] for i in range(6)], x, y, inside)
 
 
-def pixel_centers(shape: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+def pixel_centers(shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
     """The x and the y of every pixel's centre, each (H, W), float32."""
     y, x = jnp.mgrid[: shape[0], : shape[1]].astype(jnp.float32)
     return x, y
@@ -115,9 +115,7 @@ def _nearest_edge(points: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Ar
 
     sides = jnp.roll(corners, -1, axis=1) - corners
     area = _cross(sides[:, 0], sides[:, 1])
-    inside, _ = lax.scan(
-        visit_triangle, jnp.zeros(x.shape, bool), (corners, sides, area), unroll=4
-    )
+    inside, _ = lax.scan(visit_triangle, jnp.zeros(x.shape, bool), (corners, sides, area), unroll=4)
     return nearest, inside
 
 
@@ -155,12 +153,17 @@ def _safe_sqrt(square: jax.Array, where_zero: float) -> jax.Array:
     return jnp.where(is_zero, where_zero, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
 
 
-def _distance_to_edge(ax, ay, bx, by, inward_x, inward_y, x, y, inside) -> jax.Array:
-    """The signed distance from pixels (x, y) to their own edges a–b, differentiable in a and b.
+def _distance_to_edge(
+    edges: list[jax.Array], x: jax.Array, y: jax.Array, inside: jax.Array
+) -> jax.Array:
+    """The signed distance from pixels (x, y) to an edge a–b each, differentiable in a and b.
+
+    ``edges`` holds the six coordinates of a, b and the inward normal, each (H, W).
 
     Beside the edge's interior it is the normal component of the pixel, which passes smoothly
     through 0; beyond an end it is the distance to that end.
     """
+    ax, ay, bx, by, inward_x, inward_y = edges
     dx, dy, px, py = bx - ax, by - ay, x - ax, y - ay
     square_length = dx * dx + dy * dy
     t = (px * dx + py * dy) / jnp.where(square_length > 0, square_length, 1)

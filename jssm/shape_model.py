@@ -8,8 +8,7 @@ import numpy as np
 from flax import struct
 
 
-@struct.dataclass
-class ShapeModel:
+class ShapeModel(struct.PyTreeNode):
     """Shapes in the canonical frame: centroid of the mean 0, its RMS radius 1.
 
     mean: (T, 2) the mean point cloud P_m.
@@ -59,8 +58,12 @@ class ShapeModel:
 
 def save(path: str | Path, shape: ShapeModel) -> None:
     """Write the model as an .npz of float32 arrays ``mean``, ``modes``, ``variances``."""
-    arrays = {k: np.asarray(getattr(shape, k), np.float32) for k in ("mean", "modes", "variances")}
-    np.savez(path, **arrays)
+    np.savez(
+        path,
+        mean=np.asarray(shape.mean, np.float32),
+        modes=np.asarray(shape.modes, np.float32),
+        variances=np.asarray(shape.variances, np.float32),
+    )
 
 
 def load(path: str | Path) -> ShapeModel:

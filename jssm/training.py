@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-
 from tqdm import tqdm
 
 from jssm import checkpoint, losses
@@ -36,8 +35,7 @@ PICTURES = 8  # fixed validation cases drawn while training
 SHEETS = 5  # times that they are drawn in a whole run
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """What a step changes: its number, the Linen variables, the optimizer's state, and the moving
     average of the variables (None where it is off)."""
 
@@ -298,7 +296,11 @@ class _Loop:
         scores = self._scores(self.data.rows("val"))
         count = self.steps_per_epoch * options.validate_every
         self.log.record(
-            {"epoch": epoch, "step": progress.step, "mask_weight": progress.with_mask * options.mask_weight}
+            {
+                "epoch": epoch,
+                "step": progress.step,
+                "mask_weight": progress.with_mask * options.mask_weight,
+            }
             | {f"train_{name}": value / count for name, value in progress.sums.items()}
             | {f"val_{name}": value for name, value in scores.items()}
             | {"images_per_second": steps * options.batch_size / seconds}

@@ -68,11 +68,16 @@ def write_dataset(directory, *, cases=20, num_points=16, size=SIZE, seed=0):
     canonical = base + 0.03 * rng.normal(size=(cases, 1, 2)) * base
     angle, scale = rng.uniform(-0.3, 0.3, cases), size * rng.uniform(0.22, 0.28, cases)
     linear = scale[:, None, None] * np.stack(
-        [np.stack([np.cos(angle), -np.sin(angle)], -1), np.stack([np.sin(angle), np.cos(angle)], -1)],
+        [
+            np.stack([np.cos(angle), -np.sin(angle)], -1),
+            np.stack([np.sin(angle), np.cos(angle)], -1),
+        ],
         axis=1,
     )
     thetas = np.concatenate([linear, np.full((cases, 2, 1), size / 2)], axis=2)
-    points = np.stack([reference.affine_apply(t, c) for t, c in zip(thetas, canonical, strict=True)])
+    points = np.stack(
+        [reference.affine_apply(t, c) for t, c in zip(thetas, canonical, strict=True)]
+    )
     masks = jax.vmap(lambda p: rasterizer.rasterize(p, (size, size)))(jnp.asarray(points)) > 0.5
     images = np.clip(60 + 120 * np.asarray(masks) + 20 * rng.normal(size=masks.shape), 0, 255)
     train = cases - cases // 5

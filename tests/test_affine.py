@@ -35,7 +35,9 @@ def test_apply_is_equation_5(theta):
 @given(outer=maps(), inner=maps())
 def test_compose_applies_inner_first(outer, inner):
     expected = affine.apply(outer, affine.apply(inner, points))
-    np.testing.assert_allclose(affine.apply(affine.compose(outer, inner), points), expected, atol=1e-3)
+    np.testing.assert_allclose(
+        affine.apply(affine.compose(outer, inner), points), expected, atol=1e-3
+    )
 
 
 @settings(deadline=None, max_examples=30)
@@ -62,7 +64,9 @@ def test_letterbox_keeps_the_centre_and_fits(source, target):
     theta = affine.letterbox(source, target)
     centre = [[(source[1] - 1) / 2, (source[0] - 1) / 2]]
     np.testing.assert_allclose(
-        affine.apply(theta, np.array(centre)), [[(target[1] - 1) / 2, (target[0] - 1) / 2]], atol=1e-4
+        affine.apply(theta, np.array(centre)),
+        [[(target[1] - 1) / 2, (target[0] - 1) / 2]],
+        atol=1e-4,
     )
     corners = np.array([[-0.5, -0.5], [source[1] - 0.5, source[0] - 0.5]])
     mapped = np.asarray(affine.apply(theta, corners)) + 0.5

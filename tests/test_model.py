@@ -68,7 +68,9 @@ def test_images_of_another_size_are_mapped_back(small_model):
     out, large = run(small_model, IMAGES), run(small_model, doubled)
     assert large.mask.shape == (3, 64, 64)
     expected = affine.apply(jnp.asarray(affine.letterbox((32, 32), (64, 64))), out.points)
-    np.testing.assert_allclose(large.points, expected, atol=0.8)  # the two grids' interpolations differ
+    np.testing.assert_allclose(
+        large.points, expected, atol=0.8
+    )  # the two grids' interpolations differ
 
 
 def test_wide_images_are_letterboxed(small_model):

@@ -37,13 +37,17 @@ def test_truncate_keeps_the_first_modes(small_shape):
 
 def test_saved_model_comes_back(small_shape, tmp_path):
     shape_model.save(tmp_path / "shape.npz", small_shape)
-    jax.tree.map(np.testing.assert_array_equal, shape_model.load(tmp_path / "shape.npz"), small_shape)
+    jax.tree.map(
+        np.testing.assert_array_equal, shape_model.load(tmp_path / "shape.npz"), small_shape
+    )
 
 
 def test_load_names_what_is_wrong(tmp_path):
     np.savez(tmp_path / "a.npz", mean=np.zeros((4, 2)))
     with pytest.raises(ValueError, match=r"a\.npz.*missing.*modes.*variances"):
         shape_model.load(tmp_path / "a.npz")
-    np.savez(tmp_path / "b.npz", mean=np.zeros((4, 2)), modes=np.zeros((3, 5, 2)), variances=np.ones(3))
+    np.savez(
+        tmp_path / "b.npz", mean=np.zeros((4, 2)), modes=np.zeros((3, 5, 2)), variances=np.ones(3)
+    )
     with pytest.raises(ValueError, match=r"expected mean \(T, 2\)"):
         shape_model.load(tmp_path / "b.npz")

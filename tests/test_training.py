@@ -126,7 +126,7 @@ def test_a_loss_that_is_not_finite_names_the_step(small_data, tmp_path):
 def test_settings_must_suit_the_data(small_data, tmp_path):
     config = tiny(small_data)
     config.model.size = 64
-    with pytest.raises(ValueError, match="model.size is 64 but the images of .* are 32"):
+    with pytest.raises(ValueError, match=r"model\.size is 64 but the images of .* are 32"):
         training.train(config, tmp_path / "run")
     with pytest.raises(FileNotFoundError, match="not a data set directory"):
         training.train(replace(config, data=str(tmp_path / "nowhere")), tmp_path / "run")
