@@ -4,43 +4,47 @@ Everything here is a pure function of arrays, except ``load`` and ``load_dataset
 """
 
 # Shapes
+from jssm.shape_model import ShapeModel
 from jssm.affine import apply as warp
-
-# Data
-from jssm.augment import Augmentation, augment
-
-# Prediction
-from jssm.checkpoint import load
-from jssm.dataset import Dataset
-from jssm.dataset import load as load_dataset
 from jssm.integrity import Integrity, integrity
-
-# Losses
-from jssm.losses import dice_loss, point_loss, point_rmse
-from jssm.model import Model, Prediction, predict
 
 # Rendering
 from jssm.rasterizer import rasterize, signed_distance, strip_triangles
-from jssm.shape_model import ShapeModel
+
+# Prediction
+from jssm.checkpoint import load
+from jssm.model import Model, Prediction, predict
+
+# Losses
+from jssm.losses import dice_loss, point_loss, point_rmse
+
+# Data
+from jssm.dataset import Dataset, load as load_dataset
+from jssm.augment import Augmentation, augment
 
 __all__ = [
-    "Augmentation",
-    "Dataset",
-    "Integrity",
-    "Model",
-    "Prediction",
+    # Shapes
     "ShapeModel",
-    "augment",
-    "dice_loss",
+    "warp",
+    "Integrity",
     "integrity",
-    "load",
-    "load_dataset",
-    "point_loss",
-    "point_rmse",
-    "predict",
+    # Rendering
     "rasterize",
     "signed_distance",
     "strip_triangles",
-    "warp",
+    # Prediction
+    "load",
+    "Model",
+    "Prediction",
+    "predict",
+    # Losses
+    "dice_loss",
+    "point_loss",
+    "point_rmse",
+    # Data
+    "Dataset",
+    "load_dataset",
+    "Augmentation",
+    "augment",
 ]
 __version__ = "0.1.0"

@@ -279,8 +279,14 @@ def test_files_hold_what_they_say(tmp_path, capsys):
     assert [row["patient"] for row in rows] == ["phantom0001", "phantom0002"]
     assert (rows[1]["kind"], rows[1]["view"]) == (str(truth["kind"]), "3ch")
     assert (out / "contact_sheet.png").stat().st_size > 10_000
-    assert main(*words, "--jobs", 1, "--out", out) == 2  # old and new must not mix
-    assert "already holds a cohort" in capsys.readouterr().err
+    before = (out / "images" / "phantom0001.nii").stat().st_mtime_ns
+    assert main(*words, "--jobs", 1, "--out", out) == 0  # a whole cohort is left as it is
+    assert (out / "images" / "phantom0001.nii").stat().st_mtime_ns == before
+    (out / "cohort.csv").unlink()  # as if it had been stopped: made again
+    assert main(*words, "--jobs", 1, "--out", out) == 0
+    assert (out / "cohort.csv").is_file()
+    assert main(*words, "--jobs", 1, "--seed", 99, "--out", out) == 2  # old and new must not mix
+    assert "already holds a cohort of other options" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

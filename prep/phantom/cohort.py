@@ -3,13 +3,16 @@
 DIR/images/<patient>.nii   cine, uint16, (x, y, 1, frames); zooms: column mm, row mm, 1, frame s
 DIR/masks/<patient>.nii    the same geometry, uint8, 1 = myocardium
 DIR/truth/<patient>.npz    the fields of `truth_fields`
-DIR/cohort.csv             a row per patient
+DIR/cohort.csv             a row per patient; written last
+DIR/options.json           what was asked for
 DIR/contact_sheet.png      a look at the first patients
 """
 
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 from joblib import Parallel, delayed
@@ -24,10 +27,21 @@ _SHEET_PATIENTS = 8
 def write_cohort(options: Options, folder: Path, *, jobs: int = -1) -> list[str]:
     """Write a whole cohort, `jobs` patients at a time (-1: all cores); gives a line per failure.
 
-    Raises FileExistsError if the folder already holds a cohort: old and new patients must not mix.
+    A whole cohort of the same options is left as it is, one that was stopped is made again, with
+    the same bytes. Raises FileExistsError if the folder holds patients of other options: old and
+    new ones must not mix.
     """
-    if (folder / "cohort.csv").exists() or any((folder / "images").glob("*.nii")):
-        raise FileExistsError(f"{folder}: --out already holds a cohort, expected a new folder")
+    asked = json.dumps(asdict(options), indent=2)
+    note = folder / "options.json"
+    same = note.exists() and note.read_text() == asked
+    if any((folder / "images").glob("*.nii")) and not same:
+        raise FileExistsError(
+            f"{folder}: --out already holds a cohort of other options, expected a new folder"
+        )
+    if same and _patients_listed(folder / "cohort.csv") == options.patients:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(asked)
     for part in ("images", "masks", "truth"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     numbers = range(1, options.patients + 1)
@@ -42,3 +56,11 @@ def write_cohort(options: Options, folder: Path, *, jobs: int = -1) -> list[str]
             writer.writerows(rows)
         contact_sheet(folder, rows[:_SHEET_PATIENTS])
     return [result for result in results if isinstance(result, str)]
+
+
+def _patients_listed(table: Path) -> int:
+    """The number of rows of cohort.csv; 0 if there is none."""
+    if not table.exists():
+        return 0
+    with open(table, newline="", encoding="utf-8") as file:
+        return sum(1 for _ in csv.DictReader(file))
