@@ -17,7 +17,6 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run is written; runs/ and the config's name by default."
 )
-flags.mark_flag_as_required("config")
 
 
 def main(_: list[str]) -> int:
@@ -27,7 +26,7 @@ def main(_: list[str]) -> int:
     workdir = _WORKDIR.value or str(Path("runs") / Path(source).stem)
     try:
         training.train(_CONFIG.value, workdir)
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
     except training.Stopped as stopped:
@@ -37,8 +36,20 @@ def main(_: list[str]) -> int:
     return 0
 
 
+def wrong_flags(arguments: list[str]) -> list[str]:
+    """All that is wrong with the flags of the configuration, before any of them is parsed."""
+    names = [
+        argument.partition("=")[2] or following
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if argument.lstrip("-").partition("=")[0] == "config"
+    ]
+    if not names and not {"--help", "-help", "--helpfull"} & set(arguments):
+        return ["--config is missing, expected a file of configs/"]
+    missing = [f"{name}: no such file" for name in names if not Path(name).is_file()]
+    return missing + config_lib.override_errors(arguments)
+
+
 if __name__ == "__main__":
-    wrong = config_lib.override_errors(sys.argv[1:])
-    if wrong:
+    if wrong := wrong_flags(sys.argv[1:]):
         sys.exit("train.py: " + "\n          ".join(wrong))
     app.run(main)

@@ -387,6 +387,8 @@ def _claim(run: Path, config: Config) -> None:
     text = config_lib.to_json(config)
     if path.is_file() and path.read_text() != text:
         raise ValueError(f"{run}: holds a run with other settings; choose another --workdir")
+    if (run / "checkpoints").exists() and not path.is_file():
+        raise ValueError(f"{run}: holds checkpoints but no config.json; choose another --workdir")
     run.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 

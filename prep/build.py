@@ -13,7 +13,7 @@ from tqdm import tqdm
 from prep import cases as steps
 from prep import images, landmarks, point_cloud, procrustes, registration, split, store
 from prep.cases import Case, Mean, Settings
-from prep.errors import BadInput, Refused
+from prep.errors import BadInput, Refused, Unsuitable
 
 MEAN_CASES = 64  # training cases that the mean mask is made of, evenly picked
 MEAN_ROUNDS = 2
@@ -153,14 +153,26 @@ def mean_shape(
             for theta, case in zip(thetas, data, strict=True)
         ]
         soft = np.clip(0.5 + mean / 2, 0, 1)
-        boundaries = point_cloud.SHAPES[settings.shape]
         known = {
             "field": mean,
-            "points": point_cloud.sample_points(soft, settings.num_points, boundaries),
+            "points": _mean_points(soft, settings),
             "landmarks": np.mean(seen, axis=0),
         }
         steps.write(path, stamp=stamp, **known)
     return Mean(known["field"], known["points"], known["landmarks"])
+
+
+def _mean_points(soft: np.ndarray, settings: Settings) -> np.ndarray:
+    try:
+        return point_cloud.sample_points(
+            soft, settings.num_points, point_cloud.SHAPES[settings.shape]
+        )
+    except Unsuitable as error:
+        raise Refused(
+            f"the mean mask of the training cases is no {settings.shape}: {error}; walls of one or "
+            "two pixels vanish in a mean, and a few unlike cases have none: use a larger --size or "
+            "more patients"
+        ) from error
 
 
 def parameters(request: Request) -> dict:

@@ -1,5 +1,6 @@
 import importlib.util
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def test_the_views_hold_the_papers_settings(view):
     assert (found.model.size, found.model.refinements, found.model.bfloat16) == (224, 0, False)
     assert (found.train.batch_size, found.train.learning_rate) == (256, 0.001)
     assert (found.train.mask_weight, found.train.weight_decay, found.train.ema) == (0.5, 0, 0)
+    assert replace(found, data="data/4ch") == load(Path("configs/4ch.py"))
     assert found.augment.flip_left_right
     assert found.augment.flip_up_down
 

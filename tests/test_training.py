@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ import jssm
 from jssm import checkpoint, dataset, training
 from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
+from tests.test_config import load as load_config
 
 
 def tiny(data, **train) -> Config:
@@ -116,6 +118,21 @@ def test_the_mask_loss_begins_when_the_points_have_converged():
         loop._watch_convergence(loss)
         seen.append(loop.progress.with_mask)
     assert seen == [False] * 5 + [True]
+
+
+@pytest.mark.parametrize("name", ["4ch", "echo", "phantom"])
+def test_one_real_step_of_each_config(name, small_data, tmp_path):
+    """2ch and 3ch are 4ch with other data (see test_config)."""
+    config = load_config(Path(f"configs/{name}.py"))
+    config.data = str(small_data)
+    config.model = replace(config.model, size=0, width=4, locate_size=0, view_size=32)
+    config.train = replace(config.train, batch_size=16, epochs=1, warmup_epochs=0)
+    model = training.train(config, tmp_path / "run")
+    (record,) = records(tmp_path / "run")
+    assert record["step"] == 1
+    assert 0 < record["train_points_loss"] < 2
+    assert model.network.depth == config.model.depth
+    assert model.network.refinements == config.model.refinements
 
 
 def test_a_loss_that_is_not_finite_names_the_step(small_data, tmp_path):
