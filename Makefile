@@ -6,7 +6,7 @@ BIN := $(ENV)/bin
 .PHONY: demo test lint clean
 
 demo: $(ENV)/ready
-	$(BIN)/python -m prep phantom --view 4ch --patients 200 --frames 4 --size 128 --seed 1 --out data/demo_phantom
+	$(BIN)/python -m prep phantom --view 4ch --patients 150 --frames 5 --size 128 --seed 1 --out data/demo_phantom
 	$(BIN)/python -m prep build --phantom data/demo_phantom --view 4ch --size 128 --out data/demo
 	$(BIN)/python train.py --config configs/phantom.py --workdir runs/demo
 	$(BIN)/python eval.py --ckpt runs/demo --out runs/demo/eval
@@ -22,8 +22,7 @@ lint: $(ENV)/ready
 $(ENV)/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jssm needs Python 3.11 or newer; choose it with PYTHON=...")'
 	$(PYTHON) -m venv $(ENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --editable '.[dev]'
 	touch $@
 
 clean:

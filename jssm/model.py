@@ -247,7 +247,11 @@ def _check_images(images: jax.Array) -> jax.Array:
 
 
 def _letterboxed(image: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The image fitted into ``shape`` by :func:`jssm.affine.letterbox`, without aliasing."""
+    """The image fitted into ``shape`` by :func:`jssm.affine.letterbox`, without aliasing.
+
+    Its darkest value becomes 0, as in a data set, and so is the padding.
+    """
+    image = image - jnp.min(image)
     scale = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
     shift = jnp.array(
         [(to - scale * size) / 2 for to, size in zip(shape, image.shape, strict=True)]

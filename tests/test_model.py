@@ -74,9 +74,12 @@ def test_images_of_another_size_are_mapped_back(small_model):
 
 
 def test_wide_images_are_letterboxed(small_model):
-    out = jax.jit(jssm.predict)(small_model, np.pad(IMAGES, ((0, 0), (0, 0), (16, 16))))
+    wide = np.pad(IMAGES, ((0, 0), (0, 0), (16, 16)))
+    run = jax.jit(jssm.predict)
+    out = run(small_model, wide)
     assert out.mask.shape == (3, 32, 64)
     assert np.isfinite(out.points).all()
+    np.testing.assert_allclose(out.points, run(small_model, wide + 500).points, atol=1e-2)
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, np.nan, np.inf])
