@@ -59,7 +59,8 @@ class Progress:
     stale: int = 0  # validations since the point loss last improved
     least_points_loss: float = float("inf")
     best_dice: float = -1.0
-    sums: dict[str, float] = field(default_factory=dict)  # of the metrics of this epoch so far
+    # Of each metric since the last validation: the sum and the number of steps that had it.
+    sums: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Stopped(Exception):
@@ -280,7 +281,9 @@ class _Loop:
         if not np.isfinite(metrics["loss"]):
             raise FloatingPointError(f"the loss is {metrics['loss']} at step {progress.step}")
         for name, value in metrics.items():
-            progress.sums[name] = progress.sums.get(name, 0.0) + value
+            if name != "mask_loss" or progress.with_mask:  # else it was not computed
+                total, count = progress.sums.get(name, (0.0, 0))
+                progress.sums[name] = [total + value, count + 1]
         self.bar.update()
         self.bar.set_postfix(
             points=f"{metrics['points_loss']:.4f}",
@@ -294,14 +297,13 @@ class _Loop:
         seconds = time.perf_counter() - self._epoch_started
         steps = self.steps_per_epoch - self._epoch_first
         scores = self._scores(self.data.rows("val"))
-        count = self.steps_per_epoch * options.validate_every
         self.log.record(
             {
                 "epoch": epoch,
                 "step": progress.step,
                 "mask_weight": progress.with_mask * options.mask_weight,
             }
-            | {f"train_{name}": value / count for name, value in progress.sums.items()}
+            | {f"train_{name}": total / count for name, (total, count) in progress.sums.items()}
             | {f"val_{name}": value for name, value in scores.items()}
             | {"images_per_second": steps * options.batch_size / seconds}
         )

@@ -102,7 +102,7 @@ DEFECTS = {
     "dice": (_cell(1, "point_mask_dice", "0.5"), r"included with the point-mask Dice 0\.5"),
     "other dice": (_cell(1, "point_mask_dice", "0.91"), r"but cases\.csv says 0\.91"),
     "reason": (_cell(1, "split", "excluded"), r"p00_b is excluded, so it needs a reason"),
-    "path": (_cell(1, "image", "/home/a.png"), r"has an absolute path"),
+    "path": (_cell(1, "image", "/elsewhere/a.png"), r"has an absolute path"),
     "column": (lambda f: (f / "cases.csv").write_text("case,row\na,0\n"), r"columns patient"),
     "meta": (_meta("size", "64"), r"dataset\.json: size is '64'"),
     "format": (_meta("format", 2), r"dataset\.json: format 2"),

@@ -43,7 +43,7 @@ def test_a_run_leaves_all_its_files(trained):
     run, _ = trained
     assert [r["epoch"] for r in records(run)] == [1, 2, 3, 4]
     assert [r["mask_weight"] for r in records(run)] == [0, 0, 0.5, 0.5]
-    assert [r["train_mask_loss"] > 0 for r in records(run)] == [False, False, True, True]
+    assert ["train_mask_loss" in r for r in records(run)] == [False, False, True, True]
     assert (run / "curves.png").is_file()
     assert sorted(p.name for p in (run / "overlays").iterdir())[-1] == "epoch_0004.png"
     assert list((run / "tensorboard").iterdir())
