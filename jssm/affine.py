@@ -1,7 +1,6 @@
 """Affine maps of the plane as (2, 3) arrays: p = A·q + t with A = theta[:, :2], t = theta[:, 2].
 
-Every function also takes leading batch axes and NumPy arrays, so that data preparation and the
-network share one convention.
+Every function also takes leading batch axes.
 """
 
 import jax
@@ -9,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 
+@jax.jit
 def apply(theta: jax.Array, points: jax.Array) -> jax.Array:
     """Map points (..., T, 2) by theta (..., 2, 3) (Eq. 5); gives (..., T, 2)."""
     return points @ theta[..., :2].swapaxes(-1, -2) + theta[..., None, :, 2]
 
 
+@jax.jit
 def compose(outer: jax.Array, inner: jax.Array) -> jax.Array:
     """The map (..., 2, 3) that applies ``inner`` first and ``outer`` second."""
     linear = outer[..., :2] @ inner[..., :2]
@@ -21,6 +22,7 @@ def compose(outer: jax.Array, inner: jax.Array) -> jax.Array:
     return jnp.concatenate([linear, offset], axis=-1)
 
 
+@jax.jit
 def invert(theta: jax.Array) -> jax.Array:
     """The inverse map (..., 2, 3). A singular ``theta`` gives infinities, as 1/0 does."""
     (a, b), (c, d) = (theta[..., i, :2].swapaxes(0, -1) for i in (0, 1))

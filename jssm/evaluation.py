@@ -206,8 +206,9 @@ def run(
     rows = data.rows(split)
     target = Path(out or Path(ckpt) / "eval")
     target.mkdir(parents=True, exist_ok=True)  # before the work, in case it cannot be written
-    predict = jax.jit(model.predict)  # the model is an argument: as a constant it would be copied
-    found = evaluate(lambda images: predict(trained, images), data, rows, batch_size=batch_size)
+    found = evaluate(
+        lambda images: model.predict(trained, images), data, rows, batch_size=batch_size
+    )
     name = Path(ckpt).resolve().name
     paths = write(found, data, target, name=name)
     return (

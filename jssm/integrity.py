@@ -33,6 +33,7 @@ class Integrity:
     ok: jax.Array
 
 
+@jax.jit
 def integrity(points: jax.Array) -> Integrity:
     """The certificate of one shape, points (T, 2) in px: first half inner, last half outer.
 

@@ -139,6 +139,7 @@ class Prediction(struct.PyTreeNode):
     canonical_points: jax.Array
 
 
+@jax.jit
 def predict(model: Model, images: jax.Array) -> Prediction:
     """Segment ``images`` (N, H, W), in any intensity units and of any size.
 

@@ -10,6 +10,8 @@ then written as a differentiable function of its two end points. Its derivative 
 of the minimum, and nothing of size pixels × edges is ever stored.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +45,7 @@ def outline(num_points: int) -> np.ndarray:
     return np.concatenate([np.arange(half), np.arange(num_points - 1, half - 1, -1)])
 
 
+@partial(jax.jit, static_argnames="shape")
 def rasterize(points: jax.Array, shape: tuple[int, ...], *, tau: float = 0.5) -> jax.Array:
     """The soft mask (H, W) in [0, 1] of the strip ``points`` (T, 2) in pixels (Eq. 8).
 
@@ -52,6 +55,7 @@ def rasterize(points: jax.Array, shape: tuple[int, ...], *, tau: float = 0.5) ->
     return jax.nn.sigmoid(signed_distance(points, shape) / tau)
 
 
+@partial(jax.jit, static_argnames="shape")
 def signed_distance(points: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """The distance (H, W), in pixels, from each pixel's centre to the outline; positive inside.
 

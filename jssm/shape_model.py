@@ -35,10 +35,12 @@ class ShapeModel(struct.PyTreeNode):
         """3√λ (K,), the bound of each mode weight."""
         return 3 * jnp.sqrt(self.variances)
 
+    @jax.jit
     def deform(self, beta: jax.Array) -> jax.Array:
         """The canonical points (T, 2) of mode weights ``beta`` (K,): P_m + β·C_β (Eq. 3)."""
         return self.mean + jnp.tensordot(beta, self.modes, axes=1)
 
+    @jax.jit
     def project(self, points: jax.Array) -> jax.Array:
         """The mode weights (K,) whose shape is nearest to canonical ``points`` (T, 2)."""
         return jnp.tensordot(self.modes, points - self.mean, axes=2)

@@ -7,7 +7,7 @@ import pytest
 
 import jssm
 
-FUNCTIONS = [getattr(jssm, n) for n in jssm.__all__ if inspect.isfunction(getattr(jssm, n))]
+FUNCTIONS = [getattr(jssm, n) for n in jssm.__all__ if not inspect.isclass(getattr(jssm, n))]
 ARRAYS_AND_SHAPES = {
     *("key", "points", "theta", "image", "images", "mask", "model", "shape", "predicted", "true"),
     *("num_points", "run", "directory"),
