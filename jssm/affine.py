@@ -63,10 +63,13 @@ def letterbox(
 
 
 def aspect_of(spacing_mm: tuple[float, float]) -> float:
-    """Height over width of pixels of ``spacing_mm`` (row, column); 1 where that is unknown."""
+    """Height over width of pixels of ``spacing_mm`` (row, column); 1 where that is unknown.
+
+    Rounded to 5 digits, as headers in single precision make square pixels not quite square.
+    """
     row, column = (float(s) for s in spacing_mm)
     known = np.isfinite(row + column) and min(row, column) > 0
-    return row / column if known else 1.0
+    return round(row / column, 5) if known else 1.0
 
 
 def resample(image: jax.Array, theta: jax.Array, shape: tuple[int, ...]) -> jax.Array:

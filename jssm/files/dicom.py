@@ -4,6 +4,7 @@ Headers are read without the pixels, so that a large folder needs little memory.
 header is trusted: every number is checked before it is used, and sizes before memory is taken.
 """
 
+import logging
 import math
 import struct
 import warnings
@@ -98,16 +99,17 @@ def read_header(path: Path) -> list[Frame]:
         if marked:
             meta = pydicom.filereader.read_file_meta_info(path)
             if str(meta.get("TransferSyntaxUID", "")).strip("\0 ") == DEFLATED:
-                raise NotACine(f"{path.name}: deflated DICOM is not read; inflate it first")
+                raise NotACine("deflated DICOM is not read; inflate it first")
         header = pydicom.dcmread(
             path, stop_before_pixels=True, force=not marked, specific_tags=list(TAGS)
         )
-        if "Rows" not in header and "Columns" not in header:
-            kind = _text(header, "SOPClassUID")
+        if "Rows" not in header or "Columns" not in header:
+            kind = pydicom.uid.UID(_text(header, "SOPClassUID"))
             if not kind:
-                raise BadInput(f"{path.name}: not a DICOM file")
-            if "Image Storage" not in pydicom.uid.UID(kind).name:
-                raise NotACine(f"{path.name}: no image ({pydicom.uid.UID(kind).name})")
+                raise BadInput("not a DICOM file, or cut off in its header")
+            if kind.name == kind or "Image Storage" in kind.name:
+                raise BadInput("the header has no Rows or no Columns; truncated?")
+            raise NotACine(f"no image, but {kind.name}")
         _check_length(header, path.stat().st_size)
         return _frames(path, header)
 
@@ -326,7 +328,7 @@ def _numbers(header: Any, keyword: str, count: int) -> tuple[float, ...] | None:
         found = ()
     if len(found) != count or not all(map(math.isfinite, found)):
         wanted = "a finite number" if count == 1 else f"{count} finite numbers"
-        raise BadInput(f"{keyword} is {str(value)[:40]!r}; {wanted} was expected")
+        raise BadInput(f"{keyword} is {str(value)[:40]!r}; expected {wanted}")
     return found
 
 
@@ -357,6 +359,12 @@ def _quiet() -> Iterator[None]:
     """Keep pydicom from warning of what is checked here."""
     from pydicom import config
 
-    with warnings.catch_warnings(), config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        yield
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -80,23 +80,23 @@ def write_nifti(path: Path, frames: np.ndarray, cine: Cine) -> None:
     shape = cine.nifti_shape or (width, height, 1, count)
     file = nib.Nifti1Image(frames.transpose(2, 1, 0).reshape(shape), None)
     code = 0 if cine.to_patient_mm is None else 1
-    affine = nifti_affine(cine)
-    for axis in _dropped(shape):  # the axes stand in the affine as they do in the array
-        affine = affine[:, [*np.insert([0, 1], axis, 2), 3]]
+    # The axis of the slice stands where it stands in the array.
+    order = np.insert([0, 1], *(_dropped(shape) or [2]), 2)
+    affine = nifti_affine(cine)[:, [*order, 3]]
     file.set_qform(affine, code)
     file.set_sform(affine, code)
-    zooms = [float(np.linalg.norm(affine[:3, k])) for k in range(min(3, len(shape)))]
+    row_mm, column_mm = cine.spacing_mm if math.isfinite(sum(cine.spacing_mm)) else (1.0, 1.0)
+    sizes = np.array([column_mm, row_mm, np.linalg.norm(affine[:3, list(order).index(2)])])
     step = frame_time_s(cine)
-    file.header.set_zooms([*zooms, *[step if math.isfinite(step) else 0.0] * (len(shape) - 3)])
+    zooms = [*sizes[order], step if math.isfinite(step) else 0.0]
+    file.header.set_zooms(zooms[: len(shape)])
     file.header.set_xyzt_units("mm", "sec")
     nib.save(file, path)
 
 
 def frame_time_s(cine: Cine) -> float:
-    """The mean time from frame to frame, s; NaN where unknown or for one frame."""
-    if len(cine.time_s) < 2:
-        return math.nan
-    return float((cine.time_s[-1] - cine.time_s[0]) / (len(cine.time_s) - 1))
+    """The median time from frame to frame, s; NaN where unknown or for one frame."""
+    return float(np.median(np.diff(cine.time_s))) if len(cine.time_s) > 1 else math.nan
 
 
 def grey(picture: np.ndarray, name: str) -> np.ndarray:
