@@ -92,7 +92,7 @@ def import_dicom(
     for item in tqdm(found, desc="importing", unit="cine", disable=None):
         try:
             cine = item.load()
-            files.write_nifti(images / f"{item.name}.nii.gz", storable(cine.frames), cine)
+            files.write_nifti(images / f"{item.name}.nii.gz", cine.frames, cine)
         except BadInput as error:
             outcome.damaged.append(f"{item.source}: {error}")
             continue
@@ -103,14 +103,6 @@ def import_dicom(
         first = (outcome.damaged + outcome.skipped + ["it is empty"])[0]
         raise Refused(f"{directory}: no cine was found; {first}")
     return outcome
-
-
-def storable(frames: np.ndarray) -> np.ndarray:
-    """The same values in the smallest of int16, int32 and float32 that NIfTI readers all know."""
-    if not np.issubdtype(frames.dtype, np.integer):
-        return frames.astype(np.float32)
-    low, high = int(frames.min()), int(frames.max())
-    return frames.astype(np.int16 if low >= -(2**15) and high < 2**15 else np.int32)
 
 
 def _row(item: files.Found, cine: files.Cine, *, keep_source: bool) -> dict:

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 
 from jssm import files
 from jssm.files import series
@@ -124,6 +124,22 @@ def test_reports_are_passed_over(tmp_path):
     assert opened(tmp_path)[1:] == ([], ["report.dcm: no image, but Basic Text SR Storage"])
 
 
+def test_files_without_their_first_part_are_read(tmp_path):
+    for path in write_cine(tmp_path, frames=2):
+        whole = path.read_bytes()
+        path.write_bytes(whole[whole.index(struct.pack("<HH", 8, 8)) :])
+    (found,), damaged, _ = opened(tmp_path)
+    assert damaged == []
+    np.testing.assert_array_equal(found.load().frames, [picture(1), picture(2)])
+
+
+def test_deflated_files_are_passed_over(tmp_path):
+    data = dataset(1)
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    save(tmp_path / "a.dcm", data)
+    assert opened(tmp_path)[2] == ["a.dcm: deflated DICOM is not read; inflate it first"]
+
+
 def spoil(path, kind):
     data = pydicom.dcmread(path)
     whole = path.read_bytes()
@@ -164,7 +180,7 @@ def spoil(path, kind):
         ("text", "not a DICOM file"),
         ("wrong syntax", "cannot be read as DICOM"),
         ("size", "32×20 px, but its series 32×24 px"),
-        ("lying size", "truncated?"),
+        ("lying size", "GiB of pixels; damaged?"),
         ("duplicate", "instance number 1 is taken by IM-0001.dcm"),
         ("spacing", "PixelSpacing is "),
         ("negative", "PixelSpacing is -1.5, 1.25; positive numbers were expected"),

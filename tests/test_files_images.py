@@ -143,12 +143,16 @@ def test_masks_with_turned_axes_come_onto_the_images_pixels(tmp_path, flip_x, fl
     np.testing.assert_array_equal(files.on_grid_of(mask, image, "mask.nii"), FRAMES)
 
 
+def moved(affine, *shift):
+    return affine + np.outer([*shift, 0], [0, 0, 0, 1])
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (lambda a: a @ np.diag([2, 2, 1, 1]), "another grid"),
-        (lambda a: a + 0.7 * np.eye(4)[:, [1, 2, 3, 0]] * [0, 0, 0, 1], "places it -1.0 px right"),
-        (lambda a: a + np.array([[0] * 4, [0, 0, 0, 30], [0] * 4, [0] * 4]), "mm off the plane"),
+        (lambda a: moved(a, 0.7, 0, 0), "places it -1.0 px right"),
+        (lambda a: moved(a, 0, 24, -18), "30.0 mm off the plane"),
         (lambda a: np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]) @ a,
          "another grid"),
     ],

@@ -76,8 +76,10 @@ class Series:
 
 def is_dicom(path: Path) -> bool:
     """Whether the file says that it is DICOM, by its first bytes or by its suffix."""
-    if path.name.lower().endswith(SUFFIXES):
-        return True
+    return path.name.lower().endswith(SUFFIXES) or _is_marked(path)
+
+
+def _is_marked(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
@@ -94,15 +96,16 @@ def read_header(path: Path) -> list[Frame]:
     if path.stat().st_size == 0:
         raise BadInput(f"{path.name}: the file is empty")
     with _sentences(path), _quiet():
-        with path.open("rb") as file:
-            marked = file.read(132)[128:] == b"DICM"
+        marked = _is_marked(path)
         if marked:
             meta = pydicom.filereader.read_file_meta_info(path)
             if str(meta.get("TransferSyntaxUID", "")).strip("\0 ") == DEFLATED:
                 raise NotACine("deflated DICOM is not read; inflate it first")
-        header = pydicom.dcmread(
-            path, stop_before_pixels=True, force=not marked, specific_tags=list(TAGS)
-        )
+        with path.open("rb") as file:
+            header = pydicom.dcmread(
+                file, stop_before_pixels=True, force=not marked, specific_tags=list(TAGS)
+            )
+            rest = path.stat().st_size - file.tell()  # from the pixel data's tag on
         if "Rows" not in header or "Columns" not in header:
             kind = pydicom.uid.UID(_text(header, "SOPClassUID"))
             if not kind:
@@ -110,7 +113,7 @@ def read_header(path: Path) -> list[Frame]:
             if kind.name == kind or "Image Storage" in kind.name:
                 raise BadInput("the header has no Rows or no Columns; truncated?")
             raise NotACine(f"no image, but {kind.name}")
-        _check_length(header, path.stat().st_size)
+        _check_length(header, rest)
         return _frames(path, header)
 
 
@@ -138,6 +141,10 @@ def _read_file(frames: Sequence[Frame]) -> list[np.ndarray | BadInput]:
     with _sentences(path), _quiet():
         data = pydicom.dcmread(path, force=True)
         _check_pixels(data, path)
+        if "TransferSyntaxUID" not in data.file_meta:  # an old file without its first part
+            syntax = pydicom.uid.ImplicitVRLittleEndian
+            explicit = pydicom.uid.ExplicitVRLittleEndian
+            data.file_meta.TransferSyntaxUID = syntax if data.original_encoding[0] else explicit
         numbers = [frame.number for frame in frames]
         pictures = list(pydicom.pixels.iter_pixels(data, indices=numbers))
         high = 2 ** _whole(data, "BitsStored", 16) - 1

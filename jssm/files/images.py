@@ -14,7 +14,7 @@ PICTURES = (".png", ".jpg", ".jpeg")
 NIFTI = (".nii", ".nii.gz")
 METAIMAGE = (".mha", ".mhd")
 SUFFIXES = PICTURES + NIFTI + METAIMAGE
-MAX_BYTES = 4 * 2**30  # of one cine in memory; a header that claims more is taken for damaged
+MAX_BYTES = 2**30  # of one cine in memory; a header that claims more is taken for damaged
 TIME_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 LENGTH_UNITS = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
 
@@ -78,20 +78,30 @@ def write_nifti(path: Path, frames: np.ndarray, cine: Cine) -> None:
         raise ValueError(f"{path.name}: frames {frames.shape}, expected {cine.frames.shape}")
     count, height, width = frames.shape
     shape = cine.nifti_shape or (width, height, 1, count)
-    file = nib.Nifti1Image(frames.transpose(2, 1, 0).reshape(shape), None)
+    file = nib.Nifti1Image(_storable(frames).transpose(2, 1, 0).reshape(shape), None)
     code = 0 if cine.to_patient_mm is None else 1
-    # The axis of the slice stands where it stands in the array.
-    order = np.insert([0, 1], *(_dropped(shape) or [2]), 2)
+    order = [0, 1]  # x, y, and the slice (2) where the array has it
+    order.insert((_dropped(shape) or [2])[0], 2)
     affine = nifti_affine(cine)[:, [*order, 3]]
     file.set_qform(affine, code)
     file.set_sform(affine, code)
     row_mm, column_mm = cine.spacing_mm if math.isfinite(sum(cine.spacing_mm)) else (1.0, 1.0)
-    sizes = np.array([column_mm, row_mm, np.linalg.norm(affine[:3, list(order).index(2)])])
+    sizes = np.array([column_mm, row_mm, np.linalg.norm(affine[:3, order.index(2)])])
     step = frame_time_s(cine)
     zooms = [*sizes[order], step if math.isfinite(step) else 0.0]
     file.header.set_zooms(zooms[: len(shape)])
     file.header.set_xyzt_units("mm", "sec")
     nib.save(file, path)
+
+
+def _storable(frames: np.ndarray) -> np.ndarray:
+    """The same values in the smallest of the types that every program reads in NIfTI files."""
+    if frames.dtype in (bool, np.uint8):
+        return frames.astype(np.uint8)
+    if not np.issubdtype(frames.dtype, np.integer):
+        return frames.astype(np.float32)
+    low, high = int(frames.min()), int(frames.max())
+    return frames.astype(np.int16 if low >= -(2**15) and high < 2**15 else np.int32)
 
 
 def frame_time_s(cine: Cine) -> float:

@@ -51,8 +51,8 @@ def find(
     """
     frames, problems = read_headers(paths, root)
     groups: list[Group] = []
-    for members in _by_series(frames).values():
-        for place in _by_place(members):
+    for series in _by_series(frames).values():
+        for place in _by_place(series):
             group, wrong = _ordered(place)
             problems += [Problem(_under(root, sentence), True) for sentence in wrong]
             groups.append(group)
@@ -156,7 +156,8 @@ def _ordered(frames: list[Frame]) -> tuple[Group, list[str]]:
     Frames of another size or spacing than most are left out, and all but the first of those with
     the same instance number and time.
     """
-    problems, kept, taken = [], [], {}
+    problems, kept = [], []
+    taken: dict[tuple, Frame] = {}
     shape, spacing = Counter((f.shape, f.spacing_mm) for f in frames).most_common(1)[0][0]
     timed = all(math.isfinite(f.trigger_ms) for f in frames)
 
@@ -178,9 +179,8 @@ def _ordered(frames: list[Frame]) -> tuple[Group, list[str]]:
             taken[order(frame)[:2]] = frame
             kept.append(frame)
     bowl = BOWL.search(kept[0].path.as_posix())
-    notes = ()
-    if bowl and 1 < len(kept) < USUAL_FRAMES:
-        notes = (f"{len(kept)} frames, {USUAL_FRAMES} are usual",)
+    few = bowl is not None and 1 < len(kept) < USUAL_FRAMES
+    notes = (f"{len(kept)} frames, {USUAL_FRAMES} are usual",) if few else ()
     return Group(tuple(kept), bowl, notes), problems
 
 
@@ -239,8 +239,8 @@ def _seen(groups: Sequence[Group]) -> list[str]:
     normals = [group.normal for group in groups]
     alone = [view.from_normal(n) if n is not None else "" for n in normals]
     guesses = [_described(group) or seen for group, seen in zip(groups, alone, strict=True)]
-    known = [i for i, normal in enumerate(normals) if normal is not None]
-    axis = view.long_axis([normals[i] for i in known], [guesses[i] for i in known])
+    known = [(n, guess) for n, guess in zip(normals, guesses, strict=True) if n is not None]
+    axis = view.long_axis([n for n, _ in known], [guess for _, guess in known])
     return [view.from_normal(n, axis) if n is not None else "" for n in normals]
 
 
