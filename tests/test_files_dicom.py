@@ -181,7 +181,7 @@ def spoil(path, kind):
         ("wrong syntax", "cannot be read as DICOM"),
         ("size", "32×20 px, but its series 32×24 px"),
         ("lying size", "GiB of pixels; damaged?"),
-        ("duplicate", "instance number 1 is taken by IM-0001.dcm"),
+        ("duplicate", "instance number 1 is taken by deep/er/IM-0001.dcm"),
         ("spacing", "PixelSpacing is "),
         ("negative", "PixelSpacing is -1.5, 1.25; positive numbers were expected"),
         ("orientation", "ImageOrientationPatient is no pair of perpendicular unit vectors"),
@@ -197,6 +197,15 @@ def test_a_damaged_file_gets_one_line_and_the_rest_goes_on(tmp_path, kind, sente
     assert "IM-0002.dcm" in line
     assert sentence in line
     np.testing.assert_array_equal(cine.frames, [picture(n) for n in (1, 3, 4)])
+
+
+def test_a_folder_that_was_copied_is_told_but_no_damage(tmp_path):
+    for folder in ("a", "b"):
+        write_cine(tmp_path / folder)
+    (found,), damaged, skipped = opened(tmp_path)
+    assert len(found.paths) == 3
+    assert damaged == []
+    assert skipped == [f"b/IM-000{n}.dcm: a copy of a/IM-000{n}.dcm" for n in (1, 2, 3)]
 
 
 def test_a_series_of_which_nothing_can_be_read_says_so_when_it_is_loaded(tmp_path):

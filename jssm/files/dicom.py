@@ -220,54 +220,58 @@ def _frames(path: Path, header: Any) -> list[Frame]:
     """The frames that a header lists, every field checked."""
     count = _whole(header, "NumberOfFrames", 1)
     shape = _whole(header, "Rows"), _whole(header, "Columns")
-    if min(shape) < 1 or count < 1:
-        raise BadInput(f"{path.name}: {shape[1]}×{shape[0]} px and {count} frames in the header")
-    check_size(shape[0] * shape[1] * count, path.name)
+    if min(shape) < 1 or not 1 <= count <= MAX_FRAMES:
+        raise BadInput(f"{shape[1]}×{shape[0]} px and {count} frames in the header")
     per_frame = list(header.get("PerFrameFunctionalGroupsSequence", None) or [])
-    shared = list(header.get("SharedFunctionalGroupsSequence", None) or [])[:1]
     if per_frame and len(per_frame) != count:
-        raise BadInput(f"{path.name}: {len(per_frame)} frames described, {count} in the header")
-    if count > MAX_FRAMES:
-        raise BadInput(f"{path.name}: {count} frames in the header, {MAX_FRAMES} at most")
+        raise BadInput(f"{len(per_frame)} frames described, but {count} in the header")
     series = _series(header)
-    step_ms = _number(header, "FrameTime")
-    frames = []
-    for number in range(count):
-        places = [*per_frame[number : number + 1], *shared]
+    return [
+        _frame(path, header, per_frame[number : number + 1], number, count, shape, series)
+        for number in range(count)
+    ]
 
-        def find(group: str, keyword: str, places: list = places) -> Any:
-            for place in places:
-                item = next(iter(place.get(group, None) or []), None)
-                if item is not None and keyword in item:
-                    return item
-            return header
 
-        time = find("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime")
-        key = "TriggerTime" if time is header else "NominalCardiacTriggerDelayTime"
-        trigger = _number(time, key) if count == 1 or time is not header else step_ms * number
-        values = find("PixelValueTransformationSequence", "RescaleSlope")
-        slope = _number(values, "RescaleSlope", 1.0)
-        if slope == 0:
-            raise BadInput(f"{path.name}: RescaleSlope is 0")
-        order = find("FrameContentSequence", "TemporalPositionIndex")
-        frames.append(
-            Frame(
-                path,
-                number,
-                shape,
-                _spacing(header, find("PixelMeasuresSequence", "PixelSpacing")),
-                _numbers(find("PlanePositionSequence", "ImagePositionPatient"),
-                    "ImagePositionPatient", 3),
-                _orientation(find("PlaneOrientationSequence", "ImageOrientationPatient")),
-                trigger,
-                _whole(header, "InstanceNumber", -1) if count == 1
-                else number if order is header else _whole(order, "TemporalPositionIndex"),
-                slope,
-                _number(values, "RescaleIntercept", 0.0),
-                series,
-            )
-        )  # fmt: skip
-    return frames
+def _frame(
+    path: Path, header: Any, own: list, number: int, count: int, shape: tuple, series: Series
+) -> Frame:
+    """One frame; of a multi-frame object, ``own`` holds what its header says of this one alone."""
+    places = [*own, *(header.get("SharedFunctionalGroupsSequence", None) or [])[:1]]
+
+    def find(group: str, keyword: str) -> Any:
+        """The data set that has the element: of the frame, of all frames, or the header."""
+        for place in places:
+            item = next(iter(place.get(group, None) or []), None)
+            if item is not None and keyword in item:
+                return item
+        return header
+
+    delay = "NominalCardiacTriggerDelayTime"
+    trigger = _number(find("CardiacSynchronizationSequence", delay), delay)
+    instance = _whole(find("FrameContentSequence", "TemporalPositionIndex"),
+                      "TemporalPositionIndex", number)  # fmt: skip
+    if count == 1 and not own:
+        trigger, instance = _number(header, "TriggerTime"), _whole(header, "InstanceNumber", -1)
+    elif math.isnan(trigger):
+        trigger = _number(header, "FrameTime") * number
+    values = find("PixelValueTransformationSequence", "RescaleSlope")
+    slope = _number(values, "RescaleSlope", 1.0)
+    if slope == 0:
+        raise BadInput("RescaleSlope is 0")
+    position = find("PlanePositionSequence", "ImagePositionPatient")
+    return Frame(
+        path,
+        number,
+        shape,
+        _spacing(header, find("PixelMeasuresSequence", "PixelSpacing")),
+        _numbers(position, "ImagePositionPatient", 3),
+        _orientation(find("PlaneOrientationSequence", "ImageOrientationPatient")),
+        trigger,
+        instance,
+        slope,
+        _number(values, "RescaleIntercept", 0.0),
+        series,
+    )
 
 
 def _series(header: Any) -> Series:
@@ -296,8 +300,8 @@ def _spacing(header: Any, measures: Any) -> tuple[float, float]:
     if pair is None:
         regions = header.get("SequenceOfUltrasoundRegions", None) or []
         if len(regions) == 1 and _number(regions[0], "PhysicalUnitsXDirection") == 3:  # cm
-            sides = (_number(regions[0], f"PhysicalDelta{axis}") for axis in "YX")
-            return known((10 * abs(next(sides)), 10 * abs(next(sides))))
+            row, column = (10 * abs(_number(regions[0], f"PhysicalDelta{a}")) for a in "YX")
+            return known((row, column))
         return UNKNOWN
     if min(pair) <= 0:
         raise BadInput(f"PixelSpacing is {pair[0]:g}, {pair[1]:g}; positive numbers were expected")

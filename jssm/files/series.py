@@ -53,8 +53,8 @@ def find(
     groups: list[Group] = []
     for series in _by_series(frames).values():
         for place in _by_place(series):
-            group, wrong = _ordered(place)
-            problems += [Problem(_under(root, sentence), True) for sentence in wrong]
+            group, wrong = _ordered(place, root)
+            problems += wrong
             groups.append(group)
     studies = defaultdict(list)
     for group in groups:
@@ -150,38 +150,47 @@ def _same_place(a: Frame, b: Frame) -> bool:
     return turned < SAME_DIRECTION and math.dist(a.position, b.position) < SAME_PLACE_MM
 
 
-def _ordered(frames: list[Frame]) -> tuple[Group, list[str]]:
-    """The frames by trigger time, then instance number; and a sentence for each left out.
+def _ordered(frames: list[Frame], root: Path) -> tuple[Group, list[Problem]]:
+    """The frames by trigger time, then instance number; and what is left out, and why.
 
     Frames of another size or spacing than most are left out, and all but the first of those with
-    the same instance number and time.
+    the same instance number and time; a mere copy of a file is no damage.
     """
     problems, kept = [], []
     taken: dict[tuple, Frame] = {}
-    shape, spacing = Counter((f.shape, f.spacing_mm) for f in frames).most_common(1)[0][0]
+    shape, spacing = Counter((f.shape, str(f.spacing_mm)) for f in frames).most_common(1)[0][0]
     timed = all(math.isfinite(f.trigger_ms) for f in frames)
 
     def order(frame: Frame) -> tuple:
         return (frame.trigger_ms if timed else 0.0, frame.instance, frame.path, frame.number)
 
     for frame in sorted(frames, key=order):
+        other = taken.get(order(frame)[:2]) if frame.instance >= 0 else None
+        name, copied = _relative(frame.path, root), False
         if frame.shape != shape:
             sizes = [f"{w}×{h}" for h, w in (frame.shape, shape)]
-            problems.append(f"{frame.path}: {sizes[0]} px, but its series {sizes[1]} px")
-        elif str(frame.spacing_mm) != str(spacing):  # as text, in which NaN is equal to NaN
-            problems.append(f"{frame.path}: another PixelSpacing than the rest of its series")
-        elif frame.instance >= 0 and order(frame)[:2] in taken:
-            problems.append(
-                f"{frame.path}: instance number {frame.instance} is taken by "
-                f"{taken[order(frame)[:2]].path.name}"
-            )
+            wrong = f"{sizes[0]} px, but its series {sizes[1]} px"
+        elif str(frame.spacing_mm) != spacing:  # as text, in which NaN is equal to NaN
+            wrong = "another PixelSpacing than the rest of its series"
+        elif other is not None:
+            copied = frame.path != other.path and _same_object(frame, other)
+            rival = _relative(other.path, root)
+            wrong = f"a copy of {rival}" if copied else (
+                f"instance number {frame.instance} is taken by {rival}"
+            )  # fmt: skip
         else:
             taken[order(frame)[:2]] = frame
             kept.append(frame)
+            continue
+        problems.append(Problem(f"{name}: {wrong}", not copied))
     bowl = BOWL.search(kept[0].path.as_posix())
     few = bowl is not None and 1 < len(kept) < USUAL_FRAMES
     notes = (f"{len(kept)} frames, {USUAL_FRAMES} are usual",) if few else ()
     return Group(tuple(kept), bowl, notes), problems
+
+
+def _same_object(a: Frame, b: Frame) -> bool:
+    return bool(a.series.instance_uid) and a.series.instance_uid == b.series.instance_uid
 
 
 def _without_repeats(groups: list[Group]) -> tuple[list[Group], list[str]]:
