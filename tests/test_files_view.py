@@ -28,6 +28,7 @@ from jssm.files import view
         ("localizer 4ch", "other"),
         ("2ch and 4ch", ""),
         ("14ch", ""),
+        ("p0123456b2c_4ch_0123ab3c", "4ch"),
         ("cine", ""),
         ("", ""),
     ],

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from jssm import files
 from prep import images, importer
 from prep.__main__ import main
 from tests.dicom_files import SECRETS, picture, write_cine
@@ -37,6 +38,10 @@ def test_each_cine_becomes_a_nifti_file_and_a_row(tmp_path, capsys):
     assert file.shape == (32, 24, 1, 3)
     np.testing.assert_array_equal(np.asarray(file.dataobj)[:, :, 0, 1].T, picture(2))
     np.testing.assert_allclose(file.header.get_zooms(), (1.25, 1.5, 8, 0.04), rtol=1e-6)
+    again, _ = files.open_cines(tmp_path / "out" / "images")
+    before, _ = files.open_cines(tmp_path / "in")
+    for one, other in zip(again, before, strict=True):
+        assert (one.name, one.patient, one.view) == (other.name, other.patient, other.view)
 
 
 @pytest.mark.parametrize("keep", [False, True])

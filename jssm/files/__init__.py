@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from jssm.files import dicom, images, series
+from jssm.files import dicom, images, series, view
 from jssm.files.cine import Cine, Found, Problem, nifti_affine, patient_mm
 from jssm.files.errors import BadInput
 from jssm.files.images import count_frames, frame_time_s, read, write_nifti
@@ -82,8 +82,18 @@ def _files(path: Path) -> list[Path]:
 
 def _picture(path: Path, relative: str) -> Found:
     name = images.stem(Path(relative.replace("/", "_")))
+    imported = series.NAME.match(images.stem(path))
+    described = view.from_description([images.stem(path), path.parent.name])
 
     def load() -> Cine:
         return replace(images.read(path), name=name)
 
-    return Found(name, name, (path,), relative, load)
+    return Found(
+        name,
+        imported["patient"] if imported else name,
+        (path,),
+        relative,
+        load,
+        view=described or "other",
+        described=described,
+    )

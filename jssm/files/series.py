@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jssm.files import dicom, view
-from jssm.files.cine import Cine, Found, Problem
+from jssm.files.cine import VIEWS, Cine, Found, Problem
 from jssm.files.dicom import Frame
 from jssm.files.errors import BadInput
 
@@ -25,6 +25,8 @@ BOWL = re.compile(
     r"(?:^|/)(?P<patient>\d+)/(?:\d+/)*study/(?:[^/]+/)*"
     r"(?P<view>2ch|4ch|sax)_(?P<folder>\d+)/IM-\d+-(?P<frame>\d+)(?:-(?P<repeat>\d+))?\.dcm$"
 )
+# The names that cines get here, without --keep-names.
+NAME = re.compile(rf"(?P<patient>p[0-9a-f]{{10}}|dsb\d{{4,}})_({'|'.join(VIEWS)})_[0-9a-f]{{8}}$")
 
 
 @dataclass(frozen=True)

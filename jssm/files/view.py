@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 _NUMBER = {"2ch": "2|two|ii", "3ch": "3|three|iii", "4ch": "4|four|iv"}
-_CHAMBER = r"(?:ch|c|cv|chamber|chambers|chbr|kammer|kammern|kammerblick|kb|cavites|cavidades)"
+_CHAMBER = r"(?:ch|cv|chamber|chambers|chbr|kammer|kammern|kammerblick|kb|cavites|cavidades)"
 _WORDS = {
-    "2ch": r"vla|vertical long axis",
-    "3ch": r"lvot|aplax|apical long axis",
-    "4ch": r"hla|horizontal long axis",
+    "2ch": r"2c|vla|vertical long axis",
+    "3ch": r"3c|lvot|aplax|apical long axis",
+    "4ch": r"4c|hla|horizontal long axis",
     "sax": r"sax\d*|sa|short axis|shortaxis|kurze achse|kurzachse|petit axe|eje corto",
 }
 _PATTERNS = {
