@@ -1,10 +1,14 @@
-"""``python -m prep phantom | build | verify``: make phantoms, build a data set, check one."""
+"""``python -m prep phantom | build | verify | landmarks``.
+
+Make phantoms, build a data set, check one, find landmarks in images by a network.
+"""
 
 import argparse
 import sys
 from pathlib import Path
 
 from prep.errors import Refused
+from prep.landmark_cli import add_parser as add_landmark_parser
 from prep.phantom.cli import add_parser as add_phantom_parser
 
 
@@ -15,6 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_phantom_parser(commands)
     add_build_parser(commands)
     add_verify_parser(commands)
+    add_landmark_parser(commands)
     args = parser.parse_args(arguments)
     return args.run(args)
 
