@@ -1,6 +1,6 @@
-"""``python -m prep phantom | build | verify | landmarks``.
+"""``python -m prep phantom | import | build | verify | landmarks``.
 
-Make phantoms, build a data set, check one, find landmarks in images by a network.
+From nothing or a scanner to a data set; and landmarks in images by a network.
 """
 
 import argparse
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from prep.errors import Refused
+from prep.importer import add_parser as add_import_parser
 from prep.landmark_cli import add_parser as add_landmark_parser
 from prep.phantom.cli import add_parser as add_phantom_parser
 
@@ -17,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m prep", description=__doc__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_phantom_parser(commands)
+    add_import_parser(commands)
     add_build_parser(commands)
     add_verify_parser(commands)
     add_landmark_parser(commands)
@@ -33,7 +35,7 @@ def add_build_parser(commands: argparse._SubParsersAction) -> None:
         "continues where the first one stopped.",
     )
     add = parser.add_argument
-    add("--images", type=Path, help="folder of images (PNG, NIfTI, MetaImage)")
+    add("--images", type=Path, help="folder of images (PNG, JPEG, NIfTI, MetaImage)")
     add("--masks", type=Path, help="folder of masks; a mask has the stem of its image")
     add("--phantom", type=Path, help="a cohort of `prep phantom`, in place of the two folders")
     add("--out", type=Path, required=True, help="the data set's folder")
