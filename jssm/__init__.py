@@ -15,6 +15,18 @@ from jssm.rasterizer import rasterize, sharpness, signed_distance, strip_triangl
 from jssm.checkpoint import load
 from jssm.model import Model, Prediction, predict
 
+# Motion
+from jssm.motion import (
+    Biplane,
+    LineStrain,
+    Motion,
+    biplane_simpson,
+    measure_motion,
+    segment_names,
+    smooth_cycle,
+    smooth_points,
+)
+
 # Losses
 from jssm.losses import dice_loss, point_loss, point_rmse
 
@@ -38,6 +50,15 @@ __all__ = [
     "Model",
     "Prediction",
     "predict",
+    # Motion
+    "Biplane",
+    "LineStrain",
+    "Motion",
+    "biplane_simpson",
+    "measure_motion",
+    "segment_names",
+    "smooth_cycle",
+    "smooth_points",
     # Losses
     "dice_loss",
     "point_loss",
