@@ -20,7 +20,7 @@ import optax
 from flax import struct
 from tqdm import tqdm
 
-from jssm import checkpoint, losses
+from jssm import checkpoint, labels, losses
 from jssm import config as config_lib
 from jssm import dataset as dataset_lib
 from jssm.augment import Augmentation, augment
@@ -28,6 +28,7 @@ from jssm.config import Config, TrainConfig
 from jssm.dataset import Dataset
 from jssm.metrics import THRESHOLD
 from jssm.model import Method, Model, method
+from jssm.rasterizer import rasterize
 from jssm.runlog import RunLog
 
 AXIS = "batch"
@@ -107,8 +108,8 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One step on this device's part of the batch, under the mapped axis "batch".
 
-    ``batch`` has image (n, S, S) uint8, mask (n, S, S) uint8, points (n, T, 2), the place (n,) of
-    each case in the whole batch, and the scalars point_weight and mask_weight. Gradients and
+    ``batch`` has image (n, S, S) uint8, mask (n, S, S) uint8, points (n, T, 2), covers (n,),
+    the place (n,) of each case in the whole batch, and the scalars point_weight and mask_weight. Gradients and
     metrics are means over all devices.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
@@ -135,15 +136,27 @@ def train_step(
 
 
 def eval_step(how: Method, variables: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """The Dice and the point loss (Eq. 6) of each case of a batch, each (n,)."""
+    """The scores of each case of a batch, each (n,), NaN where its label does not give them.
+
+    dice: of the wall. cavity_dice: of the inner points' polygon. points_loss: Eq. 6, over the
+    points that are known.
+    """
     prediction = how.predict(variables, batch["image"])
-    shape = batch["mask"].shape[1:]
-    hard = (prediction.mask > THRESHOLD).astype(jnp.float32)
+    shape, covers = batch["mask"].shape[1:], batch["covers"]
+    strips = prediction.points[:, labels.cavity_strip(prediction.points.shape[1])]
+    cavity = jax.vmap(lambda p: rasterize(p, shape))(strips)
+    is_cavity = covers == labels.CAVITY
+    drawn = jnp.where(is_cavity[:, None, None], cavity, prediction.mask) > THRESHOLD
+    pairs = drawn.astype(jnp.float32), batch["mask"].astype(jnp.float32)
+    dice = 1 - jax.vmap(losses.dice_loss)(*pairs)
     point_loss = jax.vmap(lambda p, true: losses.point_loss(p, true, shape))
-    return {
-        "dice": 1 - jax.vmap(losses.dice_loss)(hard, batch["mask"].astype(jnp.float32)),
-        "points_loss": point_loss(prediction.points, batch["points"]),
+    has_points = jnp.any(jnp.isfinite(batch["points"]), axis=(1, 2))
+    scores = {
+        "dice": (dice, covers == labels.MYOCARDIUM),
+        "cavity_dice": (dice, is_cavity),
+        "points_loss": (point_loss(prediction.points, batch["points"]), has_points),
     }
+    return {name: jnp.where(known, value, jnp.nan) for name, (value, known) in scores.items()}
 
 
 def parallel(step: Callable, devices: list[jax.Device]) -> Callable:
@@ -308,11 +321,13 @@ class _Loop:
             | {"images_per_second": steps * options.batch_size / seconds}
         )
         progress.sums = {}
-        if scores["dice"] > progress.best_dice:
-            progress.best_dice = scores["dice"]
+        # Half-labelled cases count as much as whole ones, whatever their numbers.
+        dice = float(np.mean([scores[k] for k in ("dice", "cavity_dice") if k in scores]))
+        if dice > progress.best_dice:
+            progress.best_dice = dice
             self.files.save_best(progress.step, self._weights())
         if not progress.with_mask:
-            self._watch_convergence(scores["points_loss"])
+            self._watch_convergence(scores.get("points_loss", float("inf")))
         self._save()
         if epoch % max(options.epochs // SHEETS, 1) == 0 or epoch == options.epochs:
             self._draw(epoch)
@@ -326,7 +341,7 @@ class _Loop:
         progress.with_mask = progress.stale >= self.config.train.patience
 
     def _scores(self, rows: np.ndarray) -> dict[str, float]:
-        """Mean scores over ``rows``, in batches of one shape."""
+        """Mean scores over the cases of ``rows`` that have them, in batches of one shape."""
         size = min(self.config.train.batch_size, len(rows))
         padded = np.resize(rows, (-(-len(rows) // size), size))
         parts = [
@@ -334,7 +349,8 @@ class _Loop:
             for batch in dataset_lib.batches(self.data, padded)
         ]
         stacked = {k: np.concatenate([p[k] for p in parts])[: len(rows)] for k in parts[0]}
-        return {name: float(np.mean(values)) for name, values in stacked.items()}
+        known = {name: values[~np.isnan(values)] for name, values in stacked.items()}
+        return {name: float(np.mean(values)) for name, values in known.items() if len(values)}
 
     def _draw(self, epoch: int) -> None:
         rows = self.data.rows("val")
