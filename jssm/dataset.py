@@ -20,10 +20,10 @@ class Dataset:
     """N cases on an S×S grid, as memory-mapped arrays; row i of each belongs to the same case.
 
     images: (N, S, S) uint8. masks: (N, S, S) uint8 of 0 and 1. points: (N, T, 2) pixels.
-    canonical_points: (N, T, 2). thetas: (N, 2, 3), from the canonical frame to pixels. Where a
-    label does not cover the whole wall, masks shows what it covers and unknown points and θ are NaN.
+    canonical_points: (N, T, 2). thetas: (N, 2, 3), from the canonical frame to pixels.
     spacing_mm: (N, 2) (row, column), NaN where unknown. truth_points: (N, T, 2) material points,
-    or None. cases: the table of these cases, in row order. meta: dataset.json.
+    or None. cases: the table of these cases, in row order. meta: dataset.json. Where a label does
+    not cover the whole wall, masks shows what it covers, and unknown points and θ are NaN.
     """
 
     images: np.ndarray

@@ -108,9 +108,9 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One step on this device's part of the batch, under the mapped axis "batch".
 
-    ``batch`` has image (n, S, S) uint8, mask (n, S, S) uint8, points (n, T, 2), covers (n,),
-    the place (n,) of each case in the whole batch, and the scalars point_weight and mask_weight. Gradients and
-    metrics are means over all devices.
+    ``batch`` has image (n, S, S) uint8, mask (n, S, S) uint8, points (n, T, 2), covers (n,), the
+    place (n,) of each case in the whole batch, and the scalars point_weight and mask_weight.
+    Gradients and metrics are means over all devices.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["place"])

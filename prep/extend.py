@@ -185,7 +185,7 @@ def _write_arrays(request: Request, included: list[dict], settings: Settings) ->
         if name == "truth_points" and not path.exists():
             continue
         key = {"images": "image", "masks": "mask"}.get(name, name)
-        new = [case.get(key, unknown.get(name)) for case in included]
+        new = [case[key] if key in case else unknown[name] for case in included]
         whole = np.concatenate([np.load(path), *([np.stack(new)] if new else [])])
         if name in PICTURES:
             np.save(request.out / path.name, whole.astype(np.uint8))

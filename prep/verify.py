@@ -140,9 +140,7 @@ def _table_findings(rows: list[dict], included: list[dict], min_dice: float) -> 
         yield f"cases.csv: the patient {patient} is in both train and val"
 
 
-def _case_findings(
-    arrays: dict[str, np.ndarray], i: int, meta: dict, covers: str
-) -> Iterator[str]:
+def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict, covers: str) -> Iterator[str]:
     yield from _number_findings(arrays, i, covers)
     if "spacing_mm" in arrays:
         spacing = np.asarray(arrays["spacing_mm"][i])

@@ -12,9 +12,10 @@ import optax
 import pytest
 
 import jssm
-from jssm import checkpoint, dataset, training
+from jssm import checkpoint, dataset, labels, training
 from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
+from jssm.model import method
 from tests.test_config import load as load_config
 
 
@@ -120,7 +121,7 @@ def test_the_mask_loss_begins_when_the_points_have_converged():
     assert seen == [False] * 5 + [True]
 
 
-@pytest.mark.parametrize("name", ["4ch", "echo", "phantom"])
+@pytest.mark.parametrize("name", ["4ch", "4ch_mri", "echo", "phantom"])
 def test_one_real_step_of_each_config(name, small_data, tmp_path):
     """2ch and 3ch are 4ch with other data (see test_config)."""
     config = load_config(Path(f"configs/{name}.py"))
@@ -133,6 +134,24 @@ def test_one_real_step_of_each_config(name, small_data, tmp_path):
     assert 0 < record["train_points_loss"] < 2
     assert model.network.depth == config.model.depth
     assert model.network.refinements == config.model.refinements
+
+
+def test_validation_of_half_labelled_cases(small_model, small_data):
+    """Each label gives its own scores, and the others are NaN."""
+    data = dataset.load(small_data)
+    (batch,) = dataset.batches(data, np.arange(3)[None])
+    batch["covers"] = np.array([labels.MYOCARDIUM, labels.CAVITY, labels.NONE], np.int8)
+    batch["points"] = np.array(batch["points"])[:, ::2]  # the small model has eight points
+    batch["points"][2] = np.nan
+    scores = jax.jit(lambda b: training.eval_step(method(small_model), small_model.variables, b))(
+        batch
+    )
+    known = {name: np.isfinite(values).tolist() for name, values in scores.items()}
+    assert known == {
+        "dice": [True, False, False],
+        "cavity_dice": [False, True, False],
+        "points_loss": [True, True, False],
+    }
 
 
 def test_a_loss_that_is_not_finite_names_the_step(small_data, tmp_path):
