@@ -20,7 +20,7 @@ import optax
 from flax import struct
 from tqdm import tqdm
 
-from jssm import checkpoint, labels, losses
+from jssm import checkpoint, labels, losses, pretrained
 from jssm import config as config_lib
 from jssm import dataset as dataset_lib
 from jssm.augment import Augmentation, augment
@@ -86,8 +86,18 @@ def make_optimizer(options: TrainConfig, steps_per_epoch: int) -> optax.Gradient
 
 
 def init_state(how: Method, optimizer: optax.GradientTransformation, config: Config) -> TrainState:
-    """The state before the first step."""
+    """The state before the first step, with pretrained backbones where the settings name some.
+
+    Raises:
+      FileNotFoundError: when the file of weights is not there.
+      ValueError: when it does not suit the network.
+    """
     variables = jax.jit(how.init)(jax.random.key(config.seed, impl="rbg"))
+    if config.init_from:
+        weights = pretrained.read(config.init_from)
+        variables = pretrained.into_backbones(
+            variables, weights, depth=config.model.depth, source=config.init_from
+        )
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         variables=variables,
@@ -203,7 +213,6 @@ def train(config: Config, run: str | Path) -> Model:
     config_lib.validate(config)
     data = dataset_lib.load(config.data)
     config = _settle(config, data)
-    _claim(run, config)
     template = Model(
         variables={},
         shape=data.shape_model.truncate(config.model.num_modes),
@@ -212,7 +221,9 @@ def train(config: Config, run: str | Path) -> Model:
         size=config.model.size,
         tau=config.model.tau,
     )
-    return _Loop(config, run, data, template).run()
+    loop = _Loop(config, run, data, template)  # finds what is wrong before anything is written
+    _claim(run, config)
+    return loop.run()
 
 
 class _Loop:

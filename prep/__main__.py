@@ -1,4 +1,4 @@
-"""``python -m prep phantom | build | extend | verify``: phantoms, and data sets made and checked."""
+"""``python -m prep phantom | build | extend | verify``: phantoms; data sets, made and checked."""
 
 import argparse
 import sys
