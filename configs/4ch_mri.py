@@ -26,8 +26,8 @@ def get_config() -> Config:
         ),
         train=TrainConfig(
             batch_size=16,
-            epochs=60,
-            points_epochs=25,
+            epochs=48,
+            points_epochs=16,
             learning_rate=0.002,
             warmup_epochs=2,
             cosine=True,
@@ -37,6 +37,7 @@ def get_config() -> Config:
         ),
         augment=Augmentation(
             flip_left_right=True,
+            flip_up_down=True,
             rotation_degrees=45.0,
             translation=0.08,
             log_scale=0.25,
