@@ -77,10 +77,12 @@ def evaluate(
     if len(rows) == 0:
         raise ValueError("there are no cases to evaluate, expected at least one row")
     masks, points, certificate, seconds = _predict_all(predict, data, rows, batch_size, progress)
+    kinds = [labels.COVERS[code] for code in data.covers]
     records = [
         {
             **_names(data.cases.iloc[row]),
-            **_case_scores(data, row, masks[k], None if points is None else points[k]),
+            "covers": kinds[row],
+            **_case_scores(data, row, kinds[row], masks[k], None if points is None else points[k]),
         }
         for k, row in enumerate(tqdm(rows, "scoring", disable=not progress, delay=1))
     ]
@@ -283,13 +285,16 @@ def _names(case: pd.Series) -> dict[str, Any]:
 
 
 def _case_scores(
-    data: Dataset, row: int, mask: NDArray[np.bool_], points: NDArray | None
-) -> dict[str, Any]:
-    """All scores of one predicted mask and its points against the truth in `row`."""
-    covers, spacing = labels.COVERS[data.covers[row]], data.spacing_mm[row]
+    data: Dataset, row: int, covers: str, mask: NDArray[np.bool_], points: NDArray | None
+) -> dict[str, float]:
+    """All scores of one predicted mask and its points against the truth in `row`.
+
+    `covers` says what the truth is of.
+    """
+    spacing = data.spacing_mm[row]
     finite = points is None or bool(np.isfinite(points).all())
     failed = not mask.any() or not finite
-    scores: dict[str, Any] = {"covers": covers} | dict.fromkeys(SCORES, np.nan)
+    scores: dict[str, float] = dict.fromkeys(SCORES, np.nan)
     scores["components"] = metrics.components(mask)
     truth = metrics.binarize(data.masks[row])
     if covers == "myocardium":
