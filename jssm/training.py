@@ -407,6 +407,8 @@ def _settle(config: Config, data: Dataset) -> Config:
         raise ValueError(
             f"model.size is {size} but the images of {config.data} are {data.size} pixels wide"
         )
+    if (data.covers[data.rows("val")] == labels.NONE).all():
+        raise ValueError(f"{config.data}: no validation case has a label, so none can be the best")
     return replace(config, model=replace(config.model, size=size, num_modes=modes))
 
 

@@ -16,6 +16,7 @@ from jssm import checkpoint, dataset, labels, training
 from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
 from jssm.model import method
+from tests.conftest import write_dataset
 from tests.test_config import load as load_config
 
 
@@ -166,6 +167,16 @@ def test_settings_must_suit_the_data(small_data, tmp_path):
         training.train(config, tmp_path / "run")
     with pytest.raises(FileNotFoundError, match="not a data set directory"):
         training.train(replace(config, data=str(tmp_path / "nowhere")), tmp_path / "run")
+
+
+def test_validation_needs_a_label(tmp_path):
+    directory = write_dataset(tmp_path / "data")
+    table = (directory / "cases.csv").read_text().splitlines()
+    kinds = ["covers", *["myocardium"] * 16, *["none"] * 4]
+    lines = [f"{line},{kind}" for line, kind in zip(table, kinds, strict=True)]
+    (directory / "cases.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="no validation case has a label"):
+        training.train(tiny(directory), tmp_path / "run")
 
 
 def test_load_of_a_run_without_checkpoints(tmp_path):
