@@ -17,6 +17,7 @@ from flax import traverse_util
 from jssm.resnet import STAGES
 
 _BOTTLENECK = 50
+_STEM = ("backbone", "stem", "kernel")
 _NORM = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
 
 
@@ -71,9 +72,6 @@ def into_backbones(
                 )
             flat[path] = jnp.asarray(value)
     return traverse_util.unflatten_dict(flat)
-
-
-_STEM = ("backbone", "stem", "kernel")
 
 
 def _names(depth: int) -> dict[tuple[str, ...], str]:

@@ -1,5 +1,7 @@
 """Torchvision's weights in our backbone, against torch's own arithmetic where torch is there."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -170,6 +172,20 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
         (tmp_path / name).write_bytes(b"nothing")
         with pytest.raises(ValueError, match=message):
             pretrained.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "message"),
+    [
+        ("torch", "w.pth", r"install it, or convert the file with it: .*'w\.safetensors'"),
+        ("safetensors", "w.safetensors", "pip install safetensors"),
+    ],
+)
+def test_a_library_that_is_missing_is_named(library, name, message, tmp_path, monkeypatch):
+    (tmp_path / name).write_bytes(b"weights")
+    monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
+    with pytest.raises(ValueError, match=message):
+        pretrained.read(tmp_path / name)
 
 
 def test_training_starts_from_the_file(small_model, tmp_path):
