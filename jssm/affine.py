@@ -37,17 +37,39 @@ def about(center: jax.Array, linear: jax.Array, shift: jax.Array) -> jax.Array:
     return jnp.concatenate([linear, offset[:, None]], axis=-1)
 
 
-def letterbox(from_shape: tuple[int, ...], to_shape: tuple[int, ...]) -> np.ndarray:
+def letterbox(
+    from_shape: tuple[int, ...],
+    to_shape: tuple[int, ...],
+    *,
+    aspect: float | jax.Array = 1.0,
+) -> np.ndarray | jax.Array:
     """The (2, 3) pixel map that fits an image of ``from_shape`` into ``to_shape`` (both (H, W)).
 
-    One uniform scale, centred; pixels are squares whose centres have integer coordinates, so the
+    One scale per mm, centred, onto square pixels; pixel centres have integer coordinates, so the
     image's own rectangle spans −½ … W − ½. The rest of the target is padding.
+
+    aspect: the height of the image's pixels over their width (see :func:`aspect_of`). A traced one
+    gives a JAX array; otherwise all is NumPy.
     """
+    xp = jnp if isinstance(aspect, jax.Array) else np
     (from_h, from_w), (to_h, to_w) = from_shape, to_shape
-    scale = min(to_h / from_h, to_w / from_w)
-    shift_x = (to_w - scale * from_w) / 2 + (scale - 1) / 2
-    shift_y = (to_h - scale * from_h) / 2 + (scale - 1) / 2
-    return np.array([[scale, 0, shift_x], [0, scale, shift_y]], np.float32)
+    scale_x = xp.minimum(to_h / (from_h * aspect), to_w / from_w)
+    scale_y = scale_x * aspect
+    shift_x = (to_w - scale_x * from_w) / 2 + (scale_x - 1) / 2
+    shift_y = (to_h - scale_y * from_h) / 2 + (scale_y - 1) / 2
+    zero = 0 * scale_x
+    rows = [xp.stack([scale_x, zero, shift_x]), xp.stack([zero, scale_y, shift_y])]
+    return xp.stack(rows).astype(xp.float32)
+
+
+def aspect_of(spacing_mm: tuple[float, float]) -> float:
+    """Height over width of pixels of ``spacing_mm`` (row, column); 1 where that is unknown.
+
+    Rounded to 5 digits, as headers in single precision make square pixels not quite square.
+    """
+    row, column = (float(s) for s in spacing_mm)
+    known = np.isfinite(row + column) and min(row, column) > 0
+    return round(row / column, 5) if known else 1.0
 
 
 def resample(image: jax.Array, theta: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -140,11 +140,15 @@ class Prediction(struct.PyTreeNode):
 
 
 @jax.jit
-def predict(model: Model, images: jax.Array) -> Prediction:
+def predict(model: Model, images: jax.Array, *, aspect: jax.Array | None = None) -> Prediction:
     """Segment ``images`` (N, H, W), in any intensity units and of any size.
 
-    Images of another size than the network's are letterboxed to it, and the result is mapped back.
-    Pixels that are not finite count as 0. Pure: works under jit, vmap, grad and pmap.
+    Images of another size than the network's, or whose pixels are not square, are letterboxed to
+    it, and the result is mapped back. Pixels that are not finite count as 0. Pure: works under
+    jit, vmap, grad and pmap.
+
+    aspect: height over width of the images' pixels (``jssm.affine.aspect_of`` their spacing); None
+    for square ones.
 
     Raises:
       ValueError: when ``images`` is not three-dimensional.
@@ -152,8 +156,12 @@ def predict(model: Model, images: jax.Array) -> Prediction:
     images = _check_images(images)
     shape = images.shape[1:]
     square = (model.size, model.size)
-    to_square = jnp.asarray(affine.letterbox(shape, square))
-    inputs = images if shape == square else jax.vmap(_letterboxed, (0, None))(images, square)
+    ratio = 1.0 if aspect is None else jnp.asarray(aspect, jnp.float32)
+    to_square = jnp.asarray(affine.letterbox(shape, square, aspect=ratio))
+    if shape == square and aspect is None:
+        inputs = images
+    else:
+        inputs = jax.vmap(_letterboxed, (0, None, None))(images, square, to_square)
     poses: Any = model.network.apply(model.variables, inputs, model.mean_theta, train=False)
     theta = affine.compose(affine.invert(to_square), poses[-1].theta)
     beta, canonical, points = jax.vmap(decode, (None, 0))(
@@ -254,16 +262,14 @@ def _check_images(images: jax.Array) -> jax.Array:
     return jnp.where(jnp.isfinite(images), images, 0.0)
 
 
-def _letterboxed(image: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The image fitted into ``shape`` by :func:`jssm.affine.letterbox`, without aliasing.
+def _letterboxed(image: jax.Array, shape: tuple[int, ...], theta: jax.Array) -> jax.Array:
+    """The image fitted into ``shape`` by ``theta``, of :func:`jssm.affine.letterbox`, unaliased.
 
     Its darkest value becomes 0, as in a data set, and so is the padding.
     """
     image = image - jnp.min(image)
-    scale = min(shape[0] / image.shape[0], shape[1] / image.shape[1])
-    shift = jnp.array(
-        [(to - scale * size) / 2 for to, size in zip(shape, image.shape, strict=True)]
-    )
+    scale = jnp.stack([theta[1, 1], theta[0, 0]])
+    shift = (jnp.array(shape) - scale * jnp.array(image.shape)) / 2
     return jax.image.scale_and_translate(
-        image, shape, (0, 1), jnp.full(2, scale), shift, method="linear", antialias=True
+        image, shape, (0, 1), scale, shift, method="linear", antialias=True
     )

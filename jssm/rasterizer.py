@@ -5,44 +5,65 @@ edges, those that belong to one triangle alone; a distance per triangle would sh
 along every edge that two triangles share. The sign is that of the union of the T − 2 triangles, so
 a shape that folds over itself has no hole.
 
-One pass over the edges finds, for every pixel, the nearest edge; the distance to that one edge is
-then written as a differentiable function of its two end points. Its derivative is the derivative
-of the minimum, and nothing of size pixels × edges is ever stored.
+Where the sigmoid is flat no distance is needed. The image is cut into tiles; only those near the
+outline are visited, each with the few cells of the strip that can matter there. A cell is a quad
+of two triangles with its inner and its outer edge.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_batching import custom_vmap
+from jax.flatten_util import ravel_pytree
+
+from jssm.linear_map import linear_map
+from jssm.strip import (
+    Outline,
+    cross,
+    dot,
+    normal_toward,
+    outline,
+    outline_indices,
+    strip_triangles,
+    unit,
+)
+
+__all__ = ["outline_indices", "rasterize", "signed_distance", "strip_triangles"]
+
+REACH = 12.0  # in τ: farther from the outline the sigmoid is within 1e-5 of 0 or 1
+TILE = 8  # pixels along a tile's side
+CHUNK = 64  # tiles visited together
+FLAT = 1e-6  # a triangle's area over the square of its longest side, below which it covers nothing
+SEAM = 1e-5  # px by which triangles overlap, so that rounding opens no seam between them
+SLACK = 1e-3  # px added to the tests of what is near
+TINY = 1e-9  # px², below which two squared distances count as equal
+TIE = 1e-5  # squared distances with a smaller relative difference count as equal
+JOINT = 0.1  # px along an edge within which its end counts as the same point
+ON_OUTLINE = 1e-4  # px; a pixel nearer to the outline than this is on it
+
+_HALF_DIAGONAL = (TILE - 1) / np.sqrt(2)  # from a tile's centre to its farthest pixel
+# A tile's pixels from its centre, each (1, TILE²).
+_V, _U = (np.mgrid[:TILE, :TILE].reshape(2, 1, -1) - (TILE - 1) / 2).astype(np.float32)
 
 
-def strip_triangles(num_points: int) -> np.ndarray:
-    """The faces F (T − 2, 3) of Eq. 7: first {i, i+1, T/2+i}, then {T/2+i, T/2+i+1, i+1}.
+class Visits(NamedTuple):
+    """Which tiles to visit, and what was found there; n tiles in all.
 
-    The two families have opposite winding.
-
-    Raises:
-      ValueError: when ``num_points`` is odd or less than 4.
+    order: (n,), the near tiles, then n again and again. chunks: (), how many chunks hold near
+    tiles. low, high: (n,), the first and the last cell that matter, by tile. first, last:
+    (n, TILE²) int16, of each pixel the first and the last of its nearest edges (the same one, but
+    for ties), by place in ``order``.
     """
-    _check_num_points(num_points)
-    half = num_points // 2
-    i = np.arange(half - 1)
-    inner = np.stack([i, i + 1, half + i], axis=1)
-    outer = np.stack([half + i, half + i + 1, i + 1], axis=1)
-    return np.concatenate([inner, outer])
 
-
-def outline(num_points: int) -> np.ndarray:
-    """The closed outline as T point indices: along the inner boundary, back along the outer.
-
-    Raises:
-      ValueError: when ``num_points`` is odd or less than 4.
-    """
-    _check_num_points(num_points)
-    half = num_points // 2
-    return np.concatenate([np.arange(half), np.arange(num_points - 1, half - 1, -1)])
+    order: jax.Array
+    chunks: jax.Array
+    low: jax.Array
+    high: jax.Array
+    edges: jax.Array
 
 
 @partial(jax.jit, static_argnames="shape")
@@ -51,134 +72,341 @@ def rasterize(points: jax.Array, shape: tuple[int, ...], *, tau: float = 0.5) ->
 
     ``tau`` (pixels) is the softness: 0.5 on the outline, 0.88 one pixel inside for τ = 0.5.
     ``shape`` is (H, W). Differentiable in ``points`` and ``tau``; batch with ``jax.vmap``.
+    Farther than 12τ from the outline the mask is 0 or 1, and its gradient 0, to within 1e-5.
+    Second derivatives: see :func:`signed_distance`.
     """
-    return jax.nn.sigmoid(signed_distance(points, shape) / tau)
+    tiles = _distance(jnp.asarray(points, jnp.float32), lax.stop_gradient(REACH * tau), shape)
+    return _untile(jax.nn.sigmoid(tiles / tau), shape)
 
 
 @partial(jax.jit, static_argnames="shape")
 def signed_distance(points: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """The distance (H, W), in pixels, from each pixel's centre to the outline; positive inside.
 
-    The gradient is that of the nearest edge. On the outline itself, where the distance has no
-    gradient of its own, it is that of the distance along the edge's inward normal.
+    The gradient is that of the nearest edge; where several are equally near, the mean of the first
+    and the last. On the outline itself it is what a small step both ways would measure: the inward
+    normal on an edge, central differences at a corner.
+
+    Second derivatives (forward over reverse or forward over forward, as in ``jax.hessian``) are
+    those of the distance to the nearest edge, which are right wherever that edge does not change;
+    they leave out the jump of the gradient where it does. Reverse over reverse is not supported.
     """
-    points = jnp.asarray(points, jnp.float32)
-    loop = outline(points.shape[0])
-    x, y = pixel_centers(shape)
-    nearest, inside = _nearest_edge(lax.stop_gradient(points), x, y)
-    inward = lax.stop_gradient(_inward_normals(points))
-    # Coordinates one by one: arrays whose last axis is 2 would waste the vector units.
-    edges = jnp.concatenate([points[loop], points[np.roll(loop, -1)], inward], axis=1)
-    return _distance_to_edge([edges[:, i][nearest] for i in range(6)], x, y, inside)
+    return _untile(_distance(jnp.asarray(points, jnp.float32), np.inf, shape), shape)
 
 
-def pixel_centers(shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """The x and the y of every pixel's centre, each (H, W), float32."""
-    y, x = jnp.mgrid[: shape[0], : shape[1]].astype(jnp.float32)
-    return x, y
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _distance(points: jax.Array, reach: float, shape: tuple[int, ...]) -> jax.Array:
+    """The signed distance (n, TILE²) by tile; −2·reach in the tiles farther than ``reach`` px."""
+    return _search(points, reach, shape)[0]
 
 
-def _check_num_points(num_points: int) -> None:
-    if num_points < 4 or num_points % 2:
-        raise ValueError(f"a strip needs an even number of points, at least 4; got {num_points}")
+@_distance.defjvp
+def _distance_jvp(shape, primals, tangents):
+    points, reach = primals
+    distance, visits = _search(*map(lax.stop_gradient, (points, reach)), shape)
+    given = (points, distance, visits)
+    return distance, linear_map(partial(_push, shape), partial(_pull, shape), given, tangents[0])
 
 
-def _cross(a: jax.Array, b: jax.Array) -> jax.Array:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+def _untile(tiles: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    rows, columns = _grid(shape)
+    image = tiles.reshape(rows, columns, TILE, TILE).swapaxes(1, 2)
+    return image.reshape(rows * TILE, columns * TILE)[: shape[0], : shape[1]]
 
 
-def _nearest_edge(points: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """For each pixel (H, W): its nearest outline edge (H, W) int32, and whether it is inside."""
-    loop = outline(points.shape[0])
-    start, end = points[loop], points[np.roll(loop, -1)]
-    corners = points[strip_triangles(points.shape[0])]
-
-    def visit_edge(carry, edge):
-        best, nearest = carry
-        index, a, d, inverse = edge
-        px, py = x - a[0], y - a[1]
-        t = jnp.clip((px * d[0] + py * d[1]) * inverse, 0, 1)
-        square = (px - t * d[0]) ** 2 + (py - t * d[1]) ** 2
-        closer = square < best
-        return (jnp.where(closer, square, best), jnp.where(closer, index, nearest)), None
-
-    def visit_triangle(covered, triangle):
-        a, d, area = triangle
-        sides = [d[i, 0] * (y - a[i, 1]) - d[i, 1] * (x - a[i, 0]) for i in range(3)]
-        lowest = jnp.minimum(jnp.minimum(sides[0], sides[1]), sides[2])
-        highest = jnp.maximum(jnp.maximum(sides[0], sides[1]), sides[2])
-        # A triangle without area covers nothing, though all its sides are 0 along its line.
-        return covered | ((area != 0) & ((lowest >= 0) | (highest <= 0))), None
-
-    d = end - start
-    square_length = jnp.sum(d**2, axis=-1)
-    inverse = jnp.where(square_length > 0, 1 / jnp.where(square_length > 0, square_length, 1), 0)
-    indices = jnp.arange(len(loop), dtype=jnp.int32)
-    far = (jnp.full(x.shape, jnp.inf), jnp.zeros(x.shape, jnp.int32))
-    (_, nearest), _ = lax.scan(visit_edge, far, (indices, start, d, inverse), unroll=4)
-
-    sides = jnp.roll(corners, -1, axis=1) - corners
-    area = _cross(sides[:, 0], sides[:, 1])
-    inside, _ = lax.scan(visit_triangle, jnp.zeros(x.shape, bool), (corners, sides, area), unroll=4)
-    return nearest, inside
+def _grid(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The rows and columns of tiles that cover the image."""
+    return -(-shape[0] // TILE), -(-shape[1] // TILE)
 
 
-def _inward_normals(points: jax.Array) -> jax.Array:
-    """Unit normals (T, 2) of the outline's edges, toward the triangle that each belongs to."""
-    num_points = points.shape[0]
-    loop = outline(num_points)
-    opposite = _opposite_corner(num_points)
-    start, end = points[loop], points[np.roll(loop, -1)]
-    d = end - start
-    normal = jnp.stack([-d[:, 1], d[:, 0]], axis=-1)
-    side = jnp.sign(_cross(d, points[opposite] - start))
-    return normal * (side / _safe_norm(d, where_zero=1.0))[:, None]
+def _tile_centers(tiles: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    columns = _grid(shape)[1]
+    middle = (TILE - 1) / 2
+    return (tiles % columns) * TILE + middle, (tiles // columns) * TILE + middle
 
 
-def _opposite_corner(num_points: int) -> np.ndarray:
-    """For each outline edge, the third corner (T,) of the one triangle that has it."""
-    corner_of = {}
-    for triangle in strip_triangles(num_points):
-        for i in range(3):
-            edge = frozenset((int(triangle[i]), int(triangle[i - 1])))
-            corner_of[edge] = int(triangle[i - 2])
-    loop = outline(num_points)
-    edges = zip(loop.tolist(), np.roll(loop, -1).tolist(), strict=True)
-    return np.array([corner_of[frozenset(edge)] for edge in edges])
+# The search
 
 
-def _safe_norm(v: jax.Array, *, where_zero: float) -> jax.Array:
-    """|v| along the last axis with a finite gradient everywhere; ``where_zero`` where v is 0."""
-    return _safe_sqrt(jnp.sum(v**2, axis=-1), where_zero)
+class Cell(NamedTuple):
+    """One of the T/2 − 1 quads of the strip, or a flat one at either end for the edge there.
 
-
-def _safe_sqrt(square: jax.Array, where_zero: float) -> jax.Array:
-    is_zero = square == 0
-    return jnp.where(is_zero, where_zero, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
-
-
-def _distance_to_edge(
-    edges: list[jax.Array], x: jax.Array, y: jax.Array, inside: jax.Array
-) -> jax.Array:
-    """The signed distance from pixels (x, y) to an edge a–b each, differentiable in a and b.
-
-    ``edges`` holds the six coordinates of a, b and the inward normal, each (H, W).
-
-    Beside the edge's interior it is the normal component of the pixel, which passes smoothly
-    through 0; beyond an end it is the distance to that end.
+    center: (2,) and radius: (), a circle round it; all else is relative to the centre. Of its two
+    edges: start: (2, 2); tangent: (2, 2); stop: (2,), the length up to which they reach; number:
+    (2,), their places in the outline; before, after: (2,), those of the edges with which they
+    share an end (−1 where that has no length). Of its two triangles: normals: (2, 3, 2), of the sides,
+    into the triangle, and offset: (2, 3); a pixel at q is in the triangle where normals · q +
+    offset is negative for none of its three sides.
     """
-    ax, ay, bx, by, inward_x, inward_y = edges
-    dx, dy, px, py = bx - ax, by - ay, x - ax, y - ay
-    square_length = dx * dx + dy * dy
-    t = (px * dx + py * dy) / jnp.where(square_length > 0, square_length, 1)
-    at_b = t > 0.5
-    to_corner = _safe_sqrt(
-        (px - jnp.where(at_b, dx, 0)) ** 2 + (py - jnp.where(at_b, dy, 0)) ** 2, 0.0
+
+    center: jax.Array
+    radius: jax.Array
+    start: jax.Array
+    tangent: jax.Array
+    stop: jax.Array
+    number: jax.Array
+    before: jax.Array
+    after: jax.Array
+    normals: jax.Array
+    offset: jax.Array
+
+
+class Nearest(NamedTuple):
+    """Of each pixel: its squared distance to the outline, the nearest edges (see :func:`_pair`),
+    and whether the strip covers it."""
+
+    square: jax.Array
+    edges: jax.Array
+    inside: jax.Array
+
+
+def _search(
+    points: jax.Array, reach: jax.Array, shape: tuple[int, ...]
+) -> tuple[jax.Array, Visits]:
+    """The signed distance (n, TILE²) by tile, and the visits that found it."""
+    cells = _cells(points)
+    plan = _plan(cells, reach, shape)
+
+    def visit(chunk: jax.Array, state: tuple[jax.Array, Visits]) -> tuple[jax.Array, Visits]:
+        distance, visits = state
+        tiles = _chunk_of(visits.order, chunk)
+        nearest = _nearest(cells, tiles, visits, shape)
+        found = jnp.where(nearest.inside, 1.0, -1.0) * jnp.sqrt(nearest.square)
+        edges = lax.dynamic_update_slice_in_dim(visits.edges, nearest.edges, chunk * CHUNK, axis=0)
+        return _scatter(distance, tiles, found), visits._replace(edges=edges)
+
+    far = jnp.full((plan.low.size, TILE * TILE), -2.0 * reach, jnp.float32)
+    return lax.fori_loop(0, plan.chunks, visit, (far, plan))
+
+
+def _cells(points: jax.Array) -> Cell:
+    """All T/2 + 1 cells: each field with a leading axis."""
+    half = points.shape[0] // 2
+    edges = outline(points)
+    i = np.arange(half - 1)
+    number = np.stack([i, 2 * half - 2 - i], axis=1)
+    number = np.concatenate([[[2 * half - 1] * 2], number, [[half - 1] * 2]])
+    a, o = (jnp.concatenate([c[:1], c, c[-1:]]) for c in (points[:half], points[half:]))
+    corners = jnp.stack([a[:-1], a[1:], o[:-1], o[1:]], axis=1)
+    center = jnp.mean(corners, axis=1)
+    corners -= center[:, None]
+    triangles = corners[:, [[0, 1, 2], [2, 3, 1]]]
+    sides = jnp.roll(triangles, -1, axis=2) - triangles
+    longest = jnp.max(dot(sides, sides), axis=-1)
+    flat = jnp.abs(cross(sides[..., 0, :], sides[..., 1, :])) <= FLAT * longest
+    normals = normal_toward(unit(sides)[0], jnp.roll(sides, -1, axis=2))
+    length = edges.length[number]
+    return Cell(
+        center=center,
+        radius=jnp.max(unit(corners)[1], axis=1),
+        start=edges.start[number] - center[:, None],
+        tangent=edges.tangent[number],
+        # An edge's end is the next one's start, and is left to that.
+        stop=jnp.where(length > 0, length - ON_OUTLINE / 10, 1.0),
+        number=jnp.asarray(number, jnp.float32),
+        before=_neighbor(number - 1, edges),
+        after=_neighbor(number + 1, edges),
+        normals=jnp.where(flat[..., None, None], 0.0, normals),
+        offset=jnp.where(flat[..., None], -1.0, -dot(normals, triangles)),
     )
-    across = (dx * py - dy * px) / _safe_sqrt(square_length, 1.0)
-    sign = jnp.where(inside, 1.0, -1.0)
-    outline_side = jnp.sign(dx * inward_y - dy * inward_x)
-    side = lax.stop_gradient(jnp.where(across == 0, outline_side, sign * jnp.sign(across)))
 
-    beside = ((t > 0) & (t < 1)) | (to_corner == 0)
-    return jnp.where(beside & (square_length > 0), side * across, sign * to_corner)
+
+def _neighbor(number: np.ndarray, edges: Outline) -> jax.Array:
+    number = number % edges.length.size
+    return jnp.where(edges.length[number] > 0, number, -1.0)
+
+
+def _plan(cells: Cell, reach: jax.Array, shape: tuple[int, ...]) -> Visits:
+    """The tiles to visit, from the distances between their centres and the cells."""
+    n, count = int(np.prod(_grid(shape))), cells.radius.size
+    padded = -(-n // CHUNK) * CHUNK
+    x, y = _tile_centers(np.arange(n), shape)
+    dx, dy = x - cells.center[:, :1], y - cells.center[:, 1:]
+
+    def to_edge(side: int) -> jax.Array:
+        px, py = dx - cells.start[:, side, :1], dy - cells.start[:, side, 1:]
+        tx, ty = cells.tangent[:, side, :1], cells.tangent[:, side, 1:]
+        along = jnp.clip(px * tx + py * ty, 0, jnp.maximum(cells.stop[:, side, None], 0))
+        return (px - along * tx) ** 2 + (py - along * ty) ** 2
+
+    square = jnp.minimum(to_edge(0), to_edge(1))
+    distance = jnp.sqrt(jnp.min(square, axis=0))
+    off_center, radius = dx**2 + dy**2, cells.radius[:, None]
+    # What is nearest to some pixel is not much farther from the centre than what is nearest there.
+    matters = (square <= (distance + 2 * _HALF_DIAGONAL + SLACK) ** 2) | (
+        off_center <= (radius + _HALF_DIAGONAL + SLACK) ** 2
+    )
+    near = (distance <= reach + _HALF_DIAGONAL) | jnp.any(off_center <= radius**2, axis=0)
+    index = np.arange(count)[:, None]
+    low = jnp.min(jnp.where(matters, index, count), axis=0)
+    high = jnp.max(jnp.where(matters, index, -1), axis=0)
+    # Near tiles first, and among them those with most cells, so that a chunk's tiles take as long.
+    rank = jnp.where(near, count - 1 - (high - low), count)
+    order = jnp.sort(rank * n + np.arange(n))
+    order = jnp.where(order < count * n, order % n, n)
+    return Visits(
+        order=jnp.concatenate([order, jnp.full(padded - n, n)]),
+        chunks=_shared_max(-(-jnp.sum(near) // CHUNK)),
+        low=low,
+        high=high,
+        edges=jnp.zeros((padded, TILE * TILE), jnp.int32),
+    )
+
+
+def _nearest(cells: Cell, tiles: jax.Array, visits: Visits, shape: tuple[int, ...]) -> Nearest:
+    """What each pixel (TILE²) of a chunk's ``tiles`` finds among the cells that matter there."""
+    low, high = (
+        cell.at[tiles].get(mode="fill", fill_value=0) for cell in (visits.low, visits.high)
+    )
+    center = jnp.stack(_tile_centers(tiles, shape), axis=-1)
+    rounds = _shared_max(jnp.max(high - low) + 1)
+    # One row a cell, so that one gather brings it all.
+    rows = jax.vmap(lambda cell: ravel_pytree(cell)[0])(cells)
+    unravel = ravel_pytree(jax.tree.map(lambda field: field[0], cells))[1]
+
+    def visit(turn: jax.Array, best: Nearest) -> Nearest:
+        cell = jax.vmap(unravel)(rows[jnp.minimum(low + turn, high)])
+        return _nearer(best, cell, center - cell.center)
+
+    nothing = Nearest(
+        square=jnp.full((CHUNK, TILE * TILE), jnp.inf),
+        edges=jnp.zeros((CHUNK, TILE * TILE), jnp.int32),
+        inside=jnp.zeros((CHUNK, TILE * TILE), bool),
+    )
+    return lax.fori_loop(0, rounds, visit, nothing)
+
+
+def _nearer(best: Nearest, cell: Cell, center: jax.Array) -> Nearest:
+    """The best so far and one cell for each tile, whose ``center`` (CHUNK, 2) is relative to it."""
+
+    def across(vector: jax.Array, offset: jax.Array) -> jax.Array:
+        """vector · pixel + offset, (CHUNK, TILE²)."""
+        offset = offset + dot(vector, center)
+        return vector[:, :1] * _U + vector[:, 1:] * _V + offset[:, None]
+
+    square, edges, inside = best
+    for side in range(2):
+        normals, offset = cell.normals[:, side], cell.offset[:, side]
+        sides = [across(normals[:, i], offset[:, i]) for i in range(3)]
+        inside |= jnp.minimum(jnp.minimum(*sides[:2]), sides[2]) >= -SEAM
+        start, tangent = cell.start[:, side] - center, cell.tangent[:, side]
+        along = tangent[:, :1] * _U + tangent[:, 1:] * _V
+        along -= dot(tangent, start)[:, None]
+        foot = jnp.maximum(along, 0.0)
+        dx = _U - start[:, :1] - tangent[:, :1] * foot
+        dy = _V - start[:, 1:] - tangent[:, 1:] * foot
+        here = jnp.where(along <= cell.stop[:, side, None], dx * dx + dy * dy, jnp.inf)
+        number, before, after = (
+            x[:, side, None].astype(jnp.int32) for x in (cell.number, cell.before, cell.after)
+        )
+        first, last = _split(edges)
+        closer = here * (1 + TIE) + TINY < square
+        # Two edges have one nearest point, no tie, near the end that they share.
+        shared = ((first == before) & (along < JOINT)) | (
+            (first == after) & (along > cell.stop[:, side, None] - JOINT)
+        )
+        level = (here <= square * (1 + TIE) + TINY) & ~shared
+        first = jnp.where(closer, number, first)
+        edges = _pair(first, jnp.where(closer | level, number, last))
+        square = jnp.minimum(square, here)
+    return Nearest(square, edges, inside)
+
+
+def _pair(first: jax.Array, last: jax.Array) -> jax.Array:
+    """The first and the last of a pixel's nearest edges (the same one, but for ties) in one."""
+    return first | (last << 16)
+
+
+def _split(edges: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return edges & 0xFFFF, edges >> 16
+
+
+@custom_vmap
+def _shared_max(number: jax.Array) -> jax.Array:
+    """``number``; under vmap the largest of the batch, so that a loop's length is one number."""
+    return number
+
+
+@_shared_max.def_vmap
+def _(size: int, batched: list[bool], numbers: jax.Array) -> tuple[jax.Array, bool]:
+    return _shared_max(jnp.max(numbers, axis=0) if batched[0] else numbers), False
+
+
+def _chunk_of(order: jax.Array, chunk: jax.Array) -> jax.Array:
+    return lax.dynamic_slice_in_dim(order, chunk * CHUNK, CHUNK, axis=0)
+
+
+def _gather(image: jax.Array, tiles: jax.Array) -> jax.Array:
+    return image.at[tiles].get(mode="fill", fill_value=0.0)
+
+
+def _scatter(image: jax.Array, tiles: jax.Array, values: jax.Array) -> jax.Array:
+    return image.at[tiles].set(values, mode="drop", unique_indices=True)
+
+
+# The derivative
+
+
+def _push(shape: tuple[int, ...], given: tuple, points_dot: jax.Array) -> jax.Array:
+    """The change (n, TILE²) of the distances when the points move by ``points_dot`` (T, 2)."""
+    points, distance, visits = given
+
+    def visit(chunk: jax.Array, distance_dot: jax.Array) -> jax.Array:
+        change = _change(outline(points), distance, visits, chunk, shape, points_dot)
+        return _scatter(distance_dot, _chunk_of(visits.order, chunk), change)
+
+    return lax.fori_loop(0, _shared_max(visits.chunks), visit, jnp.zeros_like(distance))
+
+
+def _pull(shape: tuple[int, ...], given: tuple, distance_bar: jax.Array) -> jax.Array:
+    """The transpose of :func:`_push`: (n, TILE²) to (T, 2)."""
+    points, distance, visits = given
+
+    def visit(chunk: jax.Array, points_bar: jax.Array) -> jax.Array:
+        change = partial(_change, outline(points), distance, visits, chunk, shape)
+        bar = _gather(distance_bar, _chunk_of(visits.order, chunk))
+        return points_bar + jax.linear_transpose(change, points)(bar)[0]
+
+    return lax.fori_loop(0, _shared_max(visits.chunks), visit, jnp.zeros_like(points))
+
+
+def _change(
+    edges: Outline,
+    distance: jax.Array,
+    visits: Visits,
+    chunk: jax.Array,
+    shape: tuple[int, ...],
+    points_dot: jax.Array,
+) -> jax.Array:
+    """The change (CHUNK, TILE²) of a chunk's distances; linear in ``points_dot`` (T, 2).
+
+    The distance to an edge changes by −u · (the movement of its nearest point), u the direction
+    in which it grows (the envelope theorem).
+    """
+    tiles = _chunk_of(visits.order, chunk)
+    x, y = _tile_centers(tiles[:, None], shape)
+    distance = _gather(distance, tiles)
+    start_dot = points_dot[outline_indices(points_dot.shape[0])]
+    ends_dot = jnp.concatenate([start_dot, jnp.roll(start_dot, -1, axis=0)], axis=1)
+    columns = jnp.column_stack(edges).T
+
+    def through(edge: jax.Array) -> jax.Array:
+        start_x, start_y, tx, ty, length, inward_x, inward_y, corner_x, corner_y = (
+            column[edge] for column in columns
+        )
+        dx, dy = x + _U - start_x, y + _V - start_y
+        along = jnp.clip(dx * tx + dy * ty, 0.0, length)
+        on_outline = jnp.abs(distance) <= ON_OUTLINE
+        scale = 1 / jnp.where(on_outline, 1.0, distance)
+        at_corner = along <= 0
+        ux = jnp.where(at_corner, corner_x, inward_x)
+        uy = jnp.where(at_corner, corner_y, inward_y)
+        ux = jnp.where(on_outline, ux, (dx - along * tx) * scale)
+        uy = jnp.where(on_outline, uy, (dy - along * ty) * scale)
+        share = along / jnp.where(length > 0, length, 1.0)
+        weights = jnp.stack([ux * (share - 1), uy * (share - 1), -ux * share, -uy * share], -1)
+        return jnp.sum(weights * ends_dot[edge], axis=-1)
+
+    first, last = _split(_chunk_of(visits.edges, chunk))
+    ties = _shared_max(jnp.any(first != last).astype(jnp.int32))
+    return lax.cond(ties > 0, lambda: (through(first) + through(last)) / 2, lambda: through(first))

@@ -1,10 +1,11 @@
-"""``python -m prep phantom | build | extend | verify``: phantoms; data sets, made and checked."""
+"""``python -m prep phantom | import | build | extend | verify``: from nothing to a data set."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from prep.errors import Refused
+from prep.importer import add_parser as add_import_parser
 from prep.phantom.cli import add_parser as add_phantom_parser
 
 
@@ -13,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m prep", description=__doc__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_phantom_parser(commands)
+    add_import_parser(commands)
     add_build_parser(commands)
     add_extend_parser(commands)
     add_verify_parser(commands)
@@ -29,7 +31,7 @@ def add_build_parser(commands: argparse._SubParsersAction) -> None:
         "continues where the first one stopped.",
     )
     add = parser.add_argument
-    add("--images", type=Path, help="folder of images (PNG, NIfTI, MetaImage)")
+    add("--images", type=Path, help="folder of images (PNG, JPEG, NIfTI, MetaImage)")
     add("--masks", type=Path, help="folder of masks; a mask has the stem of its image")
     add("--phantom", type=Path, help="a cohort of `prep phantom`, in place of the two folders")
     add("--out", type=Path, required=True, help="the data set's folder")

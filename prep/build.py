@@ -10,6 +10,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from jssm import files
 from prep import cases as steps
 from prep import images, landmarks, point_cloud, procrustes, registration, split, store
 from prep.cases import Case, Mean, Settings
@@ -99,7 +100,7 @@ def find_cases(request: Request) -> tuple[list[Case], list[str]]:
     for pair in pairs:
         try:
             patient = _patient(pair, request.patient_regex)
-            frames = images.count_frames(pair.image)
+            frames = files.count_frames(pair.image)
         except BadInput as error:
             problems.append(str(error))
             continue

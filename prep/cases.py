@@ -9,13 +9,13 @@ import hashlib
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jssm import affine
+from jssm import affine, files
 from prep import images, landmarks, point_cloud, procrustes, registration
 from prep.errors import BadInput, Unsuitable
 
@@ -188,14 +188,12 @@ def _attempt(function, case: Case, *arguments) -> dict:
 
 
 @functools.lru_cache(maxsize=4)
-def _load(path: Path, changed: int, grey: bool) -> images.Cine:
-    cine = images.read(path)
-    if not grey:
-        return cine
-    return images.Cine(images.to_uint8(cine.frames), cine.spacing_mm, cine.frame_time_s)
+def _load(path: Path, changed: int, grey: bool) -> files.Cine:
+    cine = files.read(path)
+    return replace(cine, frames=images.to_uint8(cine.frames)) if grey else cine
 
 
-def _open(path: Path, *, grey: bool) -> images.Cine:
+def _open(path: Path, *, grey: bool) -> files.Cine:
     return _load(path, path.stat().st_mtime_ns, grey)
 
 
@@ -209,29 +207,25 @@ def read_frame(case: Case, settings: Settings) -> dict:
       BadInput: when the two do not belong together or the mask is empty or in pieces.
     """
     cine, labels = _open(case.image, grey=True), _open(case.mask, grey=False)
-    if labels.frames.shape[1:] != cine.frames.shape[1:]:
-        sizes = [f"{w}×{h}" for h, w in (labels.frames.shape[1:], cine.frames.shape[1:])]
-        raise BadInput(f"{case.mask.name}: the mask is {sizes[0]} px, but its image {sizes[1]} px")
-    if len(labels.frames) != len(cine.frames):
-        counts = len(labels.frames), len(cine.frames)
-        raise BadInput(f"{case.mask.name}: {counts[0]} frames, but its image has {counts[1]}")
-    drawn = labels.frames[case.frame]
-    mask = np.zeros((settings.size, settings.size), np.uint8)
+    drawn = files.on_grid_of(labels, cine, case.mask.name)[case.frame]
+    spacing = cine.spacing_mm
+    if np.isnan(spacing).any() and settings.spacing_mm is not None:
+        spacing = settings.spacing_mm
+    aspect = affine.aspect_of(spacing)
+    square = (settings.size, settings.size)
+    mask = np.zeros(square, np.uint8)
     if settings.label is not None:
         drawn = drawn == settings.label
         name = case.mask.name + (f" frame {case.frame}" if len(cine.frames) > 1 else "")
         images.check_mask(drawn, settings.label, name)
-        mask = images.fit_mask(drawn, settings.size)
+        mask = images.fit_mask(drawn, settings.size, aspect=aspect)
         images.check_mask(mask, settings.label, f"{name}, at {settings.size} px")
-    to_square = affine.letterbox(drawn.shape, (settings.size, settings.size)).astype(np.float64)
-    spacing = np.array(cine.spacing_mm)
-    if np.isnan(spacing).any() and settings.spacing_mm is not None:
-        spacing = np.array(settings.spacing_mm)
+    to_square = np.asarray(affine.letterbox(drawn.shape, square, aspect=aspect), np.float64)
     return {
-        "image": images.fit_image(cine.frames[case.frame], settings.size),
+        "image": images.fit_image(cine.frames[case.frame], settings.size, aspect=aspect),
         "mask": mask,
-        "spacing_mm": spacing / to_square[0, 0],
-        "time_s": case.frame * cine.frame_time_s,
+        "spacing_mm": np.array(spacing) / to_square[[1, 0], [1, 0]],
+        "time_s": cine.time_s[case.frame],
         "to_square": to_square,
     }
 

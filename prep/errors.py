@@ -1,8 +1,8 @@
-"""The two ways in which preparation says no."""
+"""The ways in which preparation says no."""
 
+from jssm.files.errors import BadInput
 
-class BadInput(Exception):
-    """One case cannot be read or used as it is; the message is one sentence naming the file."""
+__all__ = ["BadInput", "Refused", "Unsuitable"]
 
 
 class Unsuitable(Exception):

@@ -75,6 +75,30 @@ def test_letterbox_keeps_the_centre_and_fits(source, target):
     assert np.isclose((mapped[1] - mapped[0]) / target[::-1], 1, atol=1e-5).any()
 
 
+@pytest.mark.parametrize("aspect", [0.37, 1.0, 1.6, 4.2])
+@pytest.mark.parametrize(("source", "target"), [((208, 256), (224, 224)), ((512, 90), (64, 48))])
+def test_letterbox_of_pixels_that_are_not_square_is_undone_exactly(source, target, aspect):
+    theta = affine.letterbox(source, target, aspect=aspect)
+    assert theta[1, 1] == pytest.approx(theta[0, 0] * aspect)
+    traced = jax.jit(lambda a: affine.letterbox(source, target, aspect=a))(jnp.float32(aspect))
+    np.testing.assert_allclose(traced, theta, rtol=1e-5, atol=1e-5)
+    corners = np.array([[-0.5, -0.5], [source[1] - 0.5, source[0] - 0.5]])
+    mapped = np.asarray(affine.apply(theta, corners)) + 0.5
+    np.testing.assert_allclose(mapped.sum(axis=0), target[::-1], atol=1e-3)  # centred
+    assert mapped.min() > -1e-4
+    assert np.isclose((mapped[1] - mapped[0]) / target[::-1], 1, atol=1e-5).any()
+    inside = np.random.default_rng(0).uniform(0, 1, (99, 2)) * source[::-1]
+    back = affine.apply(affine.invert(theta), affine.apply(theta, inside))
+    np.testing.assert_allclose(back, inside, atol=1e-4)
+
+
+def test_aspect_is_height_over_width_and_1_where_unknown():
+    assert affine.aspect_of((3.0, 1.5)) == 2
+    assert affine.aspect_of((np.float32(1.4062498), np.float32(1.4062497))) == 1
+    for spacing in ((np.nan, np.nan), (0, 1), (1, -1), (np.inf, 1)):
+        assert affine.aspect_of(spacing) == 1
+
+
 def test_resample_of_a_shift_moves_the_image_and_pads_with_zero():
     image = jnp.arange(20.0).reshape(4, 5) + 1
     theta = jnp.array([[1.0, 0, 1], [0, 1, 0]])

@@ -73,6 +73,16 @@ def test_images_of_another_size_are_mapped_back(small_model):
     )  # the two grids' interpolations differ
 
 
+def test_pixels_that_are_not_square_are_seen_square(small_model):
+    profile = np.sin(np.arange(32) / 3)
+    square = jssm.predict(small_model, np.tile(profile, (1, 32, 1)))
+    flat = jssm.predict(small_model, np.tile(profile, (1, 16, 1)), aspect=2.0)
+    # Row y of 32 lies at (y + ½) / 2 − ½ of 16.
+    expected = square.points.at[..., 1].set((square.points[..., 1] + 0.5) / 2 - 0.5)
+    np.testing.assert_allclose(flat.points, expected, atol=1e-3)
+    assert flat.mask.shape == (1, 16, 32)
+
+
 def test_wide_images_are_letterboxed(small_model):
     wide = np.pad(IMAGES, ((0, 0), (0, 0), (16, 16)))
     run = jax.jit(jssm.predict)

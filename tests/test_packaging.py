@@ -9,9 +9,22 @@ PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 
 
 def test_importing_the_library_loads_no_extra():
-    extras = ["ants", "skimage", "nibabel", "SimpleITK", "joblib", "ml_collections", "tensorboardX"]
-    extras += ["safetensors", "torch", "matplotlib"]
-    program = f"import jssm, sys; print([m for m in {extras!r} if m in sys.modules])"
+    extras = [
+        "ants",
+        "skimage",
+        "nibabel",
+        "SimpleITK",
+        "pydicom",
+        "gdcm",
+        "joblib",
+        "ml_collections",
+        "tensorboardX",
+        "safetensors",
+        "torch",
+    ]
+    program = (
+        f"import jssm, sys; print([m for m in {[*extras, 'matplotlib']!r} if m in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
@@ -19,8 +32,9 @@ def test_importing_the_library_loads_no_extra():
 
 
 def test_the_wheel_holds_the_library_alone():
-    assert PROJECT["tool"]["setuptools"]["packages"] == ["jssm"]
-    assert not [path for path in Path("jssm").rglob("__init__.py") if path.parent != Path("jssm")]
+    assert PROJECT["tool"]["setuptools"]["packages"] == ["jssm", "jssm.files"]
+    packages = {path.parent.as_posix() for path in Path("jssm").rglob("__init__.py")}
+    assert packages == {"jssm", "jssm/files"}
 
 
 def test_every_dependency_has_an_upper_bound():

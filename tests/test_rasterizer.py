@@ -57,7 +57,7 @@ def test_no_seams_inside():
 
 def test_area_of_a_large_shape():
     points = reference.horseshoe(88, center=(112, 112), inner=40, outer=52)
-    loop = points[rasterizer.outline(88)]
+    loop = points[rasterizer.outline_indices(88)]
     x, y = loop.T
     area = abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
     mask = rasterizer.rasterize(jnp.asarray(points), (224, 224), tau=0.5)
@@ -67,7 +67,7 @@ def test_area_of_a_large_shape():
 def test_triangles_and_outline_are_equation_7():
     assert {tuple(t) for t in rasterizer.strip_triangles(12)} == set(reference.strip_triangles(12))
     assert len(rasterizer.strip_triangles(88)) == 86
-    loop = rasterizer.outline(12)
+    loop = rasterizer.outline_indices(12)
     edges = {frozenset(e) for e in zip(loop.tolist(), np.roll(loop, -1).tolist(), strict=True)}
     assert edges == {frozenset(e) for e in reference.outline_edges(12)}
 

@@ -1,0 +1,116 @@
+"""A cine: its frames, where they lie in the patient and in time, and where they came from."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+UNKNOWN = (math.nan, math.nan)
+VIEWS = ("2ch", "3ch", "4ch", "sax", "other")
+# NIfTI's patient axes run right, anterior, superior; DICOM's run left, posterior, superior.
+LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Cine:
+    """The frames of one slice, from whatever kind of file.
+
+    name: an id. frames: (F, H, W), of the file's own number type.
+    spacing_mm: (row, column), NaN where unknown.
+    time_s: (F,) seconds after the first frame, NaN where unknown.
+    to_patient_mm: (3, 3), patient = M[:, :2]·(x, y) + M[:, 2] for the pixel (x, y), in DICOM's
+      patient coordinates (left, posterior, superior: LPS), mm; or None. ``jssm.affine.apply`` and
+      :func:`patient_mm` use it.
+    nifti_shape: the shape of the file's array where it was a NIfTI file, so that results can be
+      written in the same layout; () for others, which are written as (x, y, 1, frames).
+    slice_direction_mm: (3,), from one slice to the next, LPS; or None.
+    sources: the DICOM file and the number of the frame in it, counted from 0, of each frame.
+    problems: one sentence for each frame that had to be left out.
+    """
+
+    name: str
+    frames: np.ndarray
+    spacing_mm: tuple[float, float] = UNKNOWN
+    time_s: np.ndarray = field(default_factory=lambda: np.empty(0))
+    to_patient_mm: np.ndarray | None = None
+    nifti_shape: tuple[int, ...] = ()
+    slice_direction_mm: np.ndarray | None = None
+    sources: tuple[tuple[Path, int], ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.time_s) != len(self.frames):
+            object.__setattr__(self, "time_s", np.full(len(self.frames), math.nan))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A cine that was found and not read yet.
+
+    name: a pseudonymous id, usable as a file name; patient: likewise of the patient.
+    view: what to take it for; described and seen: the view from the description and from the
+      geometry, "" where that says nothing. notes: sentences. load: reads it (may raise BadInput).
+    paths: its files. source: of the first one, under the folder that was opened.
+    is_public: the names are a public data set's own and tell nobody's identity.
+    """
+
+    name: str
+    patient: str
+    paths: tuple[Path, ...]
+    source: str
+    load: Callable[[], Cine]
+    view: str = "other"
+    described: str = ""
+    seen: str = ""
+    notes: tuple[str, ...] = ()
+    is_public: bool = False
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether description and geometry name the same view; None where one is silent."""
+        return self.described == self.seen if self.described and self.seen else None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file or series that gave nothing, and why; damaged, or merely passed over."""
+
+    sentence: str
+    damaged: bool
+
+
+def patient_mm(cine: Cine, points: np.ndarray) -> np.ndarray:
+    """Where ``points`` (..., 2), (x, y) in px of the cine, lie in the patient: (..., 3) mm, LPS.
+
+    Raises:
+      ValueError: when the cine's place in the patient is unknown.
+    """
+    if cine.to_patient_mm is None:
+        raise ValueError(f"{cine.name}: the file does not say where it lies in the patient")
+    return points @ cine.to_patient_mm[:, :2].T + cine.to_patient_mm[:, 2]
+
+
+def nifti_affine(cine: Cine) -> np.ndarray:
+    """The (4, 4) map from (column, row, slice) to patient mm in NIfTI's axes (RAS).
+
+    Where the place is unknown: the spacing alone, or 1 mm.
+    """
+    affine = np.eye(4)
+    if cine.to_patient_mm is None:
+        row, column = cine.spacing_mm if math.isfinite(sum(cine.spacing_mm)) else (1.0, 1.0)
+        return np.diag([column, row, 1.0, 1.0])
+    across = cine.slice_direction_mm
+    if across is None:
+        normal = np.cross(cine.to_patient_mm[:, 0], cine.to_patient_mm[:, 1])
+        across = normal / np.linalg.norm(normal)
+    affine[:3, :2] = LPS_FROM_RAS @ cine.to_patient_mm[:, :2]
+    affine[:3, 2] = LPS_FROM_RAS @ across
+    affine[:3, 3] = LPS_FROM_RAS @ cine.to_patient_mm[:, 2]
+    return affine
+
+
+def known(spacing: tuple[float, float]) -> tuple[float, float]:
+    """The spacing (row, column) if both are finite and positive, else NaN."""
+    return spacing if all(math.isfinite(s) and s > 0 for s in spacing) else UNKNOWN

@@ -1,0 +1,76 @@
+"""A linear map that comes with its own transpose.
+
+JAX transposes a linear function by turning round each of its operations, which it cannot do for a
+loop whose number of turns is known only at run time. Here both directions are given, and JAX
+calls the one that it needs; the map works under jit, vmap, forward and reverse mode.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+_linear_map = Primitive("linear_map")
+
+
+def linear_map(forward: Callable, transpose: Callable, given: Any, x: jax.Array) -> jax.Array:
+    """``forward(given, x)``, linear in the array x, with ``transpose(given, y)`` as its transpose.
+
+    ``given`` is a pytree of arrays. In it the map may be differentiated by forward mode alone.
+    """
+    leaves, tree = jax.tree.flatten(given)
+
+    def flat(function: Callable) -> Callable:
+        return lambda x, *leaves: function(tree.unflatten(leaves), x)
+
+    return _linear_map.bind(x, *leaves, forward=flat(forward), transpose=flat(transpose))
+
+
+def _run(*args: jax.Array, forward: Callable, transpose: Callable) -> jax.Array:
+    return forward(*args)
+
+
+@_linear_map.def_abstract_eval
+def _abstract(*args: Any, forward: Callable, transpose: Callable) -> Any:
+    return jax.make_jaxpr(forward)(*args).out_avals[0]
+
+
+def _jvp(primals: Any, tangents: Any, *, forward: Callable, transpose: Callable) -> Any:
+    bind = partial(_linear_map.bind, forward=forward, transpose=transpose)
+    x_dot, *given_dot = tangents
+    out = bind(*primals)
+    terms = []
+    if not isinstance(x_dot, ad.Zero):
+        terms.append(bind(x_dot, *primals[1:]))
+    if not all(isinstance(dot, ad.Zero) for dot in given_dot):
+        given_dot = [ad.instantiate_zeros(dot) for dot in given_dot]
+        terms.append(jax.jvp(partial(forward, primals[0]), primals[1:], given_dot)[1])
+    return out, sum(terms[1:], terms[0])
+
+
+def _transposed(y: Any, x: Any, *given: Any, forward: Callable, transpose: Callable) -> list[Any]:
+    if isinstance(y, ad.Zero):
+        return [None] * (1 + len(given))
+    x_bar = _linear_map.bind(y, *given, forward=transpose, transpose=forward)
+    return [x_bar, *[None] * len(given)]
+
+
+def _batched(args: Any, axes: Any, *, forward: Callable, transpose: Callable) -> Any:
+    size = next(x.shape[axis] for x, axis in zip(args, axes, strict=True) if axis is not None)
+    args = [
+        jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
+        for x, axis in zip(args, axes, strict=True)
+    ]
+    out = _linear_map.bind(*args, forward=jax.vmap(forward), transpose=jax.vmap(transpose))
+    return out, 0
+
+
+_linear_map.def_impl(lambda *args, **functions: jax.jit(partial(_run, **functions))(*args))
+mlir.register_lowering(_linear_map, mlir.lower_fun(_run, multiple_results=False))
+ad.primitive_jvps[_linear_map] = _jvp
+ad.primitive_transposes[_linear_map] = _transposed
+batching.primitive_batchers[_linear_map] = _batched
