@@ -7,6 +7,11 @@
         --patient-regex '(subject\\d+)_' --out data/4ch_mri
     python train.py --config configs/4ch_mri.py
     python eval.py --ckpt runs/4ch_mri
+
+IMAGES and CAVITIES: 613 frames of 309 patients of the Second Annual Data Science Bowl, 246×246,
+with hand-drawn cavities, of unknown spacing. Two cores of an AMD EPYC, 45 minutes beside other
+jobs. Of the patients held out, 121 real frames: cavity Dice 0.899 ± 0.055, cavity HD 4.4 ± 1.8 px;
+144 phantom frames: Dice 0.815 ± 0.143, HD 8.7 ± 9.4 mm; one component each, 2.3 % folded.
 """
 
 from jssm.augment import Augmentation
