@@ -1,6 +1,6 @@
 """4-chamber cine MRI: phantoms, and real frames of which only the cavity is drawn, at 128×128.
 
-    python -m prep phantom --view 4ch --patients 150 --frames 5 --size 128 --seed 1 \\
+    python -m prep phantom --view 4ch --patients 240 --frames 3 --size 128 --seed 1 \\
         --out data/phantom_4ch
     python -m prep build --phantom data/phantom_4ch --view 4ch --size 128 --out data/4ch_phantom
     python -m prep extend data/4ch_phantom --images IMAGES --cavities CAVITIES --label 255 \\
