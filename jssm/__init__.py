@@ -9,11 +9,23 @@ from jssm.affine import apply as warp
 from jssm.integrity import Integrity, integrity
 
 # Rendering
-from jssm.rasterizer import rasterize, signed_distance, strip_triangles
+from jssm.rasterizer import rasterize, sharpness, signed_distance, strip_triangles
 
 # Prediction
 from jssm.checkpoint import load
 from jssm.model import Model, Prediction, predict
+
+# Motion
+from jssm.motion import (
+    Biplane,
+    LineStrain,
+    Motion,
+    biplane_simpson,
+    measure_motion,
+    segment_names,
+    smooth_cycle,
+    smooth_points,
+)
 
 # Losses
 from jssm.losses import dice_loss, point_loss, point_rmse
@@ -30,6 +42,7 @@ __all__ = [
     "integrity",
     # Rendering
     "rasterize",
+    "sharpness",
     "signed_distance",
     "strip_triangles",
     # Prediction
@@ -37,6 +50,15 @@ __all__ = [
     "Model",
     "Prediction",
     "predict",
+    # Motion
+    "Biplane",
+    "LineStrain",
+    "Motion",
+    "biplane_simpson",
+    "measure_motion",
+    "segment_names",
+    "smooth_cycle",
+    "smooth_points",
     # Losses
     "dice_loss",
     "point_loss",

@@ -1,4 +1,7 @@
-"""``python -m prep phantom | import | build | extend | verify``: from nothing to a data set."""
+"""``python -m prep phantom | import | build | extend | verify | landmarks``.
+
+From nothing or a scanner to a data set; and landmarks in images by a network.
+"""
 
 import argparse
 import sys
@@ -6,6 +9,7 @@ from pathlib import Path
 
 from prep.errors import Refused
 from prep.importer import add_parser as add_import_parser
+from prep.landmark_cli import add_parser as add_landmark_parser
 from prep.phantom.cli import add_parser as add_phantom_parser
 
 
@@ -18,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_build_parser(commands)
     add_extend_parser(commands)
     add_verify_parser(commands)
+    add_landmark_parser(commands)
     args = parser.parse_args(arguments)
     return args.run(args)
 
