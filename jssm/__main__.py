@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from jssm import export
+from jssm import compile_cache, export
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -12,6 +12,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     export.add_parser(commands)
     args = parser.parse_args(arguments)
+    compile_cache.enable()
     return args.run(args)
 
 

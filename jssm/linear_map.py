@@ -25,7 +25,7 @@ def linear_map(forward: Callable, transpose: Callable, given: Any, x: jax.Array)
     leaves, tree = jax.tree.flatten(given)
 
     def flat(function: Callable) -> Callable:
-        return lambda x, *leaves: function(tree.unflatten(leaves), x)
+        return lambda x, *leaves: function(jax.tree.unflatten(tree, leaves), x)
 
     return _linear_map.bind(x, *leaves, forward=flat(forward), transpose=flat(transpose))
 

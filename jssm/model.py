@@ -16,6 +16,7 @@ from flax import struct
 from jax import lax
 
 from jssm import affine, labels, losses
+from jssm.integrity import Integrity, integrity
 from jssm.rasterizer import rasterize
 from jssm.resnet import ResNet
 from jssm.shape_model import ShapeModel
@@ -130,6 +131,7 @@ class Prediction(struct.PyTreeNode):
 
     points: (N, T, 2) (Eq. 4). mask: (N, H, W) in [0, 1] (Eq. 8). theta: (N, 2, 3), from the
     canonical frame to the image. beta: (N, K), within ±3√λ. canonical_points: (N, T, 2) (Eq. 3).
+    integrity: the certificate of each shape, (N,) in each field; ``integrity.ok`` sums it up.
     """
 
     points: jax.Array
@@ -137,6 +139,7 @@ class Prediction(struct.PyTreeNode):
     theta: jax.Array
     beta: jax.Array
     canonical_points: jax.Array
+    integrity: Integrity
 
 
 @jax.jit
@@ -168,7 +171,7 @@ def predict(model: Model, images: jax.Array, *, aspect: jax.Array | None = None)
         model.shape, Pose(theta, poses[-1].latent)
     )
     mask = jax.vmap(lambda p: rasterize(p, shape, tau=model.tau))(points)
-    return Prediction(points, mask, theta, beta, canonical)
+    return Prediction(points, mask, theta, beta, canonical, jax.vmap(integrity)(points))
 
 
 def method(model: Model) -> Method:

@@ -11,7 +11,7 @@ of two triangles with its inner and its outer edge.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -119,7 +119,8 @@ def _grid(shape: tuple[int, ...]) -> tuple[int, int]:
     return -(-shape[0] // TILE), -(-shape[1] // TILE)
 
 
-def _tile_centers(tiles: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+def _tile_centers(tiles: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """The x and the y of the centres of tiles, given by their numbers."""
     columns = _grid(shape)[1]
     middle = (TILE - 1) / 2
     return (tiles % columns) * TILE + middle, (tiles // columns) * TILE + middle
@@ -221,7 +222,7 @@ def _neighbor(number: np.ndarray, edges: Outline) -> jax.Array:
     return jnp.where(edges.length[number] > 0, number, -1.0)
 
 
-def _plan(cells: Cell, reach: jax.Array, shape: tuple[int, ...]) -> Visits:
+def _plan(cells: Cell, reach: float, shape: tuple[int, ...]) -> Visits:
     """The tiles to visit, from the distances between their centres and the cells."""
     n, count = int(np.prod(_grid(shape))), cells.radius.size
     padded = -(-n // CHUNK) * CHUNK

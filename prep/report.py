@@ -8,6 +8,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
@@ -16,6 +18,8 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
 from jssm import shape_model
+from jssm.integrity import integrity
+from jssm.shape_model import ShapeModel
 from prep.point_cloud import polygon
 
 INNER, OUTER = "#1f9bd1", "#e4572e"
@@ -54,7 +58,7 @@ def write(directory: Path) -> Path:
         "dice": ("Dice of the points' polygon against the mask", _histogram(scores, meta)),
         "contact_sheet": ("Cases drawn at random", _contact_sheet(directory, included, meta)),
     }
-    body = [_summary(meta, rows, included)]
+    body = [_summary(meta, shape, rows, included)]
     for name, (caption, figure) in figures.items():
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=90, bbox_inches="tight", metadata={"Software": None})
@@ -68,13 +72,14 @@ def write(directory: Path) -> Path:
     return page
 
 
-def _summary(meta: dict, rows: list[dict], included: list[dict]) -> str:
+def _summary(meta: dict, shape: ShapeModel, rows: list[dict], included: list[dict]) -> str:
     scores = [float(r["point_mask_dice"]) for r in included if r["point_mask_dice"]]
     facts = {
         "Cases": f"{len(included)} of {len(rows)} included ({len(included) / len(rows):.1%})",
         "Point-mask Dice of these": f"mean {np.mean(scores):.4f}, lowest {np.min(scores):.4f}",
         "Size": f"{meta['size']} × {meta['size']} px, {meta['num_points']} points",
         "Seed": str(meta["seed"]),
+        "Random shapes that fold": _folds(shape),
     }
     for part in ("train", "val"):
         patients = {r["patient"] for r in included if r["split"] == part}
@@ -83,6 +88,21 @@ def _summary(meta: dict, rows: list[dict], included: list[dict]) -> str:
     for covers, count in Counter(r["covers"] for r in included).items():
         facts[f"Labels of the {covers}"] = str(count)
     return _table(["", ""], [[key, value] for key, value in facts.items()])
+
+
+def _folds(shape: ShapeModel, count: int = 1000) -> str:
+    """How often shapes with random mode weights, within ±3√λ, fail their certificate."""
+    rng = np.random.default_rng(0)
+    drawn = (count, shape.num_modes)
+    weights = {
+        "uniform": rng.uniform(-1, 1, drawn),
+        "normal, cut off": np.clip(rng.normal(size=drawn) / 3, -1, 1),
+    }
+    shares = []
+    for name, share_of_limit in weights.items():
+        points = jax.vmap(shape.deform)(jnp.asarray(share_of_limit) * shape.limits)
+        shares.append(f"{1 - float(jnp.mean(jax.vmap(integrity)(points).ok)):.1%} ({name})")
+    return f"{', '.join(shares)}; mode weights within ±3√λ"
 
 
 def _excluded(rows: list[dict]) -> str:

@@ -24,6 +24,12 @@ def test_prediction_is_the_shape_model_placed_and_rendered(small_model):
     np.testing.assert_allclose(out.mask[0], expected, atol=1e-3)
 
 
+def test_prediction_carries_the_certificate_of_its_points(small_model):
+    out = jssm.predict(small_model, IMAGES)
+    expected = jax.vmap(jssm.integrity)(out.points)
+    jax.tree.map(np.testing.assert_array_equal, out.integrity, expected)
+
+
 def test_beta_never_leaves_three_standard_deviations(small_shape):
     latent = jnp.array([100.0, -100.0])
     beta, _, _ = decode(small_shape, Pose(jnp.eye(2, 3), latent))

@@ -1,3 +1,4 @@
+import re
 import csv
 import shutil
 
@@ -60,6 +61,7 @@ def test_the_report_shows_itself(good):
     page = (good / "out/report/report.html").read_text()
     assert page.count("data:image/png;base64,") == 5
     assert "8 of 8 included" in page
+    assert re.search(r"Random shapes that fold.*?\d\.\d% \(uniform\)", page)
 
 
 def test_same_seed_same_bytes_whatever_the_number_of_processes(good):

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import jssm
-from jssm import checkpoint, dataset, labels, training
+from jssm import checkpoint, dataset, feed, labels, training
 from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
 from jssm.model import method
@@ -75,6 +75,7 @@ def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path, monk
     """Stopped in the middle of an epoch, by a signal, twice."""
     whole, model = trained
     run, config = tmp_path / "stopped", tiny(small_data, ema=0.9)
+    monkeypatch.setattr(training, "AHEAD", 0)  # so that the signal comes where it is sent
     count = training._Loop._count_step
     for stop_after in (3, 6):
 
@@ -218,3 +219,24 @@ def test_eight_devices_give_the_gradients_of_one(small_data):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 1e-5
+
+
+def test_data_that_does_not_fit_is_streamed(small_data, monkeypatch):
+    """The same batches in the same order, and no more than a few of them at a time."""
+    data = dataset.load(small_data)
+    order = dataset.epoch_order(data.rows("train"), 4, seed=0, epoch=0)
+    resident = list(feed.Feed(data, jax.devices()[:1]).batches(order))
+    monkeypatch.setattr(feed, "RESIDENT_SHARE", 0.0)
+    streamed = list(feed.Feed(data, jax.devices()[:1]).batches(order))
+    expected = list(dataset.batches(data, order))
+    assert len(resident) == len(streamed) == len(expected) == 4
+    for batch in (resident, streamed):
+        for found, true in zip(batch, expected, strict=True):
+            jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b), found, true)
+
+
+def test_an_error_while_streaming_is_not_lost(small_data, monkeypatch):
+    data = dataset.load(small_data)
+    monkeypatch.setattr(feed, "RESIDENT_SHARE", 0.0)
+    with pytest.raises(IndexError):
+        list(feed.Feed(data, jax.devices()[:1]).batches(np.array([[10**6]])))
