@@ -15,6 +15,18 @@ from jssm.rasterizer import rasterize, signed_distance, strip_triangles
 from jssm.checkpoint import load
 from jssm.model import Model, Prediction, predict
 
+# Motion
+from jssm.motion import (
+    Biplane,
+    LineStrain,
+    Motion,
+    biplane_simpson,
+    measure_motion,
+    segment_names,
+    smooth_cycle,
+    smooth_points,
+)
+
 # Losses
 from jssm.losses import dice_loss, point_loss, point_rmse
 
@@ -37,6 +49,15 @@ __all__ = [
     "Model",
     "Prediction",
     "predict",
+    # Motion
+    "Biplane",
+    "LineStrain",
+    "Motion",
+    "biplane_simpson",
+    "measure_motion",
+    "segment_names",
+    "smooth_cycle",
+    "smooth_points",
     # Losses
     "dice_loss",
     "point_loss",

@@ -79,9 +79,19 @@ def load(run: str | Path, *, step: str = "best") -> Model:
       FileNotFoundError: when ``run`` holds no run, or no checkpoint yet.
       ValueError: when ``step`` is neither.
     """
+    config = config_lib.load(run)
+    return model_from(config, jax.tree.map(jnp.asarray, read_weights(run, step=step)))
+
+
+def read_weights(run: str | Path, *, step: str = "best") -> Any:
+    """The weights that :class:`Checkpoints` saved in ``run``, as numpy arrays.
+
+    Raises:
+      FileNotFoundError: when it holds no checkpoint yet.
+      ValueError: when ``step`` is neither "best" nor "latest".
+    """
     if step not in STEPS:
         raise ValueError(f"step {step!r}: expected one of {', '.join(STEPS)}")
-    config = config_lib.load(run)
     directory = Path(run) / "checkpoints" / step
     if not directory.is_dir():
         raise FileNotFoundError(f"{run}: no {step} checkpoint there; train it first")
@@ -90,8 +100,7 @@ def load(run: str | Path, *, step: str = "best") -> Model:
         if last is None:
             raise FileNotFoundError(f"{run}: no {step} checkpoint there; train it first")
         items = ocp.args.Composite(weights=ocp.args.StandardRestore())
-        weights = manager.restore(last, args=items)["weights"]
-    return model_from(config, jax.tree.map(jnp.asarray, weights))
+        return manager.restore(last, args=items)["weights"]
 
 
 def weights_of(model: Model) -> dict[str, Any]:

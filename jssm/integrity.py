@@ -91,11 +91,17 @@ def _crossed_edges(loop: jax.Array) -> jax.Array:
     return straddled & straddled.T
 
 
-def _chain_distance(corners: jax.Array, chain: jax.Array) -> jax.Array:
-    """The smallest distance from points (N, 2) to the segments of an open chain (M, 2)."""
+def nearest_offsets(corners: jax.Array, chain: jax.Array) -> jax.Array:
+    """The vectors (N, 2) to points (N, 2) from the nearest places on an open chain (M, 2)."""
     start, along = chain[None, :-1], jnp.diff(chain, axis=0)[None]
     offset = corners[:, None] - start
     length2 = jnp.sum(along**2, axis=-1)
     share = jnp.sum(offset * along, axis=-1) / jnp.where(length2 > 0, length2, 1.0)
-    nearest = offset - jnp.clip(share, 0.0, 1.0)[..., None] * along
-    return jnp.sqrt(jnp.min(jnp.sum(nearest**2, axis=-1)))
+    offsets = offset - jnp.clip(share, 0.0, 1.0)[..., None] * along
+    nearest = jnp.argmin(jnp.sum(offsets**2, axis=-1), axis=1)
+    return jnp.take_along_axis(offsets, nearest[:, None, None], axis=1)[:, 0]
+
+
+def _chain_distance(corners: jax.Array, chain: jax.Array) -> jax.Array:
+    """The smallest distance from points (N, 2) to the segments of an open chain (M, 2)."""
+    return jnp.sqrt(jnp.min(jnp.sum(nearest_offsets(corners, chain) ** 2, axis=-1)))

@@ -1,4 +1,4 @@
-"""``python -m prep phantom | import | build | verify``: from nothing or a scanner to a data set."""
+"""``python -m prep phantom | import | build | verify | landmarks``: ways to a data set."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from prep.errors import Refused
 from prep.importer import add_parser as add_import_parser
+from prep.landmark_cli import add_parser as add_landmark_parser
 from prep.phantom.cli import add_parser as add_phantom_parser
 
 
@@ -17,6 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_import_parser(commands)
     add_build_parser(commands)
     add_verify_parser(commands)
+    add_landmark_parser(commands)
     args = parser.parse_args(arguments)
     return args.run(args)
 

@@ -104,13 +104,12 @@ def find_cases(request: Request) -> tuple[list[Case], list[str]]:
         except BadInput as error:
             problems.append(str(error))
             continue
-        digits = max(2, len(str(frames - 1)))
         truth = request.truth / f"{pair.stem}.npz" if request.truth else None
         if truth is not None and not truth.is_file():
             problems.append(f"{truth.name}: the true points of {pair.image.name} are missing")
             continue
         for frame in range(0, frames, request.every):
-            name = pair.stem if frames == 1 else f"{pair.stem}_frame{frame:0{digits}d}"
+            name = images.frame_name(pair.stem, frame, frames)
             marks = given.get(name) if given is not None else None
             cases.append(
                 Case(name, patient, frame, pair.image, pair.mask, truth, marks, given is not None)

@@ -20,22 +20,32 @@ class Pair:
     mask: Path
 
 
+def frame_name(name: str, frame: int, frames: int) -> str:
+    """The name of a frame's case: the stem, for a cine with the frame's number, ``a_frame07``."""
+    digits = max(2, len(str(frames - 1)))
+    return name if frames == 1 else f"{name}_frame{frame:0{digits}d}"
+
+
+def by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """The files of a folder that can be read, by stem; and a sentence for each stem taken twice."""
+    files: dict[str, Path] = {}
+    problems = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.lower().endswith(SUFFIXES) and not path.name.startswith("."):
+            if stem(path) in files:
+                problems.append(
+                    f"{folder.name}/{path.name}: its stem is taken by "
+                    f"{files[stem(path)].name}; one file per stem was expected"
+                )
+            else:
+                files[stem(path)] = path
+    return files, problems
+
+
 def find_pairs(images: Path, masks: Path) -> tuple[list[Pair], list[str]]:
     """Image and mask files that share a stem, by name; and a sentence for each left without."""
-    found, problems = [], []
-    for folder in (images, masks):
-        files: dict[str, Path] = {}
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.name.lower().endswith(SUFFIXES) and not path.name.startswith("."):
-                if stem(path) in files:
-                    problems.append(
-                        f"{folder.name}/{path.name}: its stem is taken by "
-                        f"{files[stem(path)].name}; one file per stem was expected"
-                    )
-                else:
-                    files[stem(path)] = path
-        found.append(files)
-    by_image, by_mask = found
+    (by_image, problems), (by_mask, others) = by_stem(images), by_stem(masks)
+    problems = problems + others
     for name in sorted(by_image.keys() - by_mask.keys()):
         problems.append(f"{images.name}/{by_image[name].name}: no mask with this stem was found")
     for name in sorted(by_mask.keys() - by_image.keys()):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from jssm.landmarks import NAMES
 from prep.errors import Refused
 from prep.point_cloud import Boundaries, horseshoe_boundaries, resample_arc, signed_area
 
-COLUMNS = ("apex_x", "apex_y", "basal1_x", "basal1_y", "basal2_x", "basal2_y")
+COLUMNS = tuple(f"{name}_{axis}" for name in NAMES for axis in "xy")
 NEAR_APEX = 0.95  # outer points at least this far from the base, relative to the farthest
 
 

@@ -1,0 +1,340 @@
+"""Motion and strain against analytic motions, a float64 reference and the phantom's truth."""
+
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jssm import affine, motion
+from prep.phantom.motion import material_points
+from prep.phantom.patient import Options, clockwise, make_geometry, truth_fields
+from tests import reference
+
+T, F = 44, 4  # few shapes, as each is compiled anew
+SHAPE = reference.horseshoe(T, center=(0.0, 0.0), inner=22.0, outer=32.0)
+CENTER = np.array([70.0, 64.0])
+
+
+def cine(*maps):
+    """SHAPE under each affine map (2, 2) or scalar, moved to the image's middle: (F, T, 2)."""
+    return np.stack([SHAPE @ (m * np.eye(2)).T + CENTER for m in maps]).astype(np.float32)
+
+
+def turn(angle):
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def test_rigid_motion_gives_no_strain():
+    points = np.stack(
+        [SHAPE @ turn(0.4 * k).T + CENTER + np.array([3.0 * k, -2.0 * k]) for k in range(F)]
+    )
+    found = motion.measure_motion(points.astype(np.float32), spacing_mm=(1.3, 1.3), ed_frame=0)
+    for line in (found.endo, found.mid, found.epi):
+        assert np.abs(line.strain_percent).max() / 100 < 1e-6
+        assert np.abs(line.gls_percent) / 100 < 1e-6
+    assert np.abs(found.radial_strain_percent).max() / 100 < 1e-6
+    assert np.abs(found.endo.segment_strain_percent).max() / 100 < 1e-5
+    assert np.abs(found.ejection_fraction_percent) / 100 < 1e-5
+
+
+def test_rigid_motion_is_exact_to_the_last_digits_in_double_precision():
+    points = np.stack([SHAPE @ turn(0.7 * k).T + CENTER + 2 * k for k in range(F)])
+    with jax.enable_x64(True):
+        found = motion.measure_motion(jnp.asarray(points), ed_frame=0)
+        strains = [found.endo.segment_strain_percent, found.mid.strain_percent,
+                   found.local_radial_strain_percent]  # fmt: skip
+        assert max(float(jnp.abs(s).max()) for s in strains) < 1e-10
+
+
+def test_a_uniform_stretch_gives_its_value():
+    found = motion.measure_motion(
+        cine(1.0, 0.9, 0.8, 0.9), spacing_mm=(1.5, 1.5), frame_time_s=0.04
+    )
+    expected = [0, -10, -20, -10]
+    for line in (found.endo, found.mid, found.epi):
+        np.testing.assert_allclose(line.strain_percent, expected, atol=1e-4)
+        for segment in np.asarray(line.segment_strain_percent).T:
+            np.testing.assert_allclose(segment, expected, atol=2e-4)
+        np.testing.assert_allclose(line.gls_end_systole_percent, -20, atol=1e-4)
+        np.testing.assert_allclose(line.time_to_peak_s, 0.08, rtol=1e-5)
+    np.testing.assert_allclose(found.radial_strain_percent, expected, atol=1e-4)
+    np.testing.assert_allclose(found.ejection_fraction_percent, 100 * (1 - 0.8**3), atol=1e-3)
+    assert (int(found.ed_frame), int(found.es_frame)) == (0, 2)
+    np.testing.assert_allclose(
+        found.endo.length_mm[0], 1.5 * reference_length(SHAPE[: T // 2]), rtol=1e-5
+    )
+
+
+def test_lines_of_a_ring_that_thickens_inwards():
+    """The outer line keeps its length; inner and mid shorten with their radii."""
+    frames = [np.concatenate([SHAPE[: T // 2] * s, SHAPE[T // 2 :]]) for s in (1.0, 0.9, 0.8, 0.9)]
+    found = motion.measure_motion(np.stack(frames) + CENTER)
+    np.testing.assert_allclose(found.epi.gls_percent, 0, atol=1e-4)
+    np.testing.assert_allclose(found.endo.gls_percent, -20, atol=1e-3)
+    assert -20 < found.mid.gls_percent < 0
+    assert found.radial_peak_percent > 30
+
+
+def test_displacement_and_velocity_of_a_turning_shape():
+    angle = 2 * np.pi * np.arange(F) / F
+    points = SHAPE + CENTER + 5 * np.stack([np.cos(angle), np.sin(angle)], -1)[:, None]
+    found = motion.measure_motion(points, spacing_mm=(2, 2), frame_time_s=0.1, ed_frame=0)
+    shift = points - points[0]
+    np.testing.assert_allclose(found.displacement_px, shift, atol=1e-4)
+    np.testing.assert_allclose(found.displacement_mm, 2 * shift, atol=1e-4)
+    central = (np.roll(points, -1, 0) - np.roll(points, 1, 0)) / 0.2
+    np.testing.assert_allclose(found.velocity_px_per_s, central, atol=1e-3)
+    np.testing.assert_allclose(found.velocity_mm_per_s, 2 * central, atol=1e-3)
+    open_ended = motion.measure_motion(points, frame_time_s=0.1, periodic=False)
+    np.testing.assert_allclose(
+        open_ended.velocity_px_per_s, np.gradient(points, 0.1, axis=0), atol=1e-3
+    )
+
+
+def test_anisotropic_pixels_change_nothing_in_mm():
+    """A cine squeezed into pixels of 1 × 2 mm, turning by 90° so that the axes swap."""
+    frames = np.stack(
+        [s * SHAPE @ turn(a).T for s, a in ((1, 0), (0.9, 0.8), (0.8, 1.6), (0.9, 0))]
+    )
+    square = motion.measure_motion(frames + 80, spacing_mm=(1.0, 1.0))
+    squeezed = motion.measure_motion(frames / [2, 1] + 80, spacing_mm=(1.0, 2.0))
+    for name in ("displacement_mm", "wall_thickness_mm", "cavity_area_mm2", "volume_ml",
+                 "disc_diameters_mm", "ejection_fraction_percent"):  # fmt: skip
+        np.testing.assert_allclose(
+            getattr(squeezed, name), getattr(square, name), rtol=1e-4, atol=1e-3
+        )
+    np.testing.assert_allclose(squeezed.endo.gls_percent, -20, atol=1e-3)
+
+
+def test_without_spacing_lengths_in_mm_are_nan_and_the_rest_is_not():
+    known = motion.measure_motion(cine(1, 0.9, 0.8, 0.9), spacing_mm=(1.4, 1.4), frame_time_s=0.03)
+    for spacing in (motion.UNKNOWN, (1.4, np.nan), (0.0, 1.4)):
+        found = motion.measure_motion(cine(1, 0.9, 0.8, 0.9), spacing_mm=spacing)
+        for part in (found, found.endo, found.mid, found.epi):
+            for name, value in vars(part).items():
+                if "_mm" in name or "_ml" in name or name.endswith("_s"):
+                    assert np.isnan(value).all(), name
+                elif not isinstance(value, motion.LineStrain):
+                    assert np.isfinite(value).all(), name
+        np.testing.assert_allclose(found.mid.strain_percent, known.mid.strain_percent)
+        np.testing.assert_allclose(found.ejection_fraction_percent, known.ejection_fraction_percent)
+
+
+def test_times_go_round_the_cycle():
+    points = cine(0.8, 0.9, 1.0, 0.95)
+    found = motion.measure_motion(points, frame_time_s=0.1)
+    assert (int(found.ed_frame), int(found.es_frame)) == (2, 0)
+    np.testing.assert_allclose(found.endo.time_to_peak_s, 0.2, rtol=1e-6)
+    given = motion.measure_motion(points, frame_time_s=0.1, ed_frame=1)
+    np.testing.assert_allclose(given.endo.strain_percent, [-100 / 9, 0, 100 / 9, 50 / 9], rtol=1e-3)
+
+
+def test_segments_divide_the_line_in_six():
+    shares = np.asarray(motion.segment_shares(jnp.asarray(SHAPE[: T // 2], jnp.float32)))
+    length = reference_length(SHAPE[: T // 2])
+    np.testing.assert_allclose(shares.sum(1), length / 6, rtol=2e-3)
+    np.testing.assert_allclose(
+        shares.sum(0), np.linalg.norm(np.diff(SHAPE[: T // 2], axis=0), axis=1), rtol=1e-3
+    )
+
+
+def test_only_the_segment_that_shortens_has_strain():
+    """A stiff ring, but the edges that lie wholly in its first sixth are pulled together."""
+    shares = np.asarray(motion.segment_shares(jnp.asarray(SHAPE[: T // 2], jnp.float32)))
+    edges = np.diff(SHAPE[: T // 2], axis=0)
+    pulled = shares[0] > 0.999 * np.linalg.norm(edges, axis=1)
+    moved = np.concatenate([[[0, 0]], np.cumsum(edges * (1 - 0.3 * pulled)[:, None], axis=0)])
+    moved = np.concatenate([moved + SHAPE[0], SHAPE[T // 2 :]])
+    found = motion.measure_motion(np.stack([SHAPE, SHAPE, SHAPE, moved]) + CENTER, ed_frame=0)
+    expected = -30 * shares[0][pulled].sum() / shares[0].sum()
+    assert expected < -20
+    np.testing.assert_allclose(
+        found.endo.segment_peak_percent, [expected, 0, 0, 0, 0, 0], atol=1e-3
+    )
+
+
+def test_segment_names():
+    assert motion.segment_names("4ch")[:3] == (
+        *("basal inferoseptal", "mid inferoseptal", "apical inferoseptal"),
+    )
+    assert motion.segment_names("2ch")[-1] == "basal anterior"
+    for view in motion.WALLS:
+        assert motion.segment_names(view, mirrored=True) == motion.segment_names(view)[::-1]
+    with pytest.raises(ValueError, match="view is 'sax'"):
+        motion.segment_names("sax")
+
+
+def half_ellipse(radius, length, half=400):
+    """Inner points (half, 2) of a cavity with a straight base, apex up."""
+    angle = np.linspace(-np.pi / 2, np.pi / 2, half)
+    return np.stack([radius * np.sin(angle), -length * np.cos(angle)], axis=1)
+
+
+def test_volumes_of_half_ellipsoids():
+    """Half of an ellipsoid: 2/3 π a b L; its plane has the area π a L / 2."""
+
+    def measured(radius, scale=1.0, **options):
+        inner = half_ellipse(radius, 80)
+        points = np.concatenate([inner, 1.2 * inner])
+        return motion.measure_motion(np.stack([points, scale * points]) + 100, **options)
+
+    spacing = {"spacing_mm": (1.0, 1.0)}
+    two, four = measured(25, 0.8, **spacing), measured(20, 0.8, **spacing)
+    np.testing.assert_allclose(two.cavity_area_mm2[0], np.pi * 25 * 80 / 2, rtol=1e-4)
+    np.testing.assert_allclose(two.volume_ml[0], 2 / 3 * np.pi * 25**2 * 80 / 1000, rtol=2e-3)
+    found = motion.biplane_simpson(two, four)
+    np.testing.assert_allclose(found.ed_volume_ml, 2 / 3 * np.pi * 25 * 20 * 80 / 1000, rtol=5e-3)
+    np.testing.assert_allclose(found.ejection_fraction_percent, 48.8, atol=0.01)
+    np.testing.assert_allclose(found.length_difference_percent, 0, atol=1e-3)
+    turned = motion.cavity_discs(jnp.asarray(half_ellipse(20, 80) @ turn(1.0).T))[1]
+    np.testing.assert_allclose(turned, four.disc_diameters_mm[0], atol=2e-2)
+
+
+def test_measures_agree_with_a_float64_reference_on_noisy_shapes():
+    noise = np.random.default_rng(0).normal(size=(F, T, 2))
+    points = SHAPE * (1 + 0.1 * np.sin(np.arange(F)))[:, None, None] + 0.3 * noise + CENTER
+    found = motion.measure_motion(points, spacing_mm=(1.2, 1.5))
+    mm = points * [1.5, 1.2]
+    inner, outer = mm[:, : T // 2], mm[:, T // 2 :]
+    for line, curve in ((found.endo, inner), (found.epi, outer)):
+        lengths = np.array([reference_length(c) for c in curve])
+        np.testing.assert_allclose(line.length_mm, lengths, rtol=1e-5)
+        ed = int(found.ed_frame)
+        np.testing.assert_allclose(
+            line.strain_percent, 100 * (lengths / lengths[ed] - 1), atol=1e-3
+        )
+    thickness = [[reference_distance(p, o) for p in i] for i, o in zip(inner, outer, strict=True)]
+    np.testing.assert_allclose(found.wall_thickness_mm, thickness, rtol=1e-4)
+    closed = np.concatenate([inner, inner[:, :1]], axis=1)
+    area = 0.5 * np.abs(
+        (closed[:, :-1, 0] * closed[:, 1:, 1] - closed[:, 1:, 0] * closed[:, :-1, 1]).sum(1)
+    )
+    np.testing.assert_allclose(found.cavity_area_mm2, area, rtol=1e-4)
+
+
+def reference_length(curve):
+    return sum(np.linalg.norm(b - a) for a, b in pairwise(curve))
+
+
+def reference_distance(point, chain):
+    best = np.inf
+    for a, b in pairwise(chain):
+        share = np.clip((point - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
+        best = min(best, np.linalg.norm(point - a - share * (b - a)))
+    return best
+
+
+@pytest.mark.parametrize("view", ["2ch", "3ch", "4ch"])
+def test_the_phantoms_truth_is_met_from_its_true_points(view):
+    for number in range(1, 9):
+        options = Options(view, 8, seed=5, frames=20, size=128)
+        anatomy, wall, pose = make_geometry(options, number)
+        points = clockwise(pose.to_pixels(pose.to_scanner(material_points(wall, 88))))
+        truth = truth_fields(anatomy, wall, pose, points)
+        found = motion.measure_motion(points, spacing_mm=truth["spacing_mm"], frame_time_s=0.05)
+        for name in ("endo", "mid", "epi"):
+            line, true = getattr(found, name), truth[f"gls_{name}"]
+            assert abs(float(line.gls_percent) - true.min()) < 0.5
+            assert np.abs(line.strain_percent - true).max() < 0.5
+        error_mm = np.abs(found.wall_thickness_mm - truth["wall_thickness_mm"])
+        assert error_mm.mean() < 0.2
+        assert (int(found.ed_frame), int(found.es_frame)) == (0, truth["end_systole"])
+
+
+def test_a_scar_shows_in_its_segment():
+    options = Options("4ch", 40, seed=5, frames=20, size=128)
+    for number in range(1, 40):
+        anatomy, wall, pose = make_geometry(options, number)
+        middle = abs(anatomy.infarct_at) > 0.5
+        if anatomy.kind == "infarcted" and anatomy.infarct > 0.8 and middle:
+            break
+    points = pose.to_pixels(pose.to_scanner(material_points(wall, 88)))
+    order = slice(None, None, -1 if pose.mirrored else 1)
+    found = motion.measure_motion(clockwise(points), ed_frame=0)
+    peaks = np.asarray(found.mid.segment_peak_percent)[order]
+    at_left = anatomy.infarct_at < 0
+    assert (int(np.argmax(peaks)) < 3) == at_left
+
+
+def everything(points, spacing_mm=(1.1, 1.3)):
+    """A scalar that depends on every differentiable measure."""
+    found = motion.measure_motion(points, spacing_mm=spacing_mm, frame_time_s=0.05)
+    return sum(jnp.sum(jnp.sin(v)) for v in jax.tree.leaves(found) if v.dtype == jnp.float32)
+
+
+def test_gradients_are_finite_even_where_points_coincide():
+    gradient = jax.jit(jax.grad(everything))
+    sound = cine(1, 0.9, 0.8, 0.9)
+    folded = sound.copy()
+    folded[:, 3:6] = folded[:, 3:4]
+    folded[2, T // 2 :] = folded[1, : T // 2]
+    for points in (sound, folded, np.zeros_like(sound), cine(1, 1, 1, 1)):
+        assert np.isfinite(gradient(points)).all()
+    assert np.abs(gradient(sound)).max() > 0
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    points, direction = cine(1, 0.9, 0.85, 0.9), np.random.default_rng(1).normal(size=(F, T, 2))
+
+    def gls(points):
+        return motion.measure_motion(points, spacing_mm=(1.1, 1.3)).mid.gls_percent
+
+    with jax.enable_x64(True):
+        points, direction = jnp.asarray(points, float), jnp.asarray(direction, float)
+        slope = float(jnp.sum(jax.grad(gls)(points) * direction))
+        step = 1e-5
+        by_difference = float(gls(points + step * direction) - gls(points - step * direction))
+        np.testing.assert_allclose(slope, by_difference / (2 * step), rtol=1e-4)
+
+
+def test_under_vmap_each_cine_is_measured_alone():
+    cines = np.stack([cine(1, 0.9, 0.8, 0.9), cine(0.7, 1, 0.9, 0.8)])
+    spacing = np.array([[1.0, 1.0], [1.5, 1.2]], np.float32)
+    many = jax.vmap(lambda p, s: motion.measure_motion(p, spacing_mm=s))(cines, spacing)
+    for k in range(2):
+        one = motion.measure_motion(cines[k], spacing_mm=spacing[k])
+        jax.tree.map(
+            lambda a, b, k=k: np.testing.assert_allclose(a[k], b, rtol=1e-4, atol=1e-3), many, one
+        )
+
+
+def test_smoothing_keeps_slow_motion_and_takes_out_noise():
+    phase = 2 * np.pi * np.arange(30) / 30
+    slow = np.stack([np.cos(phase), 3 + np.sin(3 * phase)], axis=1).astype(np.float32)
+    np.testing.assert_allclose(motion.smooth_cycle(slow, harmonics=3), slow, atol=1e-6)
+    for frames in (7, 8):
+        odd = np.random.default_rng(0).normal(size=(frames, 2, 3)).astype(np.float32)
+        np.testing.assert_allclose(motion.smooth_cycle(odd, harmonics=4), odd, atol=1e-6)
+    noise = np.random.default_rng(1).normal(size=(30, 4)).astype(np.float32)
+    assert np.std(motion.smooth_cycle(noise, harmonics=3)) < 0.6
+    np.testing.assert_allclose(motion.smooth_cycle(noise, harmonics=0)[5], noise.mean(0), atol=1e-6)
+
+
+def test_smoothed_points_stay_within_the_shape_model(small_shape):
+    rng = np.random.default_rng(0)
+    theta = np.eye(2, 3, dtype=np.float32) * 8 + rng.normal(size=(10, 2, 3)).astype(np.float32)
+    beta = (
+        np.tile(np.asarray(small_shape.limits), (10, 1))
+        * np.where(np.arange(10) < 5, 1, -1)[:, None]
+    )
+    points = motion.smooth_points(small_shape, theta, beta, harmonics=2)
+    smooth_theta = motion.smooth_cycle(theta, harmonics=2)
+    canonical = affine.apply(affine.invert(smooth_theta), points)
+    found = jax.vmap(small_shape.project)(canonical)
+    assert (np.abs(found) <= np.asarray(small_shape.limits) * (1 + 1e-4)).all()
+    same = motion.smooth_points(small_shape, theta, beta, harmonics=5)
+    np.testing.assert_allclose(
+        same, affine.apply(theta, jax.vmap(small_shape.deform)(beta)), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((T, 2), "F, T, 2"), ((1, T, 2), "F >= 2"), ((3, T, 3), "F, T, 2"), ((3, 7, 2), "T even"),
+     ((3, 4, 2), "T >= 6")],
+)  # fmt: skip
+def test_other_shapes_are_refused(shape, message):
+    with pytest.raises(ValueError, match=message):
+        motion.measure_motion(np.zeros(shape))
