@@ -53,7 +53,7 @@ def draw(
         picture.putpalette(palette)
         pen = ImageDraw.Draw(picture)
         places = (points[k] * tall - (left, top)) * scale - 0.5
-        loop = np.concatenate([places[:half], places[:half - 1:-1], places[:1]])
+        loop = np.concatenate([places[:half], places[: half - 1 : -1], places[:1]])
         pen.line([tuple(p) for p in loop.tolist()], fill=OUTLINE, width=1)
         for (x, y), colour in zip(places.tolist(), np.tile(colours, 2).tolist(), strict=True):
             pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)

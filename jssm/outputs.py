@@ -31,6 +31,7 @@ class Result:
     cine: F frames. patient: a pseudonym. view, described, seen: see ``files.Found``.
     points: (F, T, 2) px. mask: (F, H, W) bool. integrity: of each frame.
     motion: as NumPy arrays; None for a single picture. warnings: sentences.
+    supposed_mirrored: whether to take the display for mirrored where the file does not tell.
     """
 
     cine: files.Cine
@@ -42,11 +43,13 @@ class Result:
     mask: np.ndarray
     integrity: Integrity
     motion: Motion | None
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    supposed_mirrored: bool = False
 
     @property
     def mirrored(self) -> bool | None:
-        """Whether the display is a mirror image of the usual one; None where nothing tells."""
+        """Whether the display is a mirror image of the one that ``jssm.segment_names`` takes for
+        usual; None where the file does not tell. Cines of MRI mostly are."""
         if self.cine.to_patient_mm is None or self.view not in FIRST_WALL:
             return None
         ends = self.points[:, [0, self.points.shape[1] // 2 - 1]].mean(axis=0)
@@ -58,7 +61,8 @@ class Result:
         """The names of the six segments, numbers where the view is none of the three."""
         if self.view not in WALLS:
             return tuple(f"segment {k + 1}" for k in range(6))
-        return segment_names(self.view, mirrored=bool(self.mirrored))
+        mirrored = self.supposed_mirrored if self.mirrored is None else self.mirrored
+        return segment_names(self.view, mirrored=mirrored)
 
 
 def write(
@@ -169,7 +173,7 @@ def curve_table(result: Result) -> pd.DataFrame:
     """A row per frame: every curve of the motion, units in the columns' names."""
     motion = result.motion
     assert motion is not None
-    columns: dict[str, np.ndarray] = {
+    columns: dict[str, Any] = {
         "frame": np.arange(len(result.points)),
         "time_s": result.cine.time_s,
         **{f"strain_{k}_percent": getattr(motion, k).strain_percent for k in LINES},

@@ -183,7 +183,7 @@ def motion_curves(
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
         if len(curves_by_name) > 1:
-            axes.legend(fontsize=6, loc="upper right", framealpha=0.6)
+            axes.legend(fontsize=6, loc="best", framealpha=0.6)
     figure.suptitle(title, fontsize=10)
     canvas.print_png(str(path))
 

@@ -51,6 +51,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="keep N harmonics of the heart cycle: less jitter, smaller peaks")  # fmt: skip
     add("--half-cycle", action="store_true",
         help="the cines do not show a whole heart cycle")  # fmt: skip
+    add("--mirrored", action="store_true", help="where a file does not say how it lies in the "
+        "patient: the septum is on the right with the apex up, as in most MRI; else the septal "
+        "and lateral names of the segments are exchanged")  # fmt: skip
     add("--batch-size", type=int, default=BATCH_SIZE, help=f"frames at a time ({BATCH_SIZE})")
     add("--patient-regex", help="its first group, in the cine's name, is the patient, for biplane "
         "volumes of files other than DICOM")  # fmt: skip
@@ -240,6 +243,7 @@ def _predict_one(
     result = outputs.Result(
         cine, patient, item.view, item.described, item.seen,
         seen.points, seen.mask, seen.integrity, seen.motion, tuple(_warnings(item, cine, seen)),
+        args.mirrored,
     )  # fmt: skip
     summary = outputs.write(args.out / item.name, result, about=about, keep_names=args.keep_names)
     times.append(time.perf_counter())
@@ -256,9 +260,7 @@ def _predict_one(
     )
 
 
-def _warnings(
-    item: "files.Found", cine: "files.Cine", seen: "segmenting.Segmented"
-) -> list[str]:
+def _warnings(item: "files.Found", cine: "files.Cine", seen: "segmenting.Segmented") -> list[str]:
     """What a reader of the numbers should know."""
     warnings = list(item.notes)
     if cine.problems:
@@ -277,6 +279,8 @@ def _warnings(
         warnings.append("the times of the frames are unknown")
     if seen.motion is not None and item.view not in VIEWS[:3]:
         warnings.append("the view is unknown, so the segments have no names")
+    elif seen.motion is not None and cine.to_patient_mm is None:
+        warnings.append("the names of the segments rest on --mirrored, as no place is known")
     return warnings
 
 

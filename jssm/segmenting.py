@@ -65,10 +65,10 @@ class Segmenter:
         if not np.isfinite(points).all():
             raise files.BadInput(f"{cine.name}: the network's result is not finite")
         if self.harmonics and frames > 1:
-            options = {"harmonics": self.harmonics}
-            points = np.asarray(self._run(_smooth, self.model.shape, theta, beta, **options))
-            options = {"shape": mask.shape[1:], "tau": self.model.tau}
-            masks = [self._run(_render, batch, **options) for batch in self._batches(points)]
+            smooth = partial(self._run, _smooth, harmonics=self.harmonics)
+            points = np.asarray(smooth(self.model.shape, theta, beta))
+            render = partial(self._run, _render, shape=mask.shape[1:], tau=self.model.tau)
+            masks = [render(batch) for batch in self._batches(points)]
             mask = np.concatenate(masks)[:frames]
         faults = [self._run(_certify, batch) for batch in self._batches(points)]
         certificate = jax.tree.map(lambda *parts: np.concatenate(parts)[:frames], *faults)
@@ -85,9 +85,7 @@ class Segmenter:
         size = self.batch_size if len(items) > 1 else 1
         for start in range(0, len(items), size):
             batch = items[start : start + size].astype(np.float32)
-            yield np.pad(
-                batch, [(0, size - len(batch))] + [(0, 0)] * (batch.ndim - 1), mode="edge"
-            )
+            yield np.pad(batch, [(0, size - len(batch))] + [(0, 0)] * (batch.ndim - 1), mode="edge")
 
     def _run(self, function: Callable, *args: Any, **static: Any) -> Any:
         """``function(*args, **static)``, compiled once per shape of the arguments."""

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
+from jssm.files import read
 from prep import images, landmarks, procrustes
 from prep.errors import BadInput, Refused
 from prep.landmark_net import Locator
@@ -98,7 +99,7 @@ def read_frames(locator: Locator, path: Path, threshold: float, every: int) -> I
     Raises:
       BadInput: when the file cannot be read.
     """
-    cine = images.read(path)
+    cine = read(path)
     frames = images.to_uint8(cine.frames)[::every]
     found = locator(frames, threshold=threshold)
     least = found.confidence.argmin(axis=1)

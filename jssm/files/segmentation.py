@@ -47,7 +47,8 @@ def write_segmentation(
 
     The object refers to the source images by their UIDs, so viewers find them. It holds the
     pseudonym ``patient`` as name and id, and no other word about the patient unless
-    ``keep_names``. ``model`` and ``version`` (of jssm) name who drew it. The same masks of the same source give the same UIDs.
+    ``keep_names``. ``model`` and ``version`` (of jssm) tell who drew it. The same masks of the same
+    source give the same UIDs.
 
     Raises:
       BadInput: when the cine is not DICOM, or its files lack what a segmentation needs.
@@ -131,9 +132,10 @@ def _apart(sources: list[Any], cine: Cine) -> list[Any]:
     assert cine.to_patient_mm is not None
     normal = np.cross(cine.to_patient_mm[:, 0], cine.to_patient_mm[:, 1])
     step = POSITION_STEP_MM * normal / np.linalg.norm(normal)
+    origin = cine.to_patient_mm[:, 2]
 
     def place(k: int) -> list[str]:
-        return [f"{v:.6f}" for v in cine.to_patient_mm[:, 2] + k * step]
+        return [f"{v:.6f}" for v in origin + k * step]
 
     if len(sources) > 1 or "PerFrameFunctionalGroupsSequence" not in sources[0]:
         for k, source in enumerate(sources):
