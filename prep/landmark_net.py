@@ -151,7 +151,7 @@ def load(run: Path) -> Locator:
 
 def examples(data: Dataset, rows: np.ndarray, size: int) -> Examples:
     """Some rows of a data set, shrunk to ``size``, with the landmarks of their masks."""
-    to_size = affine.letterbox((data.size, data.size), (size, size)).astype(np.float64)
+    to_size = np.asarray(affine.letterbox((data.size, data.size), (size, size)), np.float64)
     kept, points, pictures, without = [], [], [], []
     for row in tqdm(rows, "landmarks of masks", unit="case", disable=None, leave=False):
         try:

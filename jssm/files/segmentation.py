@@ -65,7 +65,7 @@ def write_segmentation(
         segment_number=1,
         segment_label="Left ventricular myocardium",
         segmented_property_category=codes.SCT.AnatomicalStructure,
-        segmented_property_type=hd.sr.CodedConcept("87878005", "SCT", "Left ventricle myocardium"),
+        segmented_property_type=codes.SCT.LeftVentricleMyocardium,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name=f"jssm {model}",
