@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from jssm import predicting
+from jssm import export, predicting
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -11,6 +11,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="jssm", description=__doc__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     predicting.add_parser(commands)
+    export.add_parser(commands)
     args = parser.parse_args(arguments)
     return args.run(args)
 

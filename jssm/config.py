@@ -54,6 +54,7 @@ class Config:
 
     data: str = ""  # a data set directory made by `python -m prep build`
     seed: int = 0
+    init_from: str = ""  # torchvision's ResNet weights for the backbones, .safetensors or .pth
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: Augmentation = field(default_factory=Augmentation)

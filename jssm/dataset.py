@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jssm import shape_model
+from jssm import labels, shape_model
 from jssm.shape_model import ShapeModel
 
 SPLITS = ("train", "val")
@@ -22,7 +22,8 @@ class Dataset:
     images: (N, S, S) uint8. masks: (N, S, S) uint8 of 0 and 1. points: (N, T, 2) pixels.
     canonical_points: (N, T, 2). thetas: (N, 2, 3), from the canonical frame to pixels.
     spacing_mm: (N, 2) (row, column), NaN where unknown. truth_points: (N, T, 2) material points,
-    or None. cases: the table of these cases, in row order. meta: dataset.json.
+    or None. cases: the table of these cases, in row order. meta: dataset.json. Where a label does
+    not cover the whole wall, masks shows what it covers, and unknown points and θ are NaN.
     """
 
     images: np.ndarray
@@ -54,9 +55,22 @@ class Dataset:
             raise ValueError(f"the data set has no case in the split {split!r}")
         return rows
 
+    @property
+    def covers(self) -> np.ndarray:
+        """What each case's label covers (N,) int8, as codes of :mod:`jssm.labels`."""
+        return self.cases["covers"].map(labels.COVERS.index).to_numpy(np.int8)
+
     def mean_theta(self) -> np.ndarray:
-        """The mean θ (2, 3) of the training cases."""
-        return self.thetas[self.rows("train")].mean(axis=0)
+        """The mean θ (2, 3) of the training cases whose label covers the wall.
+
+        Raises:
+          ValueError: when there is none.
+        """
+        rows = self.rows("train")
+        rows = rows[self.covers[rows] == labels.MYOCARDIUM]
+        if not len(rows):
+            raise ValueError("the data set has no training case whose label covers the myocardium")
+        return self.thetas[rows].mean(axis=0)
 
 
 def load(directory: str | Path) -> Dataset:
@@ -64,6 +78,7 @@ def load(directory: str | Path) -> Dataset:
 
     Raises:
       FileNotFoundError: when it is not a data set directory, naming the files it lacks.
+      ValueError: when cases.csv names a kind of label that is not known.
     """
     root = Path(directory)
     names = ["images", "masks", "points", "canonical_points", "thetas", "spacing_mm"]
@@ -77,7 +92,14 @@ def load(directory: str | Path) -> Dataset:
     arrays = {name: np.load(root / f"{name}.npy", mmap_mode="r") for name in names}
     truth = root / "truth_points.npy"
     table = pd.read_csv(root / "cases.csv", dtype={"case": str, "patient": str})
+    if "covers" not in table.columns:  # a data set of whole walls
+        table["covers"] = labels.COVERS[labels.MYOCARDIUM]
     included = table[table["split"].isin(SPLITS)]
+    if unknown := set(included["covers"]) - set(labels.COVERS):
+        raise ValueError(
+            f"{root / 'cases.csv'}: covers is {sorted(map(str, unknown))[0]!r}, "
+            f"expected one of {', '.join(labels.COVERS)}"
+        )
     return Dataset(
         **arrays,
         truth_points=np.load(truth, mmap_mode="r") if truth.is_file() else None,
@@ -101,6 +123,12 @@ def epoch_order(rows: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> 
 
 
 def batches(data: Dataset, order: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    """The cases of each row of ``order`` (batches, batch_size): image, mask and points."""
+    """The cases of each row of ``order`` (batches, batch_size): image, mask, points and covers."""
+    covers = data.covers
     for rows in order:
-        yield {"image": data.images[rows], "mask": data.masks[rows], "points": data.points[rows]}
+        yield {
+            "image": data.images[rows],
+            "mask": data.masks[rows],
+            "points": data.points[rows],
+            "covers": covers[rows],
+        }

@@ -3,6 +3,9 @@
 A method is any `predict` that maps images (N, H, W) to something with `mask` (N, H, W) in [0, 1]
 and `points` (N, T, 2) in px, or None where the method has no points.
 
+A case whose label covers the cavity alone is scored by its cavity: the polygon of the predicted
+inner points, closed at the base, against the drawn one, under names of its own (``cavity_...``).
+
 No case is ever dropped. The rule for failures is that of `jssm.metrics`: without a predicted
 pixel, Dice 0, no component, and the image diagonal as every surface distance; with a point that
 is not finite, the diagonal as the point error.
@@ -21,20 +24,25 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from jssm import checkpoint, config, dataset, metrics, model, plots
+from jssm import checkpoint, config, dataset, labels, metrics, model, plots
 from jssm.dataset import Dataset
 from jssm.integrity import integrity
+from jssm.rasterizer import rasterize
 
 Predict = Callable[[NDArray], Any]
 
+OVERLAPS = ("dice", "hd_mm", "hd_px", "hd95_mm", "hd95_px", "assd_mm", "assd_px")
+CAVITY = "cavity_"  # before the name of a score: it is that of the cavity
 SCORES = (
-    *("dice", "hd_mm", "hd_px", "hd95_mm", "hd95_px", "assd_mm", "assd_px", "components"),
-    *("point_rmse_px", "correspondence_px", "correspondence_mm"),
+    *OVERLAPS,
+    *(CAVITY + name for name in OVERLAPS),
+    *("components", "point_rmse_px", "correspondence_px", "correspondence_mm"),
 )
 FAILURE_RULE = (
     "a prediction without a pixel stays in the mean with Dice 0, 0 components and the image "
     "diagonal as its distances"
 )
+_KINDS = {"myocardium": "", "cavity": CAVITY}  # what a label covers, and its scores' prefix
 _SHEET_CASES = 8
 _CINE_PATIENTS, _CINE_FRAMES, _CINE_FPS = 3, 5, 20.0
 
@@ -43,10 +51,10 @@ _CINE_PATIENTS, _CINE_FRAMES, _CINE_FPS = 3, 5, 20.0
 class Evaluation:
     """What `evaluate` found, for n cases of (H, W) images.
 
-    table: one row per case, in the order of `rows`: case, patient, frame, the scores (NaN where
-    the data or the method has no such thing), the shape certificate, folded and failed (0 or 1).
-    summary: the content of metrics.json. rows: (n,) rows of the data set. masks: (n, H, W) bool,
-    the predicted ones. points: (n, T, 2) px, the predicted ones, or None.
+    table: one row per case, in the order of `rows`: case, patient, frame, covers, the scores (NaN
+    where the data, the label or the method has no such thing), the shape certificate, folded and
+    failed (0 or 1). summary: the content of metrics.json. rows: (n,) rows of the data set. masks:
+    (n, H, W) bool, the predicted ones. points: (n, T, 2) px, the predicted ones, or None.
     """
 
     table: pd.DataFrame
@@ -69,10 +77,12 @@ def evaluate(
     if len(rows) == 0:
         raise ValueError("there are no cases to evaluate, expected at least one row")
     masks, points, certificate, seconds = _predict_all(predict, data, rows, batch_size, progress)
+    kinds = [labels.COVERS[code] for code in data.covers]
     records = [
         {
             **_names(data.cases.iloc[row]),
-            **_case_scores(data, row, masks[k], None if points is None else points[k]),
+            "covers": kinds[row],
+            **_case_scores(data, row, kinds[row], masks[k], None if points is None else points[k]),
         }
         for k, row in enumerate(tqdm(rows, "scoring", disable=not progress, delay=1))
     ]
@@ -90,9 +100,15 @@ def summarize(table: pd.DataFrame) -> dict[str, Any]:
     """The summary of a table of cases: `cases`, {"mean", "std"} per score, and the shares.
 
     Means and standard deviations (of the population, ddof = 0) are over all cases that have the
-    score; null (None) where no case has it. `cases_with_spacing` says how many have one in mm.
+    score; null (None) where no case has it. `myocardium_cases` and `cavity_cases` say how many
+    labels cover what, `..._with_spacing` how many of these have a score in mm.
     """
     summary: dict[str, Any] = {"cases": len(table)}
+    for kind, prefix in _KINDS.items():
+        of_kind = table["covers"] == kind
+        has_mm = table[f"{prefix}hd_mm"].notna()
+        summary[f"{kind}_cases"] = int(of_kind.sum())
+        summary[f"{kind}_cases_with_spacing"] = int((of_kind & has_mm).sum())
     for name in SCORES:
         values = table[name].to_numpy(np.float64)
         values = values[~np.isnan(values)]
@@ -103,7 +119,6 @@ def summarize(table: pd.DataFrame) -> dict[str, Any]:
         **summary,
         "folded_share": None if np.isnan(folded).any() else float(folded.mean()),
         "failed_share": float(table["failed"].mean()),
-        "cases_with_spacing": int(table["hd_mm"].notna().sum()),
         "failure_rule": FAILURE_RULE,
     }
 
@@ -111,14 +126,20 @@ def summarize(table: pd.DataFrame) -> dict[str, Any]:
 def format_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     """A Markdown table like the paper's Table 1: a row per method, mean ± standard deviation.
 
-    Distances are in mm; in px where a case has no spacing. A dash stands for what is not known.
+    Distances are in mm; in px where a case has no spacing. Cavities have columns of their own,
+    where there are any. A dash stands for what is not known.
     """
-    all_mm = all(s["cases_with_spacing"] == s["cases"] for s in summaries.values())
-    any_mm = any(s["cases_with_spacing"] for s in summaries.values())
-    units = [unit for unit, shown in (("mm", any_mm), ("px", not all_mm)) if shown]
-    columns = {"Dice ↑": "dice"}
-    for label, name in (("HD", "hd"), ("HD95", "hd95"), ("ASSD", "assd")):
-        columns |= {f"{label} ({unit}) ↓": f"{name}_{unit}" for unit in units}
+    columns: dict[str, str] = {}
+    for kind, prefix in _KINDS.items():
+        counts = [(s[f"{kind}_cases"], s[f"{kind}_cases_with_spacing"]) for s in summaries.values()]
+        if not any(cases for cases, _ in counts):
+            continue
+        some_mm, some_px = any(mm for _, mm in counts), any(mm < cases for cases, mm in counts)
+        units = [unit for unit, shown in (("mm", some_mm), ("px", some_px)) if shown]
+        label = "Cavity " if prefix else ""
+        columns[f"{label}Dice ↑"] = f"{prefix}dice"
+        for title, name in (("HD", "hd"), ("HD95", "hd95"), ("ASSD", "assd")):
+            columns |= {f"{label}{title} ({unit}) ↓": f"{prefix}{name}_{unit}" for unit in units}
     columns |= {"CC": "components", "Point RMSE (px) ↓": "point_rmse_px"}
     columns |= {"Folded": "folded_share", "Failed": "failed_share"}
 
@@ -153,8 +174,8 @@ def write(
 ) -> list[Path]:
     """Writes metrics.json, table.md, cases.csv, the sheets and the cines into `out`; the paths.
 
-    Sheets: best, median and worst cases by Dice. Cines: the first three patients (by id) with at
-    least five frames among the cases, where the method has points.
+    Sheets: best, median and worst cases by Dice, of walls and of cavities. Cines: the first three
+    patients (by id) with at least five frames among the cases, where the method has points.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -264,41 +285,76 @@ def _names(case: pd.Series) -> dict[str, Any]:
 
 
 def _case_scores(
-    data: Dataset, row: int, mask: NDArray[np.bool_], points: NDArray | None
+    data: Dataset, row: int, covers: str, mask: NDArray[np.bool_], points: NDArray | None
 ) -> dict[str, float]:
-    """All scores of one predicted mask and its points against the truth in `row`."""
-    truth, spacing = metrics.binarize(data.masks[row]), data.spacing_mm[row]
-    scores = metrics.mask_scores(truth, mask, spacing)
-    errors = dict.fromkeys(("point_rmse_px", "correspondence_px", "correspondence_mm"), np.nan)
-    if points is None:
-        return {**scores, **errors}
+    """All scores of one predicted mask and its points against the truth in `row`.
+
+    `covers` says what the truth is of.
+    """
+    spacing = data.spacing_mm[row]
+    finite = points is None or bool(np.isfinite(points).all())
+    failed = not mask.any() or not finite
+    scores: dict[str, float] = dict.fromkeys(SCORES, np.nan)
+    scores["components"] = metrics.components(mask)
+    truth = metrics.binarize(data.masks[row])
+    if covers == "myocardium":
+        found = metrics.mask_scores(truth, mask, spacing)
+        scores |= {name: found[name] for name in OVERLAPS}
+    elif covers == "cavity" and points is not None:
+        found = metrics.mask_scores(truth, _cavity_mask(points, truth.shape), spacing)
+        scores |= {CAVITY + name: found[name] for name in OVERLAPS}
+        failed |= bool(found["failed"])
+    if points is not None:
+        scores |= _point_scores(data, row, points)
+    return {**scores, "failed": int(failed)}
+
+
+def _cavity_mask(points: NDArray, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The pixels (H, W) inside the inner points of (T, 2); none where a point is not finite."""
+    if not np.isfinite(points).all():
+        return np.zeros(shape, bool)
+    return metrics.binarize(rasterize(points[labels.cavity_strip(len(points))], shape))
+
+
+def _point_scores(data: Dataset, row: int, points: NDArray) -> dict[str, float]:
+    """The errors of predicted points (T, 2), where all the true ones in `row` are known."""
     finite = bool(np.isfinite(points).all())
+    spacing = data.spacing_mm[row]
     material = None if data.truth_points is None else data.truth_points[row]
+    errors = {}
     for name, true, unit in (
         ("point_rmse_px", data.points[row], (1.0, 1.0)),
         ("correspondence_px", material, (1.0, 1.0)),
         ("correspondence_mm", material, spacing),
     ):
         if true is not None and np.isfinite(true).all() and np.isfinite(unit).all():
-            limit = metrics.diagonal(truth.shape, unit)
+            limit = metrics.diagonal(data.masks[row].shape, unit)
             errors[name] = metrics.point_rmse(points, true, unit) if finite else limit
-    return {**scores, **errors, "failed": max(scores["failed"], int(not finite))}
+    return errors
 
 
 def _sheets(table: pd.DataFrame) -> Iterator[tuple[str, NDArray]]:
     """File name and places in the table of each sheet, by falling Dice; the worst from below."""
-    order = np.argsort(-table["dice"].to_numpy(), kind="stable")
-    count = min(_SHEET_CASES, len(order))
-    middle = (len(order) - count) // 2
-    yield "best.png", order[:count]
-    yield "median.png", order[middle : middle + count]
-    yield "worst.png", order[::-1][:count]
+    for prefix in _KINDS.values():
+        dice = table[f"{prefix}dice"].to_numpy(np.float64)
+        order = np.argsort(-dice, kind="stable")[: np.count_nonzero(~np.isnan(dice))]
+        if not len(order):
+            continue
+        count = min(_SHEET_CASES, len(order))
+        middle = (len(order) - count) // 2
+        yield f"{prefix}best.png", order[:count]
+        yield f"{prefix}median.png", order[middle : middle + count]
+        yield f"{prefix}worst.png", order[::-1][:count]
 
 
 def _title(case: pd.Series) -> str:
-    distance = f"{case['hd_px']:.1f} px" if np.isnan(case["hd_mm"]) else f"{case['hd_mm']:.1f} mm"
+    prefix = _KINDS[case["covers"]]
+    mm, px = case[f"{prefix}hd_mm"], case[f"{prefix}hd_px"]
+    distance = f"{px:.1f} px" if np.isnan(mm) else f"{mm:.1f} mm"
     flags = [word for word in ("failed", "folded") if case[word] == 1]
-    return "  ".join([f"{case['case']}\nDice {case['dice']:.3f}  HD {distance}", *flags])
+    name = "Cavity Dice" if prefix else "Dice"
+    scores = f"{name} {case[f'{prefix}dice']:.3f}  HD {distance}"
+    return "  ".join([f"{case['case']}\n{scores}", *flags])
 
 
 def _cines(table: pd.DataFrame) -> dict[str, tuple[str, NDArray]]:

@@ -47,8 +47,8 @@ def _jvp(primals: Any, tangents: Any, *, forward: Callable, transpose: Callable)
     if not isinstance(x_dot, ad.Zero):
         terms.append(bind(x_dot, *primals[1:]))
     if not all(isinstance(dot, ad.Zero) for dot in given_dot):
-        given_dot = [ad.instantiate_zeros(dot) for dot in given_dot]
-        terms.append(jax.jvp(partial(forward, primals[0]), primals[1:], given_dot)[1])
+        given_dot = tuple(ad.instantiate_zeros(dot) for dot in given_dot)
+        terms.append(jax.jvp(partial(forward, primals[0]), tuple(primals[1:]), given_dot)[1])
     return out, sum(terms[1:], terms[0])
 
 

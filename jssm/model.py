@@ -15,7 +15,7 @@ from flax import linen as nn
 from flax import struct
 from jax import lax
 
-from jssm import affine, losses
+from jssm import affine, labels, losses
 from jssm.rasterizer import rasterize
 from jssm.resnet import ResNet
 from jssm.shape_model import ShapeModel
@@ -221,22 +221,29 @@ def loss(
 ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
     """Eq. 10 over a batch; in a cascade every stage has a point loss, the last one the mask's.
 
-    ``batch`` has image (N, S, S), mask (N, S, S), points (N, T, 2) and the scalar weights
-    point_weight and mask_weight (δ). Gives the loss and, beside it, the last stage's metrics and
-    the new batch statistics. The mask is rendered only where its weight is not 0.
+    ``batch`` has image (N, S, S), mask (N, S, S), points (N, T, 2), covers (N,) (the codes of
+    :mod:`jssm.labels`) and the scalar weights point_weight and mask_weight (δ). Where a label
+    covers the cavity, the mask loss compares it with the polygon of the inner points, closed at
+    the base; points that are NaN do not count. Each term is a mean over the cases that have it.
+    Gives the loss and, beside it, the last stage's metrics and the new batch statistics. The mask
+    is rendered only where its weight is not 0.
     """
     poses, new_stats = model.network.apply(
         model.variables, batch["image"], model.mean_theta, train=True, mutable=["batch_stats"]
     )
     shape_hw = batch["mask"].shape[1:]
+    axis_name, covers = model.network.axis_name, batch["covers"]
+    has_points = jnp.any(jnp.isfinite(batch["points"]), axis=(1, 2))
 
     def of_points(points: jax.Array) -> jax.Array:
         each = jax.vmap(lambda p, true: losses.point_loss(p, true, shape_hw))
-        return jnp.mean(each(points, batch["points"]))
+        return losses.mean_over(each(points, batch["points"]), has_points, axis_name)
 
     def of_mask(points: jax.Array) -> jax.Array:
-        masks = jax.vmap(lambda p: rasterize(p, shape_hw, tau=model.tau))(points)
-        return jnp.mean(jax.vmap(losses.dice_loss)(masks, batch["mask"]))
+        strips = jax.vmap(labels.covered_strip)(points, covers)
+        masks = jax.vmap(lambda p: rasterize(p, shape_hw, tau=model.tau))(strips)
+        each = jax.vmap(losses.dice_loss)(masks, batch["mask"])
+        return losses.mean_over(each, covers != labels.NONE, axis_name)
 
     clouds = [jax.vmap(decode, (None, 0))(model.shape, pose)[2] for pose in poses]
     mask_term = lax.cond(batch["mask_weight"] > 0, of_mask, lambda _: jnp.zeros(()), clouds[-1])

@@ -32,11 +32,11 @@ from jssm.strip import (
     unit,
 )
 
-__all__ = ["outline_indices", "rasterize", "signed_distance", "strip_triangles"]
+__all__ = ["outline_indices", "rasterize", "sharpness", "signed_distance", "strip_triangles"]
 
 REACH = 12.0  # in τ: farther from the outline the sigmoid is within 1e-5 of 0 or 1
 TILE = 8  # pixels along a tile's side
-CHUNK = 64  # tiles visited together
+CHUNK = 48  # tiles visited together
 FLAT = 1e-6  # a triangle's area over the square of its longest side, below which it covers nothing
 SEAM = 1e-5  # px by which triangles overlap, so that rounding opens no seam between them
 SLACK = 1e-3  # px added to the tests of what is near
@@ -44,6 +44,9 @@ TINY = 1e-9  # px², below which two squared distances count as equal
 TIE = 1e-5  # squared distances with a smaller relative difference count as equal
 JOINT = 0.1  # px along an edge within which its end counts as the same point
 ON_OUTLINE = 1e-4  # px; a pixel nearer to the outline than this is on it
+
+EDGE_BITS = 15  # for the place of an edge in the outline
+BURIED = -1  # in place of edges
 
 _HALF_DIAGONAL = (TILE - 1) / np.sqrt(2)  # from a tile's centre to its farthest pixel
 # A tile's pixels from its centre, each (1, TILE²).
@@ -75,37 +78,34 @@ def rasterize(points: jax.Array, shape: tuple[int, ...], *, tau: float = 0.5) ->
     Farther than 12τ from the outline the mask is 0 or 1, and its gradient 0, to within 1e-5.
     Second derivatives: see :func:`signed_distance`.
     """
-    tiles = _distance(jnp.asarray(points, jnp.float32), lax.stop_gradient(REACH * tau), shape)
+    tiles, _ = _search(jnp.asarray(points, jnp.float32), lax.stop_gradient(REACH * tau), shape)
     return _untile(jax.nn.sigmoid(tiles / tau), shape)
+
+
+def sharpness(progress: jax.Array, *, widest: float = 16.0, tau: float = 0.5) -> jax.Array:
+    """A schedule for τ (px): ``widest`` at ``progress`` 0, falling geometrically to ``tau`` at 1.
+
+    A mask has no gradient farther than 12τ from the outline, so that at τ = 0.5 a mask loss alone
+    cannot move a shape that lies beside its target. Begin as wide as the shape may be off.
+    """
+    return widest * (tau / widest) ** jnp.clip(progress, 0.0, 1.0)
 
 
 @partial(jax.jit, static_argnames="shape")
 def signed_distance(points: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """The distance (H, W), in pixels, from each pixel's centre to the outline; positive inside.
 
-    The gradient is that of the nearest edge; where several are equally near, the mean of the first
-    and the last. On the outline itself it is what a small step both ways would measure: the inward
-    normal on an edge, central differences at a corner.
+    The gradient is that of the nearest edge; where two are equally near, the mean of both. On the
+    outline itself it is what a small step both ways would measure: the inward normal on an edge,
+    central differences at a corner, 0 on an edge that another triangle covers. Where the outline
+    runs along itself, or more than two of its edges are equally near, there is no one right
+    gradient; what is given is finite.
 
     Second derivatives (forward over reverse or forward over forward, as in ``jax.hessian``) are
     those of the distance to the nearest edge, which are right wherever that edge does not change;
     they leave out the jump of the gradient where it does. Reverse over reverse is not supported.
     """
-    return _untile(_distance(jnp.asarray(points, jnp.float32), np.inf, shape), shape)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _distance(points: jax.Array, reach: float, shape: tuple[int, ...]) -> jax.Array:
-    """The signed distance (n, TILE²) by tile; −2·reach in the tiles farther than ``reach`` px."""
-    return _search(points, reach, shape)[0]
-
-
-@_distance.defjvp
-def _distance_jvp(shape, primals, tangents):
-    points, reach = primals
-    distance, visits = _search(*map(lax.stop_gradient, (points, reach)), shape)
-    given = (points, distance, visits)
-    return distance, linear_map(partial(_push, shape), partial(_pull, shape), given, tangents[0])
+    return _untile(_search(jnp.asarray(points, jnp.float32), np.inf, shape)[0], shape)
 
 
 def _untile(tiles: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -131,12 +131,12 @@ def _tile_centers(tiles: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, 
 class Cell(NamedTuple):
     """One of the T/2 − 1 quads of the strip, or a flat one at either end for the edge there.
 
-    center: (2,) and radius: (), a circle round it; all else is relative to the centre. Of its two
-    edges: start: (2, 2); tangent: (2, 2); stop: (2,), the length up to which they reach; number:
-    (2,), their places in the outline; before, after: (2,), those of the edges with which they
-    share an end (−1 where that has no length). Of its two triangles: normals: (2, 3, 2), of the sides,
-    into the triangle, and offset: (2, 3); a pixel at q is in the triangle where normals · q +
-    offset is negative for none of its three sides.
+    center: (2,) and radius: (), a circle round it; all else is relative to the centre.
+    Of its two edges: start: (2, 2); tangent: (2, 2); stop: (2,), the length up to which they
+    reach; number: (2,), their places in the outline; before, after: (2,), those of the edges with
+    which they share an end (−1 where that has no length).
+    Of its two triangles: normals: (2, 3, 2), of the sides, into the triangle, and offset: (2, 3);
+    a pixel at q is in the triangle where normals · q + offset is negative for no side.
     """
 
     center: jax.Array
@@ -152,18 +152,20 @@ class Cell(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """Of each pixel: its squared distance to the outline, the nearest edges (see :func:`_pair`),
-    and whether the strip covers it."""
+    """Of each pixel: its squared distance to the outline, the nearest edges (see :func:`_pack`),
+    and how deep in one of the triangles it lies, negative outside (px)."""
 
     square: jax.Array
     edges: jax.Array
-    inside: jax.Array
+    depth: jax.Array
 
 
-def _search(
-    points: jax.Array, reach: jax.Array, shape: tuple[int, ...]
-) -> tuple[jax.Array, Visits]:
-    """The signed distance (n, TILE²) by tile, and the visits that found it."""
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _search(points: jax.Array, reach: float, shape: tuple[int, ...]) -> tuple[jax.Array, Visits]:
+    """The signed distance (n, TILE²) by tile, and the visits that found it.
+
+    In the tiles farther than ``reach`` (px) from the outline the distance is −2·reach.
+    """
     cells = _cells(points)
     plan = _plan(cells, reach, shape)
 
@@ -171,7 +173,10 @@ def _search(
         distance, visits = state
         tiles = _chunk_of(visits.order, chunk)
         nearest = _nearest(cells, tiles, visits, shape)
-        found = jnp.where(nearest.inside, 1.0, -1.0) * jnp.sqrt(nearest.square)
+        found = jnp.where(nearest.depth >= -SEAM, 1.0, -1.0) * jnp.sqrt(nearest.square)
+        # On an edge that another triangle covers the distance is least, and has no slope.
+        buried = (nearest.depth > ON_OUTLINE) & (nearest.square <= ON_OUTLINE**2)
+        nearest = nearest._replace(edges=jnp.where(buried, BURIED, nearest.edges))
         edges = lax.dynamic_update_slice_in_dim(visits.edges, nearest.edges, chunk * CHUNK, axis=0)
         return _scatter(distance, tiles, found), visits._replace(edges=edges)
 
@@ -271,7 +276,7 @@ def _nearest(cells: Cell, tiles: jax.Array, visits: Visits, shape: tuple[int, ..
     nothing = Nearest(
         square=jnp.full((CHUNK, TILE * TILE), jnp.inf),
         edges=jnp.zeros((CHUNK, TILE * TILE), jnp.int32),
-        inside=jnp.zeros((CHUNK, TILE * TILE), bool),
+        depth=jnp.full((CHUNK, TILE * TILE), -jnp.inf),
     )
     return lax.fori_loop(0, rounds, visit, nothing)
 
@@ -284,11 +289,11 @@ def _nearer(best: Nearest, cell: Cell, center: jax.Array) -> Nearest:
         offset = offset + dot(vector, center)
         return vector[:, :1] * _U + vector[:, 1:] * _V + offset[:, None]
 
-    square, edges, inside = best
+    square, edges, depth = best
     for side in range(2):
         normals, offset = cell.normals[:, side], cell.offset[:, side]
         sides = [across(normals[:, i], offset[:, i]) for i in range(3)]
-        inside |= jnp.minimum(jnp.minimum(*sides[:2]), sides[2]) >= -SEAM
+        depth = jnp.maximum(depth, jnp.minimum(jnp.minimum(*sides[:2]), sides[2]))
         start, tangent = cell.start[:, side] - center, cell.tangent[:, side]
         along = tangent[:, :1] * _U + tangent[:, 1:] * _V
         along -= dot(tangent, start)[:, None]
@@ -299,26 +304,26 @@ def _nearer(best: Nearest, cell: Cell, center: jax.Array) -> Nearest:
         number, before, after = (
             x[:, side, None].astype(jnp.int32) for x in (cell.number, cell.before, cell.after)
         )
-        first, last = _split(edges)
+        first, last = _unpack(edges)
         closer = here * (1 + TIE) + TINY < square
         # Two edges have one nearest point, no tie, near the end that they share.
-        shared = ((first == before) & (along < JOINT)) | (
-            (first == after) & (along > cell.stop[:, side, None] - JOINT)
+        shared = ((last == before) & (along < JOINT)) | (
+            (last == after) & (along > cell.stop[:, side, None] - JOINT)
         )
         level = (here <= square * (1 + TIE) + TINY) & ~shared
         first = jnp.where(closer, number, first)
-        edges = _pair(first, jnp.where(closer | level, number, last))
+        edges = _pack(first, jnp.where(closer | level, number, last))
         square = jnp.minimum(square, here)
-    return Nearest(square, edges, inside)
+    return Nearest(square, edges, depth)
 
 
-def _pair(first: jax.Array, last: jax.Array) -> jax.Array:
+def _pack(first: jax.Array, last: jax.Array) -> jax.Array:
     """The first and the last of a pixel's nearest edges (the same one, but for ties) in one."""
-    return first | (last << 16)
+    return first | (last << EDGE_BITS)
 
 
-def _split(edges: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return edges & 0xFFFF, edges >> 16
+def _unpack(edges: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return edges & ((1 << EDGE_BITS) - 1), edges >> EDGE_BITS
 
 
 @custom_vmap
@@ -345,6 +350,17 @@ def _scatter(image: jax.Array, tiles: jax.Array, values: jax.Array) -> jax.Array
 
 
 # The derivative
+
+
+@_search.defjvp
+def _search_jvp(shape: tuple[int, ...], primals: tuple, tangents: tuple) -> tuple:
+    points, reach = primals
+    # Through itself, so that the derivative can be differentiated in its turn.
+    distance, visits = _search(points, reach, shape)
+    given = (points, distance, visits)
+    change = linear_map(partial(_push, shape), partial(_pull, shape), given, tangents[0])
+    no_change = jax.tree.map(lambda x: np.zeros(x.shape, jax.dtypes.float0), visits)
+    return (distance, visits), (change, no_change)
 
 
 def _push(shape: tuple[int, ...], given: tuple, points_dot: jax.Array) -> jax.Array:
@@ -386,27 +402,40 @@ def _change(
     tiles = _chunk_of(visits.order, chunk)
     x, y = _tile_centers(tiles[:, None], shape)
     distance = _gather(distance, tiles)
+    nearest = _chunk_of(visits.edges, chunk)
+    buried = nearest == BURIED
+    first, last = _unpack(jnp.where(buried, 0, nearest))
     start_dot = points_dot[outline_indices(points_dot.shape[0])]
     ends_dot = jnp.concatenate([start_dot, jnp.roll(start_dot, -1, axis=0)], axis=1)
-    columns = jnp.column_stack(edges).T
+    on_outline, sign = jnp.abs(distance) <= ON_OUTLINE, jnp.sign(distance)
 
-    def through(edge: jax.Array) -> jax.Array:
-        start_x, start_y, tx, ty, length, inward_x, inward_y, corner_x, corner_y = (
-            column[edge] for column in columns
-        )
+    def through(edge: jax.Array, *, exactly: bool) -> jax.Array:
+        """By way of one edge for each pixel; ``exactly`` looks at those on the outline too."""
+
+        def of_edge(field: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return field[:, 0][edge], field[:, 1][edge]
+
+        (start_x, start_y), (tx, ty) = of_edge(edges.start), of_edge(edges.tangent)
+        length = edges.length[edge]
         dx, dy = x + _U - start_x, y + _V - start_y
         along = jnp.clip(dx * tx + dy * ty, 0.0, length)
-        on_outline = jnp.abs(distance) <= ON_OUTLINE
-        scale = 1 / jnp.where(on_outline, 1.0, distance)
-        at_corner = along <= 0
-        ux = jnp.where(at_corner, corner_x, inward_x)
-        uy = jnp.where(at_corner, corner_y, inward_y)
-        ux = jnp.where(on_outline, ux, (dx - along * tx) * scale)
-        uy = jnp.where(on_outline, uy, (dy - along * ty) * scale)
+        ux, uy = dx - along * tx, dy - along * ty
+        scale = sign * lax.rsqrt(jnp.where(on_outline, 1.0, ux * ux + uy * uy))
+        ux, uy = ux * scale, uy * scale
+        if exactly:
+            normals = zip(of_edge(edges.corner), of_edge(edges.inward), (ux, uy), strict=True)
+            ux, uy = (
+                jnp.where(on_outline, jnp.where(along <= 0, corner, inward) * ~buried, u)
+                for corner, inward, u in normals
+            )
         share = along / jnp.where(length > 0, length, 1.0)
         weights = jnp.stack([ux * (share - 1), uy * (share - 1), -ux * share, -uy * share], -1)
         return jnp.sum(weights * ends_dot[edge], axis=-1)
 
-    first, last = _split(_chunk_of(visits.edges, chunk))
-    ties = _shared_max(jnp.any(first != last).astype(jnp.int32))
-    return lax.cond(ties > 0, lambda: (through(first) + through(last)) / 2, lambda: through(first))
+    # Ties and pixels on the outline are rare: most chunks take the short way.
+    special = _shared_max(jnp.any((first != last) | on_outline).astype(jnp.int32))
+    return lax.cond(
+        special > 0,
+        lambda: (through(first, exactly=True) + through(last, exactly=True)) / 2,
+        lambda: through(first, exactly=False),
+    )

@@ -11,8 +11,9 @@ class Outline(NamedTuple):
     """The T edges of the outline, one after another round it.
 
     start: (T, 2). tangent: (T, 2), of unit length; 0 for an edge without length. length: (T,).
-    inward: (T, 2), the unit normal toward the one triangle that has the edge; 0 where that has no
-    area. corner: (T, 2), what stands for the inward normal at the start itself.
+    inward: (T, 2), the unit normal toward the edge's triangle, or its quad where that triangle has
+    no area; 0 where both have none. corner: (T, 2), what stands for the inward normal at the start
+    itself.
     """
 
     start: jax.Array
@@ -55,7 +56,10 @@ def outline(points: jax.Array) -> Outline:
     loop = outline_indices(num_points)
     start = points[loop]
     tangent, length = unit(jnp.roll(start, -1, axis=0) - start)
-    inward = normal_toward(tangent, points[_opposite_corner(num_points)] - start)
+    third, fourth = points[_facing_corners(num_points)] - start
+    inward = normal_toward(tangent, third)
+    is_flat = jnp.all(inward == 0, axis=-1, keepdims=True)
+    inward = jnp.where(is_flat, normal_toward(tangent, fourth), inward)
     return Outline(start, tangent, length, inward, _corner_directions(tangent, inward))
 
 
@@ -107,16 +111,18 @@ def _corner_directions(tangent: jax.Array, inward: jax.Array) -> jax.Array:
     return jnp.stack(slopes, axis=-1)
 
 
-def _opposite_corner(num_points: int) -> np.ndarray:
-    """For each outline edge, the third corner (T,) of the one triangle that has it."""
-    corner_of = {}
-    for triangle in strip_triangles(num_points):
-        for i in range(3):
-            edge = frozenset((int(triangle[i]), int(triangle[i - 1])))
-            corner_of[edge] = int(triangle[i - 2])
-    loop = outline_indices(num_points)
-    edges = zip(loop.tolist(), np.roll(loop, -1).tolist(), strict=True)
-    return np.array([corner_of[frozenset(edge)] for edge in edges])
+def _facing_corners(num_points: int) -> np.ndarray:
+    """For each outline edge: the third corner of its triangle, and the fourth of its quad (2, T).
+
+    The fourth tells the inner side where the triangle has no area.
+    """
+    half = num_points // 2
+    i = np.arange(half - 1)
+    inner = np.stack([half + i, half + i + 1])
+    last = np.array([[num_points - 2], [half - 2]])
+    outer = np.stack([i + 1, i])[:, ::-1]
+    first = np.array([[1], [half + 1]])
+    return np.concatenate([inner, last, outer, first], axis=1)
 
 
 def _check_num_points(num_points: int) -> None:

@@ -20,7 +20,7 @@ import optax
 from flax import struct
 from tqdm import tqdm
 
-from jssm import checkpoint, losses
+from jssm import checkpoint, labels, losses, pretrained
 from jssm import config as config_lib
 from jssm import dataset as dataset_lib
 from jssm.augment import Augmentation, augment
@@ -28,6 +28,7 @@ from jssm.config import Config, TrainConfig
 from jssm.dataset import Dataset
 from jssm.metrics import THRESHOLD
 from jssm.model import Method, Model, method
+from jssm.rasterizer import rasterize
 from jssm.runlog import RunLog
 
 AXIS = "batch"
@@ -85,8 +86,18 @@ def make_optimizer(options: TrainConfig, steps_per_epoch: int) -> optax.Gradient
 
 
 def init_state(how: Method, optimizer: optax.GradientTransformation, config: Config) -> TrainState:
-    """The state before the first step."""
+    """The state before the first step, with pretrained backbones where the settings name some.
+
+    Raises:
+      FileNotFoundError: when the file of weights is not there.
+      ValueError: when it does not suit the network.
+    """
     variables = jax.jit(how.init)(jax.random.key(config.seed, impl="rbg"))
+    if config.init_from:
+        weights = pretrained.read(config.init_from)
+        variables = pretrained.into_backbones(
+            variables, weights, depth=config.model.depth, source=config.init_from
+        )
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         variables=variables,
@@ -107,9 +118,9 @@ def train_step(
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One step on this device's part of the batch, under the mapped axis "batch".
 
-    ``batch`` has image (n, S, S) uint8, mask (n, S, S) uint8, points (n, T, 2), the place (n,) of
-    each case in the whole batch, and the scalars point_weight and mask_weight. Gradients and
-    metrics are means over all devices.
+    ``batch`` has image (n, S, S) uint8, mask (n, S, S) uint8, points (n, T, 2), covers (n,), the
+    place (n,) of each case in the whole batch, and the scalars point_weight and mask_weight.
+    Gradients and metrics are means over all devices.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["place"])
@@ -135,15 +146,27 @@ def train_step(
 
 
 def eval_step(how: Method, variables: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """The Dice and the point loss (Eq. 6) of each case of a batch, each (n,)."""
+    """The scores of each case of a batch, each (n,), NaN where its label does not give them.
+
+    dice: of the wall. cavity_dice: of the inner points' polygon. points_loss: Eq. 6, over the
+    points that are known.
+    """
     prediction = how.predict(variables, batch["image"])
-    shape = batch["mask"].shape[1:]
-    hard = (prediction.mask > THRESHOLD).astype(jnp.float32)
+    shape, covers = batch["mask"].shape[1:], batch["covers"]
+    strips = prediction.points[:, labels.cavity_strip(prediction.points.shape[1])]
+    cavity = jax.vmap(lambda p: rasterize(p, shape))(strips)
+    is_cavity = covers == labels.CAVITY
+    drawn = jnp.where(is_cavity[:, None, None], cavity, prediction.mask) > THRESHOLD
+    pairs = drawn.astype(jnp.float32), batch["mask"].astype(jnp.float32)
+    dice = 1 - jax.vmap(losses.dice_loss)(*pairs)
     point_loss = jax.vmap(lambda p, true: losses.point_loss(p, true, shape))
-    return {
-        "dice": 1 - jax.vmap(losses.dice_loss)(hard, batch["mask"].astype(jnp.float32)),
-        "points_loss": point_loss(prediction.points, batch["points"]),
+    has_points = jnp.any(jnp.isfinite(batch["points"]), axis=(1, 2))
+    scores = {
+        "dice": (dice, covers == labels.MYOCARDIUM),
+        "cavity_dice": (dice, is_cavity),
+        "points_loss": (point_loss(prediction.points, batch["points"]), has_points),
     }
+    return {name: jnp.where(known, value, jnp.nan) for name, (value, known) in scores.items()}
 
 
 def parallel(step: Callable, devices: list[jax.Device]) -> Callable:
@@ -190,7 +213,6 @@ def train(config: Config, run: str | Path) -> Model:
     config_lib.validate(config)
     data = dataset_lib.load(config.data)
     config = _settle(config, data)
-    _claim(run, config)
     template = Model(
         variables={},
         shape=data.shape_model.truncate(config.model.num_modes),
@@ -199,7 +221,9 @@ def train(config: Config, run: str | Path) -> Model:
         size=config.model.size,
         tau=config.model.tau,
     )
-    return _Loop(config, run, data, template).run()
+    loop = _Loop(config, run, data, template)  # finds what is wrong before anything is written
+    _claim(run, config)
+    return loop.run()
 
 
 class _Loop:
@@ -308,11 +332,13 @@ class _Loop:
             | {"images_per_second": steps * options.batch_size / seconds}
         )
         progress.sums = {}
-        if scores["dice"] > progress.best_dice:
-            progress.best_dice = scores["dice"]
+        # Half-labelled cases count as much as whole ones, whatever their numbers.
+        dice = float(np.mean([scores[k] for k in ("dice", "cavity_dice") if k in scores]))
+        if dice > progress.best_dice:
+            progress.best_dice = dice
             self.files.save_best(progress.step, self._weights())
         if not progress.with_mask:
-            self._watch_convergence(scores["points_loss"])
+            self._watch_convergence(scores.get("points_loss", float("inf")))
         self._save()
         if epoch % max(options.epochs // SHEETS, 1) == 0 or epoch == options.epochs:
             self._draw(epoch)
@@ -326,7 +352,7 @@ class _Loop:
         progress.with_mask = progress.stale >= self.config.train.patience
 
     def _scores(self, rows: np.ndarray) -> dict[str, float]:
-        """Mean scores over ``rows``, in batches of one shape."""
+        """Mean scores over the cases of ``rows`` that have them, in batches of one shape."""
         size = min(self.config.train.batch_size, len(rows))
         padded = np.resize(rows, (-(-len(rows) // size), size))
         parts = [
@@ -334,7 +360,8 @@ class _Loop:
             for batch in dataset_lib.batches(self.data, padded)
         ]
         stacked = {k: np.concatenate([p[k] for p in parts])[: len(rows)] for k in parts[0]}
-        return {name: float(np.mean(values)) for name, values in stacked.items()}
+        known = {name: values[~np.isnan(values)] for name, values in stacked.items()}
+        return {name: float(np.mean(values)) for name, values in known.items() if len(values)}
 
     def _draw(self, epoch: int) -> None:
         rows = self.data.rows("val")
@@ -380,6 +407,8 @@ def _settle(config: Config, data: Dataset) -> Config:
         raise ValueError(
             f"model.size is {size} but the images of {config.data} are {data.size} pixels wide"
         )
+    if (data.covers[data.rows("val")] == labels.NONE).all():
+        raise ValueError(f"{config.data}: no validation case has a label, so none can be the best")
     return replace(config, model=replace(config.model, size=size, num_modes=modes))
 
 

@@ -1,4 +1,7 @@
-"""``python -m prep phantom | import | build | verify | landmarks``: ways to a data set."""
+"""``python -m prep phantom | import | build | extend | verify | landmarks``.
+
+From nothing or a scanner to a data set; and landmarks in images by a network.
+"""
 
 import argparse
 import sys
@@ -17,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_phantom_parser(commands)
     add_import_parser(commands)
     add_build_parser(commands)
+    add_extend_parser(commands)
     add_verify_parser(commands)
     add_landmark_parser(commands)
     args = parser.parse_args(arguments)
@@ -102,6 +106,59 @@ def run_build(args: argparse.Namespace) -> int:
         f"{outcome.included} of {outcome.total} cases included, mean point-mask Dice "
         f"{outcome.mean_dice:.4f}: {args.out} (report/report.html shows them)"
     )
+    for sentence in outcome.bad:
+        print(f"bad input: {sentence}", file=sys.stderr)
+    return 1 if outcome.bad else 0
+
+
+def add_extend_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``extend``."""
+    parser = commands.add_parser(
+        "extend",
+        help="add images of which only the cavity, or nothing, is drawn to a data set",
+        description="Write a new data set: an old one, its shape model included, and images of "
+        "which only the cavity is drawn, or nothing.",
+    )
+    add = parser.add_argument
+    add("base", type=Path, help="what `prep build` wrote")
+    add("--images", type=Path, required=True, help="folder of images (PNG, NIfTI, MetaImage)")
+    add("--cavities", type=Path, help="folder of masks of the cavity, closed by a straight mitral "
+        "line; a mask has the stem of its image (default: images without labels)")  # fmt: skip
+    add("--out", type=Path, required=True, help="the new data set's folder")
+    add("--label", type=int, default=1, help="the cavity's value in the masks (default 1)")
+    add("--patient-regex", help="its first group, in the file name, is the patient "
+        "(default: the whole stem)")  # fmt: skip
+    add("--every", type=int, default=1, help="take every K-th frame (default 1)")
+    add("--spacing", type=float, nargs=2, metavar=("ROW", "COLUMN"),
+        help="mm per pixel of files that do not say")  # fmt: skip
+    add("--val-fraction", type=float, default=0.2, help="of the new patients (default 0.2)")
+    add("--split", type=Path, help="CSV table patient,split that decides the split instead")
+    add("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
+    parser.set_defaults(run=run_extend)
+
+
+def run_extend(args: argparse.Namespace) -> int:
+    """Extend; lists the bad inputs at the end."""
+    from prep import extend
+
+    request = extend.Request(
+        base=args.base,
+        images=args.images,
+        cavities=args.cavities,
+        out=args.out,
+        label=args.label,
+        patient_regex=args.patient_regex,
+        every=args.every,
+        spacing_mm=tuple(args.spacing) if args.spacing else None,
+        val_fraction=args.val_fraction,
+        seed=args.seed,
+        split=args.split,
+    )
+    try:
+        outcome = extend.run(request)
+    except Refused as error:
+        return _refuse(str(error))
+    print(f"{outcome.included} of {outcome.total} new cases included: {args.out}")
     for sentence in outcome.bad:
         print(f"bad input: {sentence}", file=sys.stderr)
     return 1 if outcome.bad else 0

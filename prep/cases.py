@@ -42,10 +42,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the result of a step (the same settings and files give the same bytes)."""
+    """What decides the result of a step (the same settings and files give the same bytes).
+
+    label: the mask's value that counts; None where there are no masks.
+    """
 
     size: int = 224
-    label: int = 1
+    label: int | None = 1
     num_points: int = 88
     seed: int = 0
     min_dice: float = 0.9
@@ -194,32 +197,49 @@ def _open(path: Path, *, grey: bool) -> files.Cine:
     return _load(path, path.stat().st_mtime_ns, grey)
 
 
-def _prepare(case: Case, settings: Settings) -> dict:
+def read_frame(case: Case, settings: Settings) -> dict:
+    """One frame and its mask, checked and letterboxed.
+
+    Gives image and mask (S, S) uint8, spacing_mm (2,), time_s, and to_square (2, 3), the map from
+    px of the file to those of the square. Without ``settings.label`` the mask is empty.
+
+    Raises:
+      BadInput: when the two do not belong together or the mask is empty or in pieces.
+    """
     cine, labels = _open(case.image, grey=True), _open(case.mask, grey=False)
-    wall = files.on_grid_of(labels, cine, case.mask.name)[case.frame] == settings.label
-    name = case.mask.name + (f" frame {case.frame}" if len(cine.frames) > 1 else "")
-    images.check_mask(wall, settings.label, name)
+    drawn = files.on_grid_of(labels, cine, case.mask.name)[case.frame]
     spacing = cine.spacing_mm
     if np.isnan(spacing).any() and settings.spacing_mm is not None:
         spacing = settings.spacing_mm
     aspect = affine.aspect_of(spacing)
-    mask = images.fit_mask(wall, settings.size, aspect=aspect)
-    images.check_mask(mask, settings.label, f"{name}, at {settings.size} px")
     square = (settings.size, settings.size)
-    to_square = np.asarray(affine.letterbox(wall.shape, square, aspect=aspect), np.float64)
+    mask = np.zeros(square, np.uint8)
+    if settings.label is not None:
+        drawn = drawn == settings.label
+        name = case.mask.name + (f" frame {case.frame}" if len(cine.frames) > 1 else "")
+        images.check_mask(drawn, settings.label, name)
+        mask = images.fit_mask(drawn, settings.size, aspect=aspect)
+        images.check_mask(mask, settings.label, f"{name}, at {settings.size} px")
+    to_square = np.asarray(affine.letterbox(drawn.shape, square, aspect=aspect), np.float64)
+    return {
+        "image": images.fit_image(cine.frames[case.frame], settings.size, aspect=aspect),
+        "mask": mask,
+        "spacing_mm": np.array(spacing) / to_square[[1, 0], [1, 0]],
+        "time_s": cine.time_s[case.frame],
+        "to_square": to_square,
+    }
+
+
+def _prepare(case: Case, settings: Settings) -> dict:
+    found = read_frame(case, settings)
+    to_square = found.pop("to_square")
     if not case.needs_given:
-        marks = landmarks.from_mask(mask, point_cloud.SHAPES[settings.shape])
+        marks = landmarks.from_mask(found["mask"], point_cloud.SHAPES[settings.shape])
     elif case.given is None:
         raise BadInput(f"{case.name}: the table of landmarks has no row for this case")
     else:
         marks = registration.apply(to_square, case.given)
-    found = {
-        "image": images.fit_image(cine.frames[case.frame], settings.size, aspect=aspect),
-        "mask": mask,
-        "landmarks": marks,
-        "spacing_mm": np.array(spacing) / to_square[[1, 0], [1, 0]],
-        "time_s": cine.time_s[case.frame],
-    }
+    found["landmarks"] = marks
     if case.truth is not None:
         with np.load(case.truth) as truth:
             points = truth["points"][case.frame]

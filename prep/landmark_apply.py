@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from jssm.files import read
+from jssm import affine, files
 from prep import images, landmarks, procrustes
 from prep.errors import BadInput, Refused
 from prep.landmark_net import Locator
@@ -21,10 +21,12 @@ SHEET_FILES = 20  # evenly picked; the sheet beside the table shows the first fr
 @dataclass(frozen=True)
 class Frame:
     """One frame (H, W) uint8 with its landmarks (3, 2) px of the file, NaN where ``why`` they were
-    not found is not empty, and the least of their confidences."""
+    not found is not empty, and the least of their confidences. aspect: a pixel's height over its
+    width."""
 
     name: str
     image: np.ndarray
+    aspect: float
     points: np.ndarray
     confidence: float
     why: str
@@ -62,14 +64,14 @@ def apply(
     """
     from prep import landmark_report  # matplotlib is slow to load
 
-    files, problems = images.by_stem(folder)
-    if not files:
-        raise Refused(f"{folder}: no PNG, NIfTI or MetaImage file there")
+    paths, problems = images.by_stem(folder)
+    if not paths:
+        raise Refused(f"{folder}: no PNG, JPEG, NIfTI or MetaImage file there")
     if align is not None and align.exists() and any(align.iterdir()):
         raise Refused(f"--align {align}: a new or empty folder was expected")
-    picked = set(np.linspace(0, len(files) - 1, SHEET_FILES).round().astype(int).tolist())
+    picked = set(np.linspace(0, len(paths) - 1, SHEET_FILES).round().astype(int).tolist())
     outcome, shown, rows, maps = Applied(bad=problems), [], [], []
-    for number, path in enumerate(tqdm(files.values(), "landmarks", unit="file", disable=None)):
+    for number, path in enumerate(tqdm(paths.values(), "landmarks", unit="file", disable=None)):
         try:
             for k, frame in enumerate(read_frames(locator, path, threshold, every)):
                 if number in picked and k == 0:
@@ -99,9 +101,10 @@ def read_frames(locator: Locator, path: Path, threshold: float, every: int) -> I
     Raises:
       BadInput: when the file cannot be read.
     """
-    cine = read(path)
+    cine = files.read(path)
+    aspect = affine.aspect_of(cine.spacing_mm)
     frames = images.to_uint8(cine.frames)[::every]
-    found = locator(frames, threshold=threshold)
+    found = locator(frames, threshold=threshold, aspect=aspect)
     least = found.confidence.argmin(axis=1)
     for k, frame in enumerate(frames):
         name = images.frame_name(images.stem(path), k * every, len(cine.frames))
@@ -112,21 +115,28 @@ def read_frames(locator: Locator, path: Path, threshold: float, every: int) -> I
             why = f"the {weakest} has the confidence {confidence:.2f}, under {threshold:g}"
         elif not found.found[k]:
             why = "the landmarks are not in clockwise order"
-        yield Frame(name, frame, np.asarray(found.points[k]), confidence, why)
+        yield Frame(name, frame, aspect, np.asarray(found.points[k]), confidence, why)
 
 
 def aligned(
-    image: np.ndarray, points: np.ndarray, mean_landmarks: np.ndarray, size: int
+    image: np.ndarray,
+    points: np.ndarray,
+    mean_landmarks: np.ndarray,
+    size: int,
+    *,
+    aspect: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image (H, W) uint8 with its landmarks (3, 2) brought upon the mean ones, (size, size).
 
-    ``mean_landmarks`` (3, 2) are in image widths. The heart stands upright, at one size: the
-    similarity that a build starts from (Algorithm 1). Also gives that map (2, 3), from the aligned
-    image's px to the image's.
+    ``mean_landmarks`` (3, 2) are in image widths; aspect: the height of the image's pixels over
+    their width. The heart stands upright, at one size, on square pixels: the similarity that a
+    build starts from (Algorithm 1). Also gives that map (2, 3), from the aligned image's px to the
+    image's.
     """
-    theta = procrustes.fit_similarity(mean_landmarks * size, points)
-    shrink = np.hypot(*theta[:, 0])
-    smooth = ndimage.gaussian_filter(image.astype(np.float32), max(0.0, (shrink - 1) / 2))
+    theta = procrustes.fit_similarity(mean_landmarks * size, points * [1, aspect])
+    shrink = np.hypot(*theta[:, 0]) / np.array([aspect, 1])  # along rows, along columns
+    theta = theta / np.array([[1], [aspect]])
+    smooth = ndimage.gaussian_filter(image.astype(np.float32), np.maximum(0, (shrink - 1) / 2))
     rows, columns = np.mgrid[:size, :size]
     x, y = np.tensordot(theta[:, :2], np.stack([columns, rows]), 1) + theta[:, 2, None, None]
     values = ndimage.map_coordinates(smooth, [y, x], order=1, mode="constant")
@@ -135,7 +145,9 @@ def aligned(
 
 def _write_aligned(frame: Frame, locator: Locator, folder: Path, size: int) -> list[float]:
     folder.mkdir(parents=True, exist_ok=True)
-    picture, theta = aligned(frame.image, frame.points, locator.mean_landmarks, size)
+    picture, theta = aligned(
+        frame.image, frame.points, locator.mean_landmarks, size, aspect=frame.aspect
+    )
     iio.imwrite(folder / f"{frame.name}.png", picture)
     return theta.ravel().round(6).tolist()
 

@@ -45,8 +45,8 @@ def _add_apply_parser(kinds: argparse._SubParsersAction) -> None:
     parser = kinds.add_parser(
         "apply",
         help="find the landmarks of a folder of images",
-        description="Find the landmarks of a folder of images (PNG, NIfTI, MetaImage), without "
-        "masks. Where the network is not sure it gives none.",
+        description="Find the landmarks of a folder of images (PNG, JPEG, NIfTI, MetaImage) that "
+        "have no masks. Where the network is not sure it gives none.",
     )
     add = parser.add_argument
     add("--ckpt", type=Path, required=True, help="what `prep landmarks train` wrote")

@@ -65,16 +65,19 @@ class Locator:
     variables: Any
     mean_landmarks: np.ndarray
 
-    def __call__(self, pictures: np.ndarray, *, threshold: float) -> Landmarks:
-        """The landmarks of uint8 images (N, H, W), in their pixels; with a leading axis N."""
-        options, shape = self.settings, pictures.shape[1:]
-        small = np.stack([images.fit_image(p, options.size) for p in pictures])
+    def __call__(self, pictures: np.ndarray, *, threshold: float, aspect: float = 1.0) -> Landmarks:
+        """The landmarks of uint8 images (N, H, W), in their pixels; with a leading axis N.
+
+        aspect: the height of a pixel over its width.
+        """
+        options, square = self.settings, (self.settings.size, self.settings.size)
+        small = np.stack([images.fit_image(p, options.size, aspect=aspect) for p in pictures])
         parts = [
             _locate(self.variables, np.resize(part, (BATCH, *part.shape[1:])), options, threshold)
             for part in (small[k : k + BATCH] for k in range(0, len(small), BATCH))
         ]  # batches of one size, so that it compiles once
         found = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(small)], *parts)
-        back = affine.invert(affine.letterbox(shape, (options.size, options.size)))
+        back = affine.invert(affine.letterbox(pictures.shape[1:], square, aspect=aspect))
         return found.replace(points=np.asarray(affine.apply(back, found.points)))
 
 
@@ -151,7 +154,7 @@ def load(run: Path) -> Locator:
 
 def examples(data: Dataset, rows: np.ndarray, size: int) -> Examples:
     """Some rows of a data set, shrunk to ``size``, with the landmarks of their masks."""
-    to_size = np.asarray(affine.letterbox((data.size, data.size), (size, size)), np.float64)
+    to_size = np.asarray(affine.letterbox((data.size,) * 2, (size, size)), np.float64)
     kept, points, pictures, without = [], [], [], []
     for row in tqdm(rows, "landmarks of masks", unit="case", disable=None, leave=False):
         try:

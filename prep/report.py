@@ -5,6 +5,7 @@ import csv
 import html
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import matplotlib
@@ -42,7 +43,8 @@ def write(directory: Path) -> Path:
     mean, modes = np.asarray(shape.mean), np.asarray(shape.modes)
     variances = np.asarray(shape.variances, np.float64)
     canonical = np.load(directory / "canonical_points.npy").astype(np.float64)
-    training = canonical[[r["split"] == "train" for r in included]]
+    whole = np.isfinite(canonical).all(axis=(1, 2))
+    training = canonical[whole & [r["split"] == "train" for r in included]]
     total = float(training.var(axis=0, ddof=1).sum())
     scores = [float(r["point_mask_dice"]) for r in rows if r["point_mask_dice"]]
     figures = {
@@ -67,7 +69,7 @@ def write(directory: Path) -> Path:
 
 
 def _summary(meta: dict, rows: list[dict], included: list[dict]) -> str:
-    scores = [float(r["point_mask_dice"]) for r in included]
+    scores = [float(r["point_mask_dice"]) for r in included if r["point_mask_dice"]]
     facts = {
         "Cases": f"{len(included)} of {len(rows)} included ({len(included) / len(rows):.1%})",
         "Point-mask Dice of these": f"mean {np.mean(scores):.4f}, lowest {np.min(scores):.4f}",
@@ -78,6 +80,8 @@ def _summary(meta: dict, rows: list[dict], included: list[dict]) -> str:
         patients = {r["patient"] for r in included if r["split"] == part}
         cases = sum(r["split"] == part for r in included)
         facts[part] = f"{cases} cases of {len(patients)} patients"
+    for covers, count in Counter(r["covers"] for r in included).items():
+        facts[f"Labels of the {covers}"] = str(count)
     return _table(["", ""], [[key, value] for key, value in facts.items()])
 
 
@@ -170,8 +174,7 @@ def _contact_sheet(directory: Path, included: list[dict], meta: dict) -> Figure:
         axes.plot(*points[i, :half].T, ".", color=INNER, ms=2)
         axes.plot(*points[i, half:].T, ".", color=OUTER, ms=2)
         axes.plot(*points[i, [0, half]].T, "+", color="yellow", ms=6)
-        score = float(included[i]["point_mask_dice"])
-        axes.set_title(f"{included[i]['case']} {score:.3f}", size=7)
+        axes.set_title(f"{included[i]['case']} {included[i]['point_mask_dice'][:5]}", size=7)
         axes.axis("off")
     figure.subplots_adjust(wspace=0.03, hspace=0.12)
     return figure

@@ -21,8 +21,8 @@ from prep.split import assert_disjoint
 
 STEPS = ".cases"
 COLUMNS = (
-    "case", "patient", "frame", "split", "row", "point_mask_dice", "reason", "time_s", "image",
-    "mask",
+    "case", "patient", "frame", "split", "covers", "row", "point_mask_dice", "reason", "time_s",
+    "image", "mask",
 )  # fmt: skip
 
 
@@ -103,6 +103,7 @@ def collect(
                 "patient": case.patient,
                 "frame": case.frame,
                 "split": part,
+                "covers": "myocardium",
                 "row": "" if reason else len(rows),
                 "point_mask_dice": "" if np.isnan(dice) else f"{dice:.5f}",
                 "reason": reason,
@@ -162,23 +163,28 @@ def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
     for name, picture in pictures.items():
         picture.flush()
         os.replace(out / f"{name}.npy.tmp", out / f"{name}.npy")
-    _save(out / "points.npy", points)
-    _save(out / "canonical_points.npy", canonical)
-    _save(out / "thetas.npy", thetas)
-    _save(out / "spacing_mm.npy", spacing)
+    save_floats(out / "points.npy", points)
+    save_floats(out / "canonical_points.npy", canonical)
+    save_floats(out / "thetas.npy", thetas)
+    save_floats(out / "spacing_mm.npy", spacing)
     if np.isfinite(truth).all():
-        _save(out / "truth_points.npy", truth)
+        save_floats(out / "truth_points.npy", truth)
     shape_model.save(out / "shape_model.npz", model)
-    with open(out / "cases.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found.table)
+    write_table(out, found.table)
     meta = meta | {
         "num_cases": count,
         "num_modes": len(model.variances),
         "num_listed": len(found.table),
     }
     replace_text(out / "dataset.json", json.dumps(meta, indent=1) + "\n")
+
+
+def write_table(out: Path, rows: list[dict]) -> None:
+    """Write the table of cases of a data set."""
+    with open(out / "cases.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -196,7 +202,8 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         raise Refused(f"{path.name}: a step's file is broken; remove it and run again") from error
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def save_floats(path: Path, array: np.ndarray) -> None:
+    """Write an array as float32; it appears whole or not at all."""
     # A new file takes the old one's place, so that a reader who has it mapped keeps it.
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:

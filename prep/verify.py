@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from jssm import labels
 from prep.point_cloud import dice, polygon, polygon_mask, signed_area
 from prep.registration import apply
 from prep.split import leaks
@@ -18,6 +19,7 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "format": int, "view": str, "size": int, "num_points": int, "seed": int, "source": str,
     "min_dice": (int, float),
 }  # fmt: skip
+WALL, CAVITY, NONE = (labels.COVERS[i] for i in (labels.MYOCARDIUM, labels.CAVITY, labels.NONE))
 OUTSIDE_PX = 0.25  # how far outside the image points may lie, as a part of its width
 
 
@@ -34,9 +36,9 @@ def check(directory: Path) -> list[str]:
     arrays, more = _arrays(directory, len(included), meta["size"], meta["num_points"])
     findings += more
     findings += _table_findings(rows, included, meta["min_dice"])
-    names = [r["case"] for r in sorted(included, key=lambda r: _number(r["row"]))]
-    for i, name in enumerate(names):
-        findings += [f"{name} (row {i}): {text}" for text in _case_findings(arrays, i, meta)]
+    for i, row in enumerate(sorted(included, key=lambda r: _number(r["row"]))):
+        cause = f"{row['case']} (row {i}): "
+        findings += [cause + text for text in _case_findings(arrays, i, meta, row["covers"])]
     findings += _model_findings(directory / "shape_model.npz", arrays, included, meta["num_points"])
     findings += _dice_findings(arrays, included, meta["min_dice"])
     return findings
@@ -65,10 +67,10 @@ def _table(path: Path) -> tuple[list[dict] | None, list[str]]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         return None, [f"cases.csv: cannot be read ({_cause(error)})"]
-    missing = [c for c in COLUMNS if not rows or c not in rows[0]]
+    missing = [c for c in COLUMNS if not rows or (c not in rows[0] and c != "covers")]
     if missing:
         return None, [f"cases.csv: the columns {', '.join(missing)} are missing, or it has no row"]
-    return rows, []
+    return [{"covers": WALL} | row for row in rows], []
 
 
 def _arrays(
@@ -114,10 +116,14 @@ def _table_findings(rows: list[dict], included: list[dict], min_dice: float) -> 
             yield f"cases.csv: {name} has the split {row['split']!r}, not train, val or excluded"
         if row["split"] == "excluded" and (row["row"] or not row["reason"]):
             yield f"cases.csv: {name} is excluded, so it needs a reason and no row"
+        if row["covers"] not in labels.COVERS:
+            yield (
+                f"cases.csv: {name} has covers {row['covers']!r}, not {', '.join(labels.COVERS)}"
+            )
         if row["split"] in ("train", "val"):
             if row["reason"]:
                 yield f"cases.csv: {name} is included but has a reason to be excluded"
-            if not _number(row["point_mask_dice"]) >= min_dice:
+            if row["covers"] != NONE and not _number(row["point_mask_dice"]) >= min_dice:
                 yield (
                     f"cases.csv: {name} is included with the point-mask Dice "
                     f"{row['point_mask_dice'] or 'missing'}, at least {min_dice:g} was expected"
@@ -134,10 +140,8 @@ def _table_findings(rows: list[dict], included: list[dict], min_dice: float) -> 
         yield f"cases.csv: the patient {patient} is in both train and val"
 
 
-def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict) -> Iterator[str]:
-    for name in ("points", "canonical_points", "thetas", "truth_points"):
-        if name in arrays and not np.isfinite(arrays[name][i]).all():
-            yield f"{name}.npy has a NaN or an infinite number"
+def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict, covers: str) -> Iterator[str]:
+    yield from _number_findings(arrays, i, covers)
     if "spacing_mm" in arrays:
         spacing = np.asarray(arrays["spacing_mm"][i])
         unknown = np.isnan(spacing).all()
@@ -147,7 +151,9 @@ def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict) -> Iterato
         yield "images.npy is of one grey value"
     if "masks" in arrays:
         mask = np.asarray(arrays["masks"][i])
-        if not mask.any():
+        if covers == NONE and mask.any():
+            yield "masks.npy is not empty, though the label covers nothing"
+        elif covers != NONE and not mask.any():
             yield "masks.npy is empty"
         elif mask.max() > 1:
             yield f"masks.npy has the value {mask.max()}; 0 and 1 were expected"
@@ -155,7 +161,7 @@ def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict) -> Iterato
             yield f"masks.npy has {pieces} pieces; one was expected"
     if "points" in arrays and np.isfinite(arrays["points"][i]).all():
         yield from _point_findings(np.asarray(arrays["points"][i], np.float64), meta["size"])
-    if {"thetas", "points", "canonical_points"} <= arrays.keys():
+    if covers == WALL and {"thetas", "points", "canonical_points"} <= arrays.keys():
         theta = np.asarray(arrays["thetas"][i], np.float64)
         if np.linalg.det(theta[:, :2]) <= 0:
             yield "thetas.npy mirrors or collapses the shape (its determinant is not positive)"
@@ -163,6 +169,22 @@ def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict) -> Iterato
         error = np.abs(mapped - arrays["points"][i]).max()
         if error > 0.05:
             yield f"thetas.npy maps canonical_points.npy {error:.2f} px away from points.npy"
+
+
+def _number_findings(arrays: dict[str, np.ndarray], i: int, covers: str) -> Iterator[str]:
+    """What is not finite but should be, or is known though the label does not give it."""
+    for name in ("points", "canonical_points", "thetas", "truth_points"):
+        if name not in arrays:
+            continue
+        values = np.asarray(arrays[name][i])
+        known = np.zeros(values.shape, bool)
+        known[:] = covers == WALL
+        if name == "points" and covers == CAVITY:
+            known[: len(values) // 2] = True
+        if not np.isfinite(values[known]).all():
+            yield f"{name}.npy has a NaN or an infinite number"
+        if not np.isnan(values[~known]).all():
+            yield f"{name}.npy has numbers where the label, {covers}, gives none; NaN was expected"
 
 
 def _point_findings(points: np.ndarray, size: int) -> Iterator[str]:
@@ -209,7 +231,8 @@ def _model_findings(
     if np.abs(mean.mean(axis=0)).max() > 1e-3 or abs(radius - 1) > 1e-3:
         yield "shape_model.npz: the mean's centroid is not 0 or its RMS radius not 1"
     if "canonical_points" in arrays:
-        places = [_number(r["row"]) for r in included if r["split"] == "train"]
+        whole = [r for r in included if r["split"] == "train" and r["covers"] == WALL]
+        places = [_number(r["row"]) for r in whole]
         training = sorted(int(i) for i in places if 0 <= i < len(included))
         if training:
             shapes = np.asarray(arrays["canonical_points"], np.float64)[training]
@@ -224,10 +247,14 @@ def _dice_findings(
         return
     for row in included:
         i = _number(row["row"])
-        if not 0 <= i < len(included) or not np.isfinite(arrays["points"][int(i)]).all():
+        if not 0 <= i < len(included):
             continue
-        mask = np.asarray(arrays["masks"][int(i)])
-        found = dice(polygon_mask(np.asarray(arrays["points"][int(i)]), mask.shape), mask)
+        mask, points = (np.asarray(arrays[name][int(i)]) for name in ("masks", "points"))
+        if row["covers"] == CAVITY:
+            points = points[labels.cavity_strip(len(points))]
+        if not np.isfinite(points).all():
+            continue
+        found = dice(polygon_mask(points, mask.shape), mask)
         if mask.any() and abs(found - _number(row["point_mask_dice"])) > 0.01:
             yield (
                 f"{row['case']} (row {row['row']}): the points cover the mask with the Dice "

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jssm import checkpoint, dataset, training
+from jssm import checkpoint, dataset, labels, training
 from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
 from jssm.model import Model, method
@@ -39,6 +39,12 @@ def main(directory: str) -> None:
         )
 
     (batch,) = dataset.batches(data, np.arange(16)[None])
+    # Labels of all kinds, unevenly dealt out: means must be over the whole batch.
+    covers = np.array([2, 2, 2, 2, 1, 1, 0, 0, 2, 0, 1, 2, 1, 2, 0, 2], np.int8)
+    points = np.array(batch["points"])
+    points[covers == labels.CAVITY, points.shape[1] // 2 :] = np.nan
+    points[covers == labels.NONE] = np.nan
+    batch |= {"covers": covers, "points": points}
     scalars = {"place": np.arange(16), "point_weight": np.ones(()), "mask_weight": np.float32(0.5)}
     start = training.init_state(how, descent, config)
     ends = []

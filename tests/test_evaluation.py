@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from jssm import checkpoint, config, dataset, evaluation
+from jssm import checkpoint, config, dataset, evaluation, labels, rasterizer
 from jssm.model import Model
 from tests import reference
 from tests.conftest import random_variables, write_dataset
@@ -48,6 +48,7 @@ def data():
         truth_points=None,
         spacing_mm=np.full((cases, 2), 2.0, np.float32),
         cases=table,
+        covers=np.full(cases, labels.MYOCARDIUM, np.int8),
     )
 
 
@@ -138,7 +139,7 @@ def test_unknown_spacings_and_a_method_without_points_give_null(data, tmp_path):
     written = json.loads((tmp_path / "metrics.json").read_text())
     for key in ("hd_mm", "hd95_mm", "assd_mm", "point_rmse_px", "folded_share"):
         assert written[key] is None
-    assert written["cases_with_spacing"] == 0
+    assert written["myocardium_cases_with_spacing"] == 0
     assert written["hd_px"]["mean"] == 3
     assert not [path for path in paths if path.suffix == ".gif"]
     table = (tmp_path / "table.md").read_text()
@@ -149,7 +150,7 @@ def test_unknown_spacings_and_a_method_without_points_give_null(data, tmp_path):
 def test_some_unknown_spacings_show_both_units(data):
     data.spacing_mm[0] = np.nan
     summary = run(data, shifted(data)).summary
-    assert summary["cases_with_spacing"] == 7
+    assert summary["myocardium_cases_with_spacing"] == 7
     assert summary["hd_mm"]["mean"] == pytest.approx(6)
     table = evaluation.format_table({"one": summary, "two": summary})
     assert "HD (mm)" in table
@@ -173,12 +174,53 @@ def test_all_files_are_written(data, tmp_path):
 
 
 def test_sheets_are_ordered_by_dice():
-    table = pd.DataFrame({"dice": np.linspace(0, 1, 21)})
+    table = pd.DataFrame({"dice": np.linspace(0, 1, 21), "cavity_dice": np.nan})
     sheets = dict(evaluation._sheets(table))
     assert sheets["best.png"][0] == 20
     assert sheets["worst.png"][0] == 0
     assert 10 in sheets["median.png"]
+    assert len(sheets) == 3
     assert all(len(places) == 8 for places in sheets.values())
+
+
+def test_cavities_have_scores_and_sheets_of_their_own(data, tmp_path):
+    """Two cavity cases, one of them met exactly and one by points that are not there; one image
+    without a label; the others are whole walls."""
+    strip = data.points[0][labels.cavity_strip(16)]
+    data.masks[:2] = np.asarray(rasterizer.rasterize(strip, (SIZE, SIZE))) > 0.5
+    data.covers[:3] = labels.CAVITY, labels.CAVITY, labels.NONE
+    data.masks[2] = 0
+    data.spacing_mm[0] = np.nan
+
+    def predict(images):
+        points = np.array(data.points[images[:, 0, 0]])
+        points[images[:, 0, 0] == 1, 2] = np.nan
+        mask = np.zeros(images.shape, np.float32)
+        mask[:, 10:20, 8:18] = 1
+        return SimpleNamespace(mask=mask, points=points)
+
+    found = run(data, predict)
+    summary, table = found.summary, found.table
+    assert table["covers"].tolist() == ["cavity", "cavity", "none", *["myocardium"] * 5]
+    assert (summary["myocardium_cases"], summary["cavity_cases"]) == (5, 2)
+    assert summary["cavity_cases_with_spacing"] == 1
+    assert summary["dice"]["mean"] == 1
+    assert table["dice"].isna().tolist() == [True] * 3 + [False] * 5
+    assert table["cavity_dice"].tolist()[:2] == [1, 0]
+    assert table["cavity_dice"].isna().tolist() == [False] * 2 + [True] * 6
+    assert table["cavity_hd_px"].tolist()[:2] == [0, pytest.approx(SIZE * np.sqrt(2))]
+    assert table["cavity_hd_mm"][1] == pytest.approx(2 * SIZE * np.sqrt(2))
+    assert np.isnan(table["cavity_hd_mm"][0])
+    assert table["failed"].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
+    evaluation.write(found, data, tmp_path, name="half", progress=False)
+    assert {"cavity_best.png", "cavity_median.png", "cavity_worst.png", "best.png"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+    text = (tmp_path / "table.md").read_text()
+    for column in ("HD (mm)", "Cavity Dice", "Cavity HD (mm)", "Cavity HD (px)"):
+        assert column in text
+    assert " HD (px)" not in text.replace("Cavity HD (px)", "")
+    assert json.loads((tmp_path / "metrics.json").read_text())["cavity_dice"]["mean"] == 0.5
 
 
 def test_cine_frames_are_in_order_and_three_patients_at_most():

@@ -21,6 +21,8 @@ def test_importing_the_library_loads_no_extra():
         "joblib",
         "ml_collections",
         "tensorboardX",
+        "safetensors",
+        "torch",
     ]
     program = (
         f"import jssm, sys; print([m for m in {[*extras, 'matplotlib']!r} if m in sys.modules])"

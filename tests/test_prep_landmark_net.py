@@ -100,7 +100,7 @@ class Oracle:
     known: dict
     mean_landmarks: np.ndarray
 
-    def __call__(self, pictures, *, threshold):
+    def __call__(self, pictures, *, threshold, aspect):
         keys = [p.tobytes() for p in pictures]
         found = np.array([k in self.known for k in keys])
         points = np.stack([self.known.get(k, np.full((3, 2), np.nan)) for k in keys])
@@ -182,3 +182,15 @@ def test_the_landmarks_of_an_aligned_image_are_the_mean_ones():
     assert np.abs(found - 96 * mean).max() < 2
     back = found @ theta[:, :2].T + theta[:, 2]
     assert np.abs(back - shape.landmarks()).max() < 1.5
+
+
+def test_alignment_makes_pixels_square():
+    """The same heart, seen with pixels twice as high as wide."""
+    shape = Horseshoe(turn=40, centre=(31.5, 31.5), arm=14)
+    mean = (Horseshoe(arm=14).landmarks() - [31.5, 28]) / 64 * 1.2 + 0.5
+    flat = 255 * shape.mask()[::2].astype(np.uint8)
+    picture, theta = landmark_apply.aligned(flat, shape.landmarks() / [1, 2], mean, 96, aspect=2.0)
+    found = landmarks.from_mask(picture > 127)
+    assert np.abs(found - 96 * mean).max() < 3
+    back = found @ theta[:, :2].T + theta[:, 2]
+    assert np.abs(back - shape.landmarks() / [1, 2]).max() < 1.5

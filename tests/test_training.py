@@ -12,9 +12,11 @@ import optax
 import pytest
 
 import jssm
-from jssm import checkpoint, dataset, training
+from jssm import checkpoint, dataset, labels, training
 from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
+from jssm.model import method
+from tests.conftest import write_dataset
 from tests.test_config import load as load_config
 
 
@@ -120,7 +122,7 @@ def test_the_mask_loss_begins_when_the_points_have_converged():
     assert seen == [False] * 5 + [True]
 
 
-@pytest.mark.parametrize("name", ["4ch", "echo", "phantom"])
+@pytest.mark.parametrize("name", ["4ch", "4ch_mri", "echo", "phantom"])
 def test_one_real_step_of_each_config(name, small_data, tmp_path):
     """2ch and 3ch are 4ch with other data (see test_config)."""
     config = load_config(Path(f"configs/{name}.py"))
@@ -135,6 +137,24 @@ def test_one_real_step_of_each_config(name, small_data, tmp_path):
     assert model.network.refinements == config.model.refinements
 
 
+def test_validation_of_half_labelled_cases(small_model, small_data):
+    """Each label gives its own scores, and the others are NaN."""
+    data = dataset.load(small_data)
+    (batch,) = dataset.batches(data, np.arange(3)[None])
+    batch["covers"] = np.array([labels.MYOCARDIUM, labels.CAVITY, labels.NONE], np.int8)
+    batch["points"] = np.array(batch["points"])[:, ::2]  # the small model has eight points
+    batch["points"][2] = np.nan
+    scores = jax.jit(lambda b: training.eval_step(method(small_model), small_model.variables, b))(
+        batch
+    )
+    known = {name: np.isfinite(values).tolist() for name, values in scores.items()}
+    assert known == {
+        "dice": [True, False, False],
+        "cavity_dice": [False, True, False],
+        "points_loss": [True, True, False],
+    }
+
+
 def test_a_loss_that_is_not_finite_names_the_step(small_data, tmp_path):
     with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step \d"):
         training.train(tiny(small_data, learning_rate=1e30), tmp_path / "run")
@@ -147,6 +167,16 @@ def test_settings_must_suit_the_data(small_data, tmp_path):
         training.train(config, tmp_path / "run")
     with pytest.raises(FileNotFoundError, match="not a data set directory"):
         training.train(replace(config, data=str(tmp_path / "nowhere")), tmp_path / "run")
+
+
+def test_validation_needs_a_label(tmp_path):
+    directory = write_dataset(tmp_path / "data")
+    table = (directory / "cases.csv").read_text().splitlines()
+    kinds = ["covers", *["myocardium"] * 16, *["none"] * 4]
+    lines = [f"{line},{kind}" for line, kind in zip(table, kinds, strict=True)]
+    (directory / "cases.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="no validation case has a label"):
+        training.train(tiny(directory), tmp_path / "run")
 
 
 def test_load_of_a_run_without_checkpoints(tmp_path):

@@ -1,0 +1,47 @@
+"""4-chamber cine MRI: phantoms, and real frames of which only the cavity is drawn, at 128×128.
+
+    python -m prep phantom --view 4ch --patients 150 --frames 5 --size 128 --seed 1 \\
+        --out data/phantom_4ch
+    python -m prep build --phantom data/phantom_4ch --view 4ch --size 128 --out data/4ch_phantom
+    python -m prep extend data/4ch_phantom --images IMAGES --cavities CAVITIES --label 255 \\
+        --patient-regex '(subject\\d+)_' --out data/4ch_mri
+    python train.py --config configs/4ch_mri.py
+    python eval.py --ckpt runs/4ch_mri
+"""
+
+from jssm.augment import Augmentation
+from jssm.config import Config, ModelConfig, TrainConfig
+
+
+def get_config() -> Config:
+    """Narrow ResNet18: one finds the heart in the shrunk image, two refine it in its own frame.
+
+    Phantoms and real images are oriented differently and differ in contrast: hence the strong
+    flips, rotations, scales, contrast and noise.
+    """
+    return Config(
+        data="data/4ch_mri",
+        model=ModelConfig(
+            size=128, depth=18, width=24, locate_size=64, refinements=2, view_size=64
+        ),
+        train=TrainConfig(
+            batch_size=16,
+            epochs=48,
+            points_epochs=16,
+            learning_rate=0.002,
+            warmup_epochs=2,
+            cosine=True,
+            weight_decay=0.01,
+            ema=0.99,
+            validate_every=2,
+        ),
+        augment=Augmentation(
+            flip_left_right=True,
+            flip_up_down=True,
+            rotation_degrees=45.0,
+            translation=0.08,
+            log_scale=0.25,
+            contrast=0.5,
+            noise=0.15,
+        ),
+    )
