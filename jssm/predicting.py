@@ -158,7 +158,7 @@ def predict_all(model: Model, args: argparse.Namespace, began: float) -> Outcome
                 motion = _predict_one(item, patient, segment, args, about, outcome)
             except Exception as error:  # whatever one cine brings about, the others go on
                 cause = " ".join(str(error).split())[:200] or type(error).__name__
-                outcome.damaged.append(f"{item.source}: {cause}")
+                outcome.damaged.append(_named(item, cause))
                 continue
             if motion is not None and item.view in ("2ch", "4ch"):
                 motions.setdefault((patient, item.view), []).append((item.name, motion))
@@ -247,7 +247,7 @@ def _predict_one(
     )  # fmt: skip
     summary = outputs.write(args.out / item.name, result, about=about, keep_names=args.keep_names)
     times.append(time.perf_counter())
-    outcome.damaged += [f"{item.source}: {sentence}" for sentence in cine.problems]
+    outcome.damaged += [_named(item, sentence) for sentence in cine.problems]
     outcome.rows.append(_row(summary))
     outcome.frames += len(cine.frames)
     outcome.read_s += times[1] - times[0]
@@ -258,6 +258,12 @@ def _predict_one(
     return seen.motion.replace(
         **{name: None for name in vars(seen.motion) if name not in FOR_BIPLANE}
     )
+
+
+def _named(item: "files.Found", sentence: str) -> str:
+    """The sentence, with the file that it is about by its place under the folder opened."""
+    name = Path(item.source).name
+    return f"{item.source}: {sentence.removeprefix(f'{name}: ')}"
 
 
 def _warnings(item: "files.Found", cine: "files.Cine", seen: "segmenting.Segmented") -> list[str]:
@@ -275,6 +281,9 @@ def _warnings(item: "files.Found", cine: "files.Cine", seen: "segmenting.Segment
         warnings.append(f"the wall reaches out of the image in the frames {frames}")
     if not np.isfinite(sum(cine.spacing_mm)):
         warnings.append("the spacing is unknown: nothing is known in mm or ml")
+    steps = np.diff(cine.time_s)
+    if len(steps) and steps.max() > 1.5 * np.median(steps):
+        warnings.append("there are gaps between the times of the frames: some may be missing")
     if seen.motion is not None and not np.isfinite(cine.time_s).all():
         warnings.append("the times of the frames are unknown")
     if seen.motion is not None and item.view not in VIEWS[:3]:

@@ -356,3 +356,29 @@ def test_the_module_is_a_command():
     )
     assert shown.returncode == 0
     assert "--half-cycle" in shown.stdout
+
+
+def test_a_bad_cine_in_the_middle_does_not_stop_the_rest(run, tmp_path, capsys, monkeypatch):
+    import nibabel as nib
+
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a", "b", "c", "d"):
+        pixels = np.random.default_rng(ord(name)).integers(0, 99, (32, 24, 1)).astype(np.uint8)
+        nib.save(nib.Nifti1Image(pixels, np.eye(4)), folder / f"{name}.nii")
+    (folder / "b.nii").write_bytes((folder / "b.nii").read_bytes()[:400])
+    real = outputs.write
+
+    def write(target, *arguments, **options):
+        if target.name == "c":
+            raise OSError(28, "No space left on device")
+        return real(target, *arguments, **options)
+
+    monkeypatch.setattr(outputs, "write", write)
+    assert command.main(["predict", str(folder), "--ckpt", str(run), "--out", str(out)]) == 1
+    told = capsys.readouterr()
+    assert "damaged: b.nii: " in told.err
+    assert "damaged: c.nii: [Errno 28] No space left on device" in told.err
+    assert "2 cines" in told.out
+    assert "s per frame in all" in told.out
+    assert pd.read_csv(out / "cines.csv")["id"].tolist() == ["a", "d"]
