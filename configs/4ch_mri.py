@@ -1,12 +1,17 @@
 """4-chamber cine MRI: phantoms, and real frames of which only the cavity is drawn, at 128×128.
 
-    python -m prep phantom --view 4ch --patients 150 --frames 5 --size 128 --seed 1 \\
+    python -m prep phantom --view 4ch --patients 240 --frames 3 --size 128 --seed 1 \\
         --out data/phantom_4ch
     python -m prep build --phantom data/phantom_4ch --view 4ch --size 128 --out data/4ch_phantom
     python -m prep extend data/4ch_phantom --images IMAGES --cavities CAVITIES --label 255 \\
         --patient-regex '(subject\\d+)_' --out data/4ch_mri
     python train.py --config configs/4ch_mri.py
     python eval.py --ckpt runs/4ch_mri
+
+IMAGES and CAVITIES: 613 frames of 309 patients of the Second Annual Data Science Bowl, 246×246,
+with hand-drawn cavities, of unknown spacing. Two cores of an AMD EPYC, 45 minutes beside other
+jobs. Of the patients held out, 121 real frames: cavity Dice 0.899 ± 0.055, cavity HD 4.4 ± 1.8 px;
+144 phantom frames: Dice 0.815 ± 0.143, HD 8.7 ± 9.4 mm; one component each, 2.3 % folded.
 """
 
 from jssm.augment import Augmentation

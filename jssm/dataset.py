@@ -122,13 +122,18 @@ def epoch_order(rows: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> 
     return order[: batches * batch_size].reshape(batches, batch_size)
 
 
+def arrays(data: Dataset) -> dict[str, np.ndarray]:
+    """What training needs of every case: image, mask, points and covers."""
+    return {
+        "image": data.images,
+        "mask": data.masks,
+        "points": data.points,
+        "covers": data.covers,
+    }
+
+
 def batches(data: Dataset, order: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
-    """The cases of each row of ``order`` (batches, batch_size): image, mask, points and covers."""
-    covers = data.covers
+    """The :func:`arrays` of the cases in each row of ``order`` (batches, batch_size)."""
+    whole = arrays(data)
     for rows in order:
-        yield {
-            "image": data.images[rows],
-            "mask": data.masks[rows],
-            "points": data.points[rows],
-            "covers": covers[rows],
-        }
+        yield {name: array[rows] for name, array in whole.items()}

@@ -7,6 +7,7 @@ devices does not matter.
 
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -26,12 +27,12 @@ from jssm import dataset as dataset_lib
 from jssm.augment import Augmentation, augment
 from jssm.config import Config, TrainConfig
 from jssm.dataset import Dataset
+from jssm.feed import AHEAD, AXIS, Feed
 from jssm.metrics import THRESHOLD
 from jssm.model import Method, Model, method
 from jssm.rasterizer import rasterize
 from jssm.runlog import RunLog
 
-AXIS = "batch"
 PICTURES = 8  # fixed validation cases drawn while training
 SHEETS = 5  # times that they are drawn in a whole run
 
@@ -172,29 +173,17 @@ def eval_step(how: Method, variables: Any, batch: dict[str, jax.Array]) -> dict[
 def parallel(step: Callable, devices: list[jax.Device]) -> Callable:
     """``step`` over all devices: the state replicated, the batch split along its first axis.
 
-    The result takes and gives whole batches (n, ...); scalars are given to every device.
+    It takes and gives the state as :meth:`jssm.feed.Feed.replicate` places it (and may reuse its
+    memory: do not use the old one again), and batches as :meth:`jssm.feed.Feed.place` does.
     """
-    mapped = jax.pmap(
-        step, axis_name=AXIS, in_axes=(None, 0), out_axes=(None, None), devices=devices
+    return jax.pmap(
+        step,
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=(None, None),
+        devices=devices,
+        donate_argnums=(0,),
     )
-    count = len(devices)
-
-    def run(state: TrainState, batch: dict[str, Any]) -> tuple[TrainState, dict[str, jax.Array]]:
-        split = {
-            name: np.broadcast_to(value, (count,))
-            if np.ndim(value) == 0
-            else value.reshape(count, -1, *value.shape[1:])
-            for name, value in batch.items()
-        }
-        return mapped(state, split)
-
-    return run
-
-
-def replicate(state: TrainState, devices: list[jax.Device]) -> TrainState:
-    """The state placed as the steps of :func:`parallel` give it, so that they compile once."""
-    mesh = jax.sharding.Mesh(np.array(devices), (AXIS,))
-    return jax.device_put(state, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 
 
 def train(config: Config, run: str | Path) -> Model:
@@ -237,8 +226,10 @@ class _Loop:
         self.steps_per_epoch = max(len(self.rows) // size, 1)
         optimizer = make_optimizer(config.train, self.steps_per_epoch)
         devices = _devices_for(size)
-        self.state = replicate(init_state(self.how, optimizer, config), devices)
+        self.feed = Feed(data, devices)
+        self.state = self.feed.replicate(init_state(self.how, optimizer, config))
         self.progress = Progress()
+        self.pending: deque = deque()  # metrics of the last steps, still being computed
 
         def step(state: TrainState, batch: dict[str, jax.Array]):
             return train_step(
@@ -287,19 +278,34 @@ class _Loop:
         if not progress.with_mask and epoch >= options.points_epochs:
             progress.with_mask = True
         self._epoch_started, self._epoch_first = time.perf_counter(), done
-        scalars = {
-            "place": np.arange(options.batch_size),
-            "point_weight": np.float32(options.point_weight),
-            "mask_weight": np.float32(options.mask_weight * progress.with_mask),
-        }
-        for batch in dataset_lib.batches(self.data, order[done:]):
-            if self.stopping.is_set:
-                self._save()
-                raise Stopped(f"stopped after step {progress.step}; the same command continues it")
-            self.state, metrics = self.step(self.state, batch | scalars)
-            self._count({name: float(value) for name, value in metrics.items()})
+        same = self.feed.place(
+            {
+                "place": np.arange(options.batch_size),
+                "point_weight": np.float32(options.point_weight),
+                "mask_weight": np.float32(options.mask_weight * progress.with_mask),
+            }
+        )
+        # A transfer that nobody asked for would make every step wait for it.
+        with jax.transfer_guard("disallow"):
+            for batch in self.feed.batches(order[done:]):
+                if self.stopping.is_set:
+                    self._count(keep=0)
+                    self._save()
+                    raise Stopped(
+                        f"stopped after step {progress.step}; the same command continues it"
+                    )
+                self.state, metrics = self.step(self.state, batch | same)
+                self.pending.append(metrics)
+                self._count(keep=AHEAD)
+            self._count(keep=0)
 
-    def _count(self, metrics: dict[str, float]) -> None:
+    def _count(self, *, keep: int) -> None:
+        """Take in the metrics of all but the last ``keep`` steps, on which devices still work."""
+        while len(self.pending) > keep:
+            metrics = jax.device_get(self.pending.popleft())
+            self._count_step({name: float(value) for name, value in metrics.items()})
+
+    def _count_step(self, metrics: dict[str, float]) -> None:
         progress = self.progress
         progress.step += 1
         if not np.isfinite(metrics["loss"]):
@@ -372,12 +378,16 @@ class _Loop:
         self.log.overlays(self.progress.step, epoch, images, masks, prediction, titles)
 
     def _weights(self) -> dict[str, Any]:
-        return checkpoint.weights_of(self.template.replace(variables=self.state.best_variables))
+        """Copies, since the next step reuses the memory while files are still being written."""
+        variables = jax.tree.map(jnp.copy, self.state.best_variables)
+        return checkpoint.weights_of(self.template.replace(variables=variables))
 
     def _training(self) -> dict[str, Any]:
         kept = {"step": self.state.step, "opt_state": self.state.opt_state}
         # Without a moving average the weights are the variables themselves.
-        return kept if self.state.average is None else kept | {"variables": self.state.variables}
+        if self.state.average is not None:
+            kept |= {"variables": self.state.variables}
+        return jax.tree.map(jnp.copy, kept)
 
     def _save(self) -> None:
         self.files.save_latest(

@@ -10,6 +10,7 @@ import optax
 from jssm import checkpoint, dataset, labels, training
 from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
+from jssm.feed import Feed
 from jssm.model import Model, method
 
 
@@ -49,8 +50,10 @@ def main(directory: str) -> None:
     start = training.init_state(how, descent, config)
     ends = []
     for devices in (jax.devices()[:1], jax.devices()):
-        state = training.replicate(start, devices)
-        ends.append(training.parallel(step, devices)(state, batch | scalars)[0].variables["params"])
+        feed = Feed(data, devices)
+        state = feed.replicate(jax.tree.map(jnp.copy, start))
+        end, _ = training.parallel(step, devices)(state, feed.place(batch | scalars))
+        ends.append(end.variables["params"])
     differences = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), *ends)
     moved = jax.tree.map(
         lambda a, b: np.abs(np.asarray(a) - b).max(), ends[0], start.variables["params"]

@@ -75,7 +75,7 @@ def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path, monk
     """Stopped in the middle of an epoch, by a signal, twice."""
     whole, model = trained
     run, config = tmp_path / "stopped", tiny(small_data, ema=0.9)
-    count = training._Loop._count
+    count = training._Loop._count_step
     for stop_after in (3, 6):
 
         def count_and_stop(self, metrics, stop_after=stop_after):
@@ -83,10 +83,10 @@ def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path, monk
             if self.progress.step == stop_after:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        monkeypatch.setattr(training._Loop, "_count", count_and_stop)
+        monkeypatch.setattr(training._Loop, "_count_step", count_and_stop)
         with pytest.raises(training.Stopped, match=f"after step {stop_after}; the same command"):
             training.train(config, run)
-    monkeypatch.setattr(training._Loop, "_count", count)
+    monkeypatch.setattr(training._Loop, "_count_step", count)
     continued = training.train(config, run)
     jax.tree.map(np.testing.assert_array_equal, continued, model)
     latest = [checkpoint.load(r, step="latest") for r in (whole, run)]

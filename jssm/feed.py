@@ -1,0 +1,83 @@
+"""Batches on their way to the devices, so that a training step never waits for data.
+
+A data set that fits lives on the devices, and a batch is gathered there; a larger one is read by a
+thread, a few batches ahead.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jssm import dataset as dataset_lib
+from jssm.dataset import Dataset
+
+AXIS = "batch"
+RESIDENT_SHARE = 0.25  # of a device's memory that a data set may take
+AHEAD = 2  # batches
+
+
+class Feed:
+    """The cases of ``data`` as batches on ``devices``, each (devices, n / devices, ...)."""
+
+    def __init__(self, data: Dataset, devices: list[jax.Device]):
+        self._data = data
+        mesh = Mesh(np.array(devices), (AXIS,))
+        self._whole = NamedSharding(mesh, PartitionSpec())
+        self._split = NamedSharding(mesh, PartitionSpec(AXIS))
+        self._count = len(devices)
+        self._arrays = None
+        arrays = dataset_lib.arrays(data)
+        if sum(array.nbytes for array in arrays.values()) <= RESIDENT_SHARE * _memory(devices[0]):
+            # A copy of what is on the disk, so that no step reads a file.
+            self._arrays = jax.device_put(jax.tree.map(np.array, arrays), self._whole)
+        self._gather = jax.jit(
+            lambda arrays, rows: jax.tree.map(lambda array: array[rows], arrays),
+            out_shardings=self._split,
+        )
+
+    def replicate(self, tree: Any) -> Any:
+        """The arrays of ``tree`` on every device."""
+        return jax.device_put(tree, self._whole)
+
+    def place(self, batch: dict[str, Any]) -> dict[str, jax.Array]:
+        """A batch (n, ...) split over the devices; scalars are given to every device."""
+        split = {
+            name: np.broadcast_to(value, (self._count,))
+            if np.ndim(value) == 0
+            else np.reshape(value, (self._count, -1, *np.shape(value)[1:]))
+            for name, value in batch.items()
+        }
+        return jax.device_put(split, self._split)
+
+    def batches(self, order: np.ndarray) -> Iterator[dict[str, jax.Array]]:
+        """The cases of each row of ``order`` (batches, n)."""
+        if self._arrays is not None:
+            for rows in order:
+                yield self._gather(self._arrays, self.place({"rows": rows})["rows"])
+            return
+
+        def load(rows: np.ndarray) -> dict[str, jax.Array]:
+            return self.place(next(dataset_lib.batches(self._data, rows[None])))
+
+        with ThreadPoolExecutor(1) as reader:
+            waiting: deque = deque()
+            for rows in order:
+                waiting.append(reader.submit(load, rows))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+
+def _memory(device: jax.Device) -> int:
+    """The bytes that a device has in all."""
+    statistics = device.memory_stats()
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
