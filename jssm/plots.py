@@ -83,8 +83,8 @@ def cine_gif(
     """
     if len(images) == 0 or len(images) != len(points):
         raise ValueError(f"a cine needs as many points as images, got {len(points)}, {len(images)}")
-    window = _crop_window(images.shape[1:], None, points.reshape(-1, 2))
-    low, high = _grey_range(images)
+    window = crop_window(images.shape[1:], None, points.reshape(-1, 2))
+    low, high = grey_range(images)
     figure = Figure(figsize=(4.2, 4.5), dpi=100, facecolor=_BACKGROUND)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0.02, 0.02, 0.96, 0.88))
@@ -152,6 +152,42 @@ def curves(path: str | PathLike[str], history: Sequence[Mapping[str, float]]) ->
     FigureCanvasAgg(figure).print_png(str(path))
 
 
+def motion_curves(
+    path: str | PathLike[str],
+    panels: Mapping[str, Mapping[str, NDArray]],
+    *,
+    x: NDArray,
+    x_label: str,
+    marks: Mapping[str, float],
+    title: str = "",
+) -> None:
+    """Writes a PNG of up to four panels of curves over time.
+
+    panels: by the panel's label, with its unit, the curves (F,) by name. x: (F,), the same for all.
+    marks: names and places on the x axis of vertical lines, such as end-diastole. Values that are
+    not finite leave a gap.
+    """
+    colours = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"]  # Okabe, Ito
+    figure = Figure(figsize=(10, 6.4), dpi=80)
+    canvas = FigureCanvasAgg(figure)
+    grid = figure.subplots(2, 2)
+    figure.subplots_adjust(0.07, 0.08, 0.985, 0.92, 0.17, 0.3)
+    for axes, (label, curves_by_name) in zip(grid.flat, panels.items(), strict=False):
+        for (name, values), colour in zip(curves_by_name.items(), colours, strict=False):
+            axes.plot(x, values, color=colour, label=name, linewidth=1.5)
+        for name, place in marks.items():
+            axes.axvline(place, color="0.6", linestyle=":", linewidth=1)
+            axes.annotate(name, (place, 1.01), xycoords=("data", "axes fraction"), fontsize=7)
+        axes.set_title(label, fontsize=9, loc="center", pad=10)
+        axes.set_xlabel(x_label, fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+        if len(curves_by_name) > 1:
+            axes.legend(fontsize=6, loc="best", framealpha=0.6)
+    figure.suptitle(title, fontsize=10)
+    canvas.print_png(str(path))
+
+
 def _sheet(
     images: NDArray,
     true_masks: NDArray | None,
@@ -182,9 +218,9 @@ def _sheet(
         truth = None if true_masks is None else metrics.binarize(true_masks[k])
         shape_points = None if points is None else np.asarray(points[k])
         heart = predicted if truth is None else predicted | truth
-        window = _crop_window(image.shape, heart, shape_points)
+        window = crop_window(image.shape, heart, shape_points)
         axes = grid[band * per_case, column]
-        _show(axes, image, window, _grey_range(image))
+        _show(axes, image, window, grey_range(image))
         for mask, colour in ((truth, TRUTH_COLOUR), (predicted, PREDICTION_COLOUR)):
             if mask is not None and mask.any():
                 edge = np.pad(mask.astype(float), 1)  # closes outlines at the image border
@@ -193,7 +229,7 @@ def _sheet(
         axes.set_title(title, color="white", fontsize=8)
         if shape_points is not None:
             below = grid[band * per_case + 1, column]
-            _show(below, image, window, _grey_range(image))
+            _show(below, image, window, grey_range(image))
             _draw_points(below, shape_points, size=11)
     figure.legend(
         handles=_legend(true_masks is not None, points is not None),
@@ -260,7 +296,7 @@ def _gif_palette() -> Image.Image:
     return palette
 
 
-def _crop_window(
+def crop_window(
     image_shape: Sequence[int], heart: NDArray[np.bool_] | None, points: NDArray | None
 ) -> tuple[float, float, float]:
     """The square (left, top, side), in px, round the mask and the points, with a margin.
@@ -280,7 +316,7 @@ def _crop_window(
     return float(left), float(top), side
 
 
-def _grey_range(images: NDArray) -> tuple[float, float]:
+def grey_range(images: NDArray) -> tuple[float, float]:
     low, high = np.percentile(images, [0.5, 99.5])
     return float(low), float(max(high, low + 1e-6))
 

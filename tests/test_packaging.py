@@ -15,6 +15,8 @@ def test_importing_the_library_loads_no_extra():
         "nibabel",
         "SimpleITK",
         "pydicom",
+        "highdicom",
+        "av",
         "gdcm",
         "joblib",
         "ml_collections",

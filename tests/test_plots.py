@@ -56,12 +56,12 @@ def test_odd_cases_are_drawn(cases):
 def test_the_window_holds_mask_and_points_and_stays_square():
     mask = np.zeros((60, 100), bool)
     mask[20:31, 40:51] = True
-    left, top, side = plots._crop_window(mask.shape, mask, np.array([[70.0, 25.0]]))
+    left, top, side = plots.crop_window(mask.shape, mask, np.array([[70.0, 25.0]]))
     assert left <= 40
     assert left + side >= 70
     assert top <= 20
     assert top + side >= 30
-    assert plots._crop_window((60, 100), None, None) == (-0.5, -0.5, 100)
+    assert plots.crop_window((60, 100), None, None) == (-0.5, -0.5, 100)
 
 
 def test_unlike_lengths_and_no_cases_are_errors(cases):

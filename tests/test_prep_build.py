@@ -1,5 +1,5 @@
-import re
 import csv
+import re
 import shutil
 
 import imageio.v3 as iio

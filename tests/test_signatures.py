@@ -8,7 +8,8 @@ import pytest
 import jssm
 
 FUNCTIONS = [getattr(jssm, n) for n in jssm.__all__ if not inspect.isclass(getattr(jssm, n))]
-ARRAYS_AND_SHAPES = {"progress", 
+ARRAYS_AND_SHAPES = {
+    "progress",
     *("key", "points", "theta", "image", "images", "mask", "model", "shape", "predicted", "true"),
     *("num_points", "run", "directory", "beta", "values", "view", "two_chamber", "four_chamber"),
 }

@@ -1,0 +1,384 @@
+"""``jssm predict`` on made-up files with a model of random weights: every file is read again."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import jax
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from PIL import Image
+
+import jssm
+from jssm import __main__ as command
+from jssm import checkpoint, files, outputs, segmenting
+from jssm.config import Config, ModelConfig, to_json
+from tests import dicom_files
+
+FRAMES = 4
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, small_model):
+    """A run directory with the small model."""
+    directory = tmp_path_factory.mktemp("runs") / "tiny"
+    directory.mkdir()
+    options = ModelConfig(size=32, depth=18, width=4, num_modes=2)
+    (directory / "config.json").write_text(to_json(Config(data="none", model=options)))
+    with checkpoint.Checkpoints(directory) as checkpoints:
+        checkpoints.save_best(1, checkpoint.weights_of(small_model))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """A folder of scans: a 4ch and a 2ch cine of a patient, a short axis, a damaged file, a cine
+    whose one frame is cut off, and files that are no scans."""
+    folder = tmp_path_factory.mktemp("scans")
+    options = {"frames": FRAMES, "change": place}
+    dicom_files.write_cine(folder / "Doe^Jane" / "a", **options)
+    dicom_files.write_cine(folder / "b", view="2ch", series="1.2.4", **options)
+    dicom_files.write_cine(folder / "c", view="sax", series="1.2.5", **options)
+    (folder / "b" / "broken.dcm").write_bytes(b"")
+    (folder / "notes.txt").write_text("Doe^Jane")
+    return folder
+
+
+def place(data, number):
+    picture = dicom_files.picture(number)
+    picture[:, : 6 * number] //= 2  # so that the prediction moves
+    data.PixelData = picture.tobytes()
+    data.FrameOfReferenceUID = "1.2.9"
+    data.AccessionNumber = "ACC-4711"
+    data.StudyDate, data.InstitutionName = "20200102", "Secret Hospital"
+
+
+@pytest.fixture(scope="module")
+def done(run, scans, tmp_path_factory):
+    """The exit status, the output folder, and the folders of the cines by view."""
+    out = tmp_path_factory.mktemp("out")
+    status = command.main(["predict", str(scans), "--ckpt", str(run), "--out", str(out)])
+    return status, out, {p.name.split("_")[1]: p for p in out.iterdir() if p.is_dir()}
+
+
+@pytest.fixture(scope="module")
+def cine(scans):
+    """The 4ch cine as it is read."""
+    found, _ = files.open_cines(scans / "Doe^Jane")
+    return found[0].load()
+
+
+@pytest.fixture(scope="module")
+def expected(small_model, cine):
+    """What ``jssm.predict`` says of the 4ch cine."""
+    frames = cine.frames.astype(np.float32)
+    found = jssm.predict(small_model, frames, aspect=jssm.affine.aspect_of(cine.spacing_mm))
+    return jax.tree.map(np.asarray, found)
+
+
+def test_good_cines_are_written_and_damage_is_told_by_the_status(done):
+    status, out, folders = done
+    assert status == 1
+    assert sorted(folders) == ["2ch", "4ch"]
+    assert {p.name for p in out.iterdir()} - {p.name for p in folders.values()} == {
+        "cines.csv",
+        "biplane.csv",
+    }
+    assert {p.name for p in folders["4ch"].iterdir()} == {
+        *("mask.nii.gz", "mask.seg.dcm", "points.csv", "points.json", "points.pvd", "vtk"),
+        *("overlay.gif", "overlay.mp4", "curves.png", "curves.csv", "thickness.csv"),
+        "summary.json",
+    }
+
+
+def test_nothing_written_tells_who_the_patient_is(done):
+    _, out, _ = done
+    words = [*dicom_files.SECRETS, "Doe", "ACC-4711", "20200102", "Secret Hospital"]
+    for path in out.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        for word in words:
+            assert word.encode() not in content, (path.name, word)
+            assert word not in path.name
+
+
+def test_names_are_kept_where_asked(run, scans, tmp_path):
+    arguments = ["predict", str(scans / "b" / "IM-0001.dcm"), "--keep-names"]
+    assert command.main([*arguments, "--ckpt", str(run), "--out", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("*/mask.seg.dcm")
+    segmentation = pydicom.dcmread(path)
+    assert str(segmentation.PatientName) == dicom_files.SECRETS[0]
+    assert segmentation.AccessionNumber == "ACC-4711"
+
+
+def test_the_mask_comes_back_on_the_pixels_of_the_source(done, cine, expected):
+    import nibabel as nib
+
+    mask = nib.load(done[2]["4ch"] / "mask.nii.gz")
+    np.testing.assert_allclose(mask.affine, files.nifti_affine(cine), atol=1e-4)
+    stored = np.asarray(mask.dataobj)[:, :, 0].transpose(2, 1, 0)
+    assert set(np.unique(stored)) == {0, 1}
+    np.testing.assert_array_equal(stored == 1, expected.mask > 0.5)
+
+
+def test_the_dicom_segmentation_refers_to_its_sources(done, cine, expected):
+    import highdicom as hd
+
+    segmentation = hd.seg.segread(done[2]["4ch"] / "mask.seg.dcm")
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path, _ in cine.sources]
+    pixels = segmentation.get_pixels_by_source_instance([h.SOPInstanceUID for h in headers])
+    np.testing.assert_array_equal(pixels[..., 0] == 1, expected.mask > 0.5)
+    assert segmentation.StudyInstanceUID == headers[0].StudyInstanceUID
+    assert segmentation.FrameOfReferenceUID == headers[0].FrameOfReferenceUID
+    assert segmentation.SeriesInstanceUID != headers[0].SeriesInstanceUID
+    for k, groups in enumerate(segmentation.PerFrameFunctionalGroupsSequence):
+        assert groups.FrameContentSequence[0].TemporalPositionIndex == k + 1
+        position = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        np.testing.assert_allclose(position, cine.to_patient_mm[:, 2], atol=1e-5)
+
+
+def test_an_enhanced_object_gives_a_segmentation_of_its_frames(tmp_path, small_model):
+    import highdicom as hd
+
+    data = dicom_files.enhanced()
+    data.FrameOfReferenceUID = "1.2.9"
+    shared = data.SharedFunctionalGroupsSequence[0]
+    assert "PlaneOrientationSequence" in shared
+    path = dicom_files.save(tmp_path / "a.dcm", data)
+    found, _ = files.open_cines(path)
+    cine = found[1].load()
+    masks = np.random.default_rng(0).random(cine.frames.shape) > 0.5
+    from jssm.files.segmentation import write_segmentation
+
+    out = tmp_path / "a.seg.dcm"
+    write_segmentation(out, masks, cine, patient="p", model="m", version="1")
+    segmentation = hd.seg.segread(out)
+    numbers = [number + 1 for _, number in cine.sources]
+    pixels = segmentation.get_pixels_by_source_frame(data.SOPInstanceUID, numbers)
+    np.testing.assert_array_equal(pixels[..., 0] == 1, masks)
+
+
+def test_points_agree_in_all_formats(done, cine, expected):
+    folder = done[2]["4ch"]
+    table = pd.read_csv(folder / "points.csv")
+    nested = json.loads((folder / "points.json").read_text())
+    points = np.array(nested["points_px"])
+    np.testing.assert_allclose(points, expected.points, atol=2e-3)
+    np.testing.assert_allclose(table[["x_px", "y_px"]], points.reshape(-1, 2), atol=2e-3)
+    places = files.patient_mm(cine, expected.points)
+    np.testing.assert_allclose(nested["points_patient_mm"], places, atol=5e-3)
+    axes = ["left_mm", "posterior_mm", "superior_mm"]
+    np.testing.assert_allclose(table[axes], places.reshape(-1, 3), atol=5e-3)
+    assert table["wall"].tolist() == (["endo"] * 4 + ["epi"] * 4) * FRAMES
+    np.testing.assert_allclose(nested["time_s"], cine.time_s)
+    for k, path in enumerate(sorted((folder / "vtk").iterdir())):
+        piece = ET.parse(path).find("PolyData/Piece")
+        values = np.array(piece.find("Points/DataArray").text.split(), float).reshape(-1, 3)
+        np.testing.assert_allclose(values, places[k], rtol=1e-5, atol=1e-3)
+    listed = ET.parse(folder / "points.pvd").findall("Collection/DataSet")
+    assert [(folder / item.get("file")).is_file() for item in listed] == [True] * FRAMES
+    np.testing.assert_allclose([float(i.get("timestep")) for i in listed], cine.time_s)
+
+
+def test_vtk_itself_reads_the_polydata(done, cine, expected):
+    vtk = pytest.importorskip("vtk")
+    reader = vtk.vtkXMLPolyDataReader()
+    reader.SetFileName(str(done[2]["4ch"] / "vtk" / "frame_01.vtp"))
+    reader.Update()
+    data = reader.GetOutput()
+    places = [data.GetPoint(k) for k in range(data.GetNumberOfPoints())]
+    np.testing.assert_allclose(places, files.patient_mm(cine, expected.points[1]), atol=1e-3)
+    assert (data.GetNumberOfLines(), data.GetNumberOfPolys()) == (2, 6)
+    fields = data.GetPointData()
+    names = [fields.GetArrayName(k) for k in range(fields.GetNumberOfArrays())]
+    assert names == ["point", "is_epi", "displacement", "wall_thickness"]
+
+
+def test_the_summary_holds_the_numbers_of_the_motion(done, cine, expected):
+    folder = done[2]["4ch"]
+    summary = json.loads((folder / "summary.json").read_text())
+    motion = jssm.measure_motion(
+        expected.points, spacing_mm=cine.spacing_mm, frame_time_s=files.frame_time_s(cine)
+    )
+    assert summary["ef_percent"] == pytest.approx(float(motion.ejection_fraction_percent), rel=1e-3)
+    assert summary["gls_endo_percent"] == pytest.approx(float(motion.endo.gls_percent), rel=1e-3)
+    assert (summary["ed_frame"], summary["es_frame"]) == (
+        int(motion.ed_frame),
+        int(motion.es_frame),
+    )
+    assert summary["model_run"] == "tiny"
+    assert [s["name"] for s in summary["segments"]] == list(
+        jssm.segment_names("4ch", mirrored=summary["display_mirrored"])
+    )
+    curves = pd.read_csv(folder / "curves.csv")
+    np.testing.assert_allclose(curves["volume_ml"], motion.volume_ml, rtol=1e-3)
+    thickness = pd.read_csv(folder / "thickness.csv")
+    np.testing.assert_allclose(thickness.iloc[:, 2:], motion.wall_thickness_mm, rtol=1e-3)
+
+
+def test_the_tables_list_all_cines_and_the_pair(done):
+    _, out, folders = done
+    with (out / "cines.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == sorted(path.name for path in folders.values())
+    pairs = pd.read_csv(out / "biplane.csv")
+    assert pairs["cine_2ch"].tolist() == [folders["2ch"].name]
+    assert np.isfinite(pairs["ed_volume_ml"]).all()
+
+
+def test_the_movies_have_every_frame(done):
+    import av
+
+    folder = done[2]["4ch"]
+    with Image.open(folder / "overlay.gif") as gif:
+        assert gif.n_frames == FRAMES
+        assert gif.info["duration"] == 40
+    with av.open(str(folder / "overlay.mp4")) as movie:
+        pictures = [f.to_ndarray(format="rgb24") for f in movie.decode(video=0)]
+    assert len(pictures) == 76  # at least three seconds at 25 per second, in whole cycles
+    np.testing.assert_array_equal(pictures[0], pictures[FRAMES])
+    with Image.open(folder / "curves.png") as picture:
+        assert picture.size == (800, 512)
+
+
+def test_the_overlay_lies_where_the_points_are():
+    """A bright pixel under a point is under it in the picture too, whatever the pixels' aspect."""
+    from jssm import movies
+
+    frames = np.zeros((1, 40, 60), np.float32)
+    frames[0, 30, 20] = 100
+    points = np.array([[[10.0, 10], [15, 30], [20, 10], [8, 8], [20, 30], [22, 8]]])
+    for aspect in (1.0, 1.5):
+        (bare,) = movies.draw(frames, np.full((1, 2, 2), np.nan), aspect=aspect)
+        bright = np.argwhere(np.asarray(bare) == np.asarray(bare)[: movies.SIDE_PX].max())
+        row, column = bright.mean(axis=0)
+        scale = movies.SIDE_PX / max(40 * aspect, 60)
+        assert column == pytest.approx((20 + 0.5) * scale - 0.5, abs=0.6)
+        assert row == pytest.approx((30 * aspect + 0.5) * scale - 0.5, abs=0.6 + aspect)
+    (drawn,) = movies.draw(frames, points)
+    assert (np.asarray(drawn) >= movies.GREYS).sum() > 100
+
+
+def test_pictures_without_geometry(run, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    Image.fromarray(dicom_files.picture(1).astype(np.uint8)).save(folder / "heart_4ch.png")
+    (folder / "other.png").write_text("no picture")
+    out = tmp_path / "out"
+    assert command.main(["predict", str(folder), "--ckpt", str(run), "--out", str(out)]) == 1
+    written = {p.name for p in (out / "heart_4ch").iterdir()}
+    assert written == {
+        *("mask.nii.gz", "points.csv", "points.json", "points.pvd", "vtk", "overlay.png"),
+        "summary.json",
+    }
+    summary = json.loads((out / "heart_4ch" / "summary.json").read_text())
+    assert summary["row_mm"] is None
+    assert "ef_percent" not in summary
+
+
+def test_smoothing_changes_points_and_mask_alike(small_model, cine):
+    segmenter = segmenting.Segmenter(small_model, 3)
+    plain = segmenter(cine)
+    segmenter.harmonics = FRAMES
+    kept = segmenter(cine)
+    np.testing.assert_allclose(kept.points, plain.points, atol=1e-3)
+    assert (kept.mask != plain.mask).mean() < 1e-3
+    segmenter.harmonics = 1
+    smooth = segmenter(cine)
+    assert np.abs(smooth.points - plain.points).max() > 1e-3
+    drawn = jax.vmap(lambda p: jssm.rasterize(p, cine.frames.shape[1:]))(smooth.points)
+    assert (smooth.mask != (np.asarray(drawn) > 0.5)).mean() < 1e-3
+
+
+def test_few_programs_are_held(small_model, monkeypatch):
+    monkeypatch.setattr(segmenting, "MOST_PROGRAMS", 3)
+    segmenter = segmenting.Segmenter(small_model, 2)
+    for length in range(1, 9):
+        assert segmenter._run(double, np.ones(length)).tolist() == [2.0] * length
+        assert len(segmenter._programs) <= 3
+    assert segmenter.compile_s > 0
+
+
+def double(values):
+    """Twice the values."""
+    return 2 * values
+
+
+def test_a_mirrored_plane_exchanges_the_walls(cine, expected):
+    found = jax.vmap(jssm.integrity)(expected.points)
+    view = {"view": "4ch", "described": "4ch", "seen": "", "patient": "p", "motion": None}
+    result = outputs.Result(
+        cine, points=expected.points, mask=expected.mask > 0.5, integrity=found, **view
+    )
+    there = outputs.Result.mirrored.fget(result)
+    flip = cine.to_patient_mm * [-1, 1, 1] + cine.to_patient_mm[:, :1] * [0, 0, 31]
+    assert replace(result, cine=replace(cine, to_patient_mm=flip)).mirrored is (not there)
+    assert replace(result, cine=replace(cine, to_patient_mm=None)).mirrored is None
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (["--ckpt", "nowhere"], "nowhere"),
+        (["INPUT"], "no such file or folder"),
+        (["--smooth", "3", "--half-cycle"], "--half-cycle"),
+        (["--patient-regex", "p"], "a group"),
+        (["--batch-size", "0"], "--batch-size 0"),
+    ],
+)
+def test_what_cannot_work_is_said_in_a_sentence(run, scans, tmp_path, capsys, change, sentence):
+    arguments = ["predict", "--ckpt", str(run), "--out", str(tmp_path / "o"), *change]
+    assert command.main([*arguments, *([] if change == ["INPUT"] else [str(scans)])]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_an_out_that_is_a_file_is_refused(run, scans, tmp_path, capsys):
+    out = tmp_path / "taken"
+    out.write_text("")
+    assert command.main(["predict", str(scans), "--ckpt", str(run), "--out", str(out)]) == 2
+    assert "taken" in capsys.readouterr().err
+
+
+def test_an_empty_folder_gives_nothing(run, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    arguments = ["predict", str(tmp_path / "empty"), "--ckpt", str(run)]
+    assert command.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert "0 cines" in capsys.readouterr().out
+
+
+def test_the_module_is_a_command():
+    shown = subprocess.run(
+        [sys.executable, "-m", "jssm", "predict", "--help"], capture_output=True, text=True
+    )
+    assert shown.returncode == 0
+    assert "--half-cycle" in shown.stdout
+
+
+def test_a_bad_cine_in_the_middle_does_not_stop_the_rest(run, tmp_path, capsys, monkeypatch):
+    import nibabel as nib
+
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a", "b", "c", "d"):
+        pixels = np.random.default_rng(ord(name)).integers(0, 99, (32, 24, 1)).astype(np.uint8)
+        nib.save(nib.Nifti1Image(pixels, np.eye(4)), folder / f"{name}.nii")
+    (folder / "b.nii").write_bytes((folder / "b.nii").read_bytes()[:400])
+    real = outputs.write
+
+    def write(target, *arguments, **options):
+        if target.name == "c":
+            raise OSError(28, "No space left on device")
+        return real(target, *arguments, **options)
+
+    monkeypatch.setattr(outputs, "write", write)
+    assert command.main(["predict", str(folder), "--ckpt", str(run), "--out", str(out)]) == 1
+    told = capsys.readouterr()
+    assert "damaged: b.nii: " in told.err
+    assert "damaged: c.nii: [Errno 28] No space left on device" in told.err
+    assert "2 cines" in told.out
+    assert "s per frame in all" in told.out
+    assert pd.read_csv(out / "cines.csv")["id"].tolist() == ["a", "d"]
