@@ -56,10 +56,10 @@ _V, _U = (np.mgrid[:TILE, :TILE].reshape(2, 1, -1) - (TILE - 1) / 2).astype(np.f
 class Visits(NamedTuple):
     """Which tiles to visit, and what was found there; n tiles in all.
 
-    order: (n,), the near tiles, then n again and again. chunks: (), how many chunks hold near
-    tiles. low, high: (n,), the first and the last cell that matter, by tile. first, last:
-    (n, TILE²) int16, of each pixel the first and the last of its nearest edges (the same one, but
-    for ties), by place in ``order``.
+    order: the near tiles, then n again and again, up to whole chunks. chunks: (), how many chunks
+    hold near tiles. low, high: (n,), the first and the last cell that matter, by tile. edges:
+    (len(order), TILE²), of each pixel its nearest edges, by place in ``order``: see :func:`_pack`;
+    or BURIED.
     """
 
     order: jax.Array
