@@ -5,6 +5,7 @@ DEODR runs in one thread; JAX takes every core it is given (``taskset -c 0`` giv
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,10 @@ def functions(points: np.ndarray, size: int, makers: Sequence[str]) -> Functions
     return made
 
 
+@lru_cache
 def jax_functions(size: int) -> tuple[Any, Any]:
-    """The jitted forward pass (N, T, 2) to (N, S, S), and the loss with its gradient."""
+    """The jitted forward pass (N, T, 2) to (N, S, S), and the loss with its gradient; once made,
+    kept with what was compiled."""
     forward = jax.vmap(lambda p: rasterize(p, (size, size)))
 
     def difference(points: jax.Array, targets: jax.Array) -> jax.Array:
@@ -107,7 +110,7 @@ def memory(args: argparse.Namespace) -> Rows:
     """What the compiled forward pass with gradient needs beside its inputs and outputs."""
     _, gradient = jax_functions(args.size)
     rows = []
-    for batch in (args.batch, args.large_batch):
+    for batch in dict.fromkeys((args.batch, args.large_batch)):
         points = jax.ShapeDtypeStruct((batch, args.points, 2), jnp.float32)
         targets = jax.ShapeDtypeStruct((batch, args.size, args.size), jnp.float32)
         needed = gradient.lower(points, targets).compile().memory_analysis()
@@ -149,7 +152,7 @@ def gradient_error() -> Rows:
     weights = np.random.default_rng(1).normal(size=shape)
     ours = jax.jit(jax.grad(lambda p: jnp.sum(rasterize(p, shape) * weights)))
     errors = []
-    for each in np.float64(np.float32(points)):
+    for each in points.astype(np.float32).astype(np.float64):
         true = exact.central_differences(
             lambda p: float(np.sum(exact.soft_mask(p, GRADIENT_SIZE) * weights)), each
         )

@@ -91,7 +91,13 @@ def bars(path: Path, rows: Rows, makers: Sequence[str], title: str, unit: str) -
     for number, maker in enumerate(makers):
         found = [(place, row[maker]) for place, row in enumerate(rows) if row[maker] is not None]
         places = [place + (number - (len(makers) - 1) / 2) * height for place, _ in found]
-        bar = axes.barh(places, [v for _, v in found], height, label=maker, color=COLOURS.get(maker, COLOURS[PROJECT]))
+        bar = axes.barh(
+            places,
+            [v for _, v in found],
+            height,
+            label=maker,
+            color=COLOURS.get(maker, COLOURS[PROJECT]),
+        )
         axes.bar_label(bar, fmt="%.3g", padding=2)
     axes.set_yticks(range(len(rows)), [row[label] for row in rows])
     axes.invert_yaxis()

@@ -127,8 +127,9 @@ def functions(args: argparse.Namespace, item: Load, *, with_peer: bool) -> Funct
     dtype = jnp.bfloat16 if args.bfloat16 else jnp.float32
     model = shapes.model(item.size, depth=args.depth, width=args.width, dtype=dtype)
     data = shapes.cases(item.batch, item.size)
-    step = train_step(model, data, config_for(args, item))
-    made = {STEP: step} | network_functions(model, data) | part_functions(data)
+    step, variables = train_step(model, data, config_for(args, item))
+    made = {STEP: step} | network_functions(model.replace(variables=variables), data)
+    made |= part_functions(data)
     named = {f"{task}, {PROJECT}": function for task, function in made.items()}
     return named | (torch_functions(args, data) if with_peer else {})
 
@@ -143,8 +144,11 @@ def config_for(args: argparse.Namespace, item: Load, directory: str = "") -> Con
     )
 
 
-def train_step(model: Model, data: dict[str, np.ndarray], config: Config) -> Callable[[], Any]:
-    """One step as the loop makes it, on a batch that is on the device; with the mask's loss."""
+def train_step(
+    model: Model, data: dict[str, np.ndarray], config: Config
+) -> tuple[Callable[[], Any], Any]:
+    """One step as the loop makes it, with the mask's loss, on a batch that is on the device; and
+    a copy of the first variables."""
     how, devices = method(model), jax.local_devices()
     optimizer = training.make_optimizer(config.train, steps_per_epoch=100)
     step = training.parallel(
@@ -159,6 +163,7 @@ def train_step(model: Model, data: dict[str, np.ndarray], config: Config) -> Cal
         devices,
     )
     state = training.replicate(training.init_state(how, optimizer, config), devices)
+    variables = jax.tree.map(jnp.array, jax.device_get(state.variables))
     batch = jax.device_put(data) | {
         "place": np.arange(len(data["image"])),
         "point_weight": np.float32(config.train.point_weight),
@@ -170,12 +175,11 @@ def train_step(model: Model, data: dict[str, np.ndarray], config: Config) -> Cal
         state, metrics = step(state, batch)
         return state, metrics
 
-    return once
+    return once, variables
 
 
 def network_functions(model: Model, data: dict[str, np.ndarray]) -> Functions:
     """The network by itself: images to a mean squared error, as the peer does it."""
-    model = shapes.with_weights(model)
     network, theta = model.network, model.mean_theta
     images = jnp.asarray(data["image"], jnp.float32)
     optimizer = optax.adam(1e-3)
@@ -184,8 +188,8 @@ def network_functions(model: Model, data: dict[str, np.ndarray]) -> Functions:
         variables = {"params": params, "batch_stats": stats}
         poses, new = network.apply(variables, images, theta, train=True, mutable=["batch_stats"])
         outputs = [poses[-1].theta - theta, poses[-1].latent]
-        squares = sum(jnp.sum((o - 1.0) ** 2) for o in outputs)
-        return squares / len(images), new["batch_stats"]
+        squares = [jnp.sum((o - 1.0) ** 2) for o in outputs]
+        return (squares[0] + squares[1]) / len(images), new["batch_stats"]
 
     def adam(state: Any) -> Any:
         params, stats, opt_state = state
