@@ -151,7 +151,7 @@ def test_prediction_runs(tmp_path, capsys, no_peers):
 
 def test_prep_runs(tmp_path, capsys):
     benchmarks.main(
-        f"prep --patients 3 --frames 2 --size 64 --jobs 1 --repeats 1 --out {tmp_path}".split()
+        f"prep --patients 4 --frames 2 --size 96 --jobs 1 --repeats 1 --out {tmp_path}".split()
     )
     found = report_of(tmp_path, capsys)
     ((row,),) = found["tables"].values()
