@@ -5,9 +5,9 @@ without augmentation and masks: what it leaves out is measured here as parts of 
 """
 
 import argparse
-import json
 import tempfile
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from benchmarks import peers, report, shapes
 from benchmarks.measure import Timing, machine, measure
 from benchmarks.peers import PROJECT
 from benchmarks.report import Report, Rows
-from jssm import feed, labels, training
+from jssm import dataset, feed, labels, training
 from jssm.augment import Augmentation, augment
 from jssm.config import Config, ModelConfig, TrainConfig
 from jssm.model import Model, method
@@ -116,7 +116,7 @@ def parts(timings: dict[str, Timing], args: argparse.Namespace, item: Load) -> R
     shares["the rest: losses, shape model, metrics"] = 1 - sum(shares.values())
     rows = [{"part": name, "% of the step": 100 * share} for name, share in shares.items()]
     if args.loop_steps:
-        outside = 100 * outside_share(args, item, whole)
+        outside = 100 * outside_share(args, item)
         rows.append({"part": "outside the device, % of the loop", "% of the step": outside})
     return rows
 
@@ -143,12 +143,9 @@ def config_for(args: argparse.Namespace, item: Load, directory: str = "") -> Con
     )
 
 
-def train_step(
-    model: Model, data: dict[str, np.ndarray], config: Config
-) -> tuple[Callable[[], Any], Any]:
-    """One step as the loop makes it, with the mask's loss, on a batch that is on the device; and
-    a copy of the first variables."""
-    how, devices = method(model), jax.local_devices()
+def stepper(model: Model, config: Config, devices: list[jax.Device]) -> tuple[Callable, Any]:
+    """The step as the loop makes it, and the first state."""
+    how = method(model)
     optimizer = training.make_optimizer(config.train, steps_per_epoch=100)
     step = training.parallel(
         partial(
@@ -161,15 +158,27 @@ def train_step(
         ),
         devices,
     )
-    state = feed.replicate(training.init_state(how, optimizer, config), devices)
-    variables = jax.tree.map(jnp.array, jax.device_get(state.variables))
-    more = {
-        "place": np.arange(len(data["image"])),
-        "covers": np.full(len(data["image"]), labels.MYOCARDIUM, np.int8),
+    return step, feed.replicate(training.init_state(how, optimizer, config), devices)
+
+
+def scalars(config: Config) -> dict[str, Any]:
+    """What a batch holds beside the cases, with the mask's loss."""
+    return {
+        "place": np.arange(config.train.batch_size),
         "point_weight": np.float32(config.train.point_weight),
         "mask_weight": np.float32(config.train.mask_weight),
     }
-    batch = feed.place(data | more, devices)
+
+
+def train_step(
+    model: Model, data: dict[str, np.ndarray], config: Config
+) -> tuple[Callable[[], Any], Any]:
+    """One step on a batch that is on the device, and a copy of the first variables."""
+    devices = jax.local_devices()
+    step, state = stepper(model, config, devices)
+    variables = jax.tree.map(jnp.array, jax.device_get(state.variables))
+    covers = np.full(len(data["image"]), labels.MYOCARDIUM, np.int8)
+    batch = feed.place(data | scalars(config) | {"covers": covers}, devices)
 
     def once() -> Any:
         nonlocal state
@@ -255,15 +264,44 @@ def torch_functions(args: argparse.Namespace, data: dict[str, np.ndarray]) -> Fu
     }
 
 
-def outside_share(args: argparse.Namespace, item: Load, step_s: float) -> float:
-    """The share of the loop's time in which the device computes nothing: what a real run over a
-    small data set needs per step (its second epoch, where nothing compiles and nothing is saved)
-    beyond ``step_s``, the time of the same step by itself."""
+def outside_share(args: argparse.Namespace, item: Load) -> float:
+    """The share of the loop's time in which the device computes nothing.
+
+    The loop's steps (batches fed, metrics fetched late, as in :mod:`jssm.training`) are measured in
+    turn with the same steps on one batch that never leaves the device.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        data, trained = Path(folder) / "data", Path(folder) / "run"
-        shapes.write_data_set(data, count=args.loop_steps * item.batch, size=item.size)
-        training.train(config_for(args, item, str(data)), trained)
-        lines = (trained / "metrics.jsonl").read_text().splitlines()
-    record = json.loads(lines[-1])
-    loop_s = item.batch / record["images_per_second"]
-    return 1 - step_s / loop_s
+        shapes.write_data_set(Path(folder), count=4 * item.batch, size=item.size)
+        data = dataset.load(folder)
+        config = config_for(args, item, folder)
+        dtype = jnp.bfloat16 if args.bfloat16 else jnp.float32
+        model = shapes.model(item.size, depth=args.depth, width=args.width, dtype=dtype)
+        steps = loop_functions(model, data, config, count=args.loop_steps)
+        timings = measure(steps, repeats=args.repeats)
+    return 1 - timings["bare"].median_s / timings["loop"].median_s
+
+
+def loop_functions(model: Model, data: dataset.Dataset, config: Config, *, count: int) -> Functions:
+    """``count`` steps as the loop makes them, and as many on one batch."""
+    devices = jax.local_devices()
+    step, state = stepper(model, config, devices)
+    source, rows = feed.Feed(data, devices), np.arange(len(data.images))
+    size = config.train.batch_size
+    same = feed.place(scalars(config), devices)
+
+    def run(batches: Iterable[dict[str, jax.Array]], fetch: bool) -> Any:
+        nonlocal state
+        pending: deque = deque()
+        for batch in batches:
+            state, metrics = step(state, batch | same)
+            pending.append(metrics)
+            if fetch and len(pending) > feed.AHEAD:
+                jax.device_get(pending.popleft())
+        return jax.device_get(list(pending))
+
+    (one,) = source.batches(rows[None, :size])
+    order = dataset.epoch_order(np.tile(rows, count), size, seed=0, epoch=0)[:count]
+    return {
+        "bare": lambda: run([one] * count, fetch=False),
+        "loop": lambda: run(source.batches(order), fetch=True),
+    }

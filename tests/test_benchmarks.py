@@ -11,7 +11,6 @@ import pytest
 from benchmarks import __main__ as benchmarks
 from benchmarks import exact, measure, peers, rasterizer, report, shapes, train
 from benchmarks.measure import Timing
-from jssm import dataset, training
 
 
 @pytest.fixture
@@ -115,20 +114,16 @@ def test_training_runs(tmp_path, capsys, no_peers):
     assert sum(row["% of the step"] for row in parts) == pytest.approx(100)
 
 
-@pytest.mark.parametrize(("own", "expected"), [({}, 0.2), ({"outside_share": 0.1}, 0.1)])
-def test_the_share_outside_the_device(monkeypatch, own, expected):
-    """A step takes 4 s by itself, one of the loop 5 s; what the loop says itself comes first."""
+def test_the_share_outside_the_device(monkeypatch):
+    """Bare steps take 4 s, those of the loop 5 s."""
 
-    def run(config, folder):
-        data = dataset.load(config.data)
-        assert len(data.rows("train")) == 6
-        assert data.images.shape == (7, 32, 32)
-        folder.mkdir()
-        (folder / "metrics.jsonl").write_text(json.dumps({"images_per_second": 0.4} | own) + "\n")
+    def measured(functions, *, repeats):
+        assert set(functions) == {"bare", "loop"}
+        return {"bare": Timing(4.0, 4.0, 4.0, (4.0,)), "loop": Timing(5.0, 5.0, 5.0, (5.0,))}
 
-    monkeypatch.setattr(training, "train", run)
-    args = argparse.Namespace(loop_steps=3, depth=18, width=2, bfloat16=False)
-    assert train.outside_share(args, train.Load(32, 2), 4.0) == pytest.approx(expected)
+    monkeypatch.setattr(train, "measure", measured)
+    args = argparse.Namespace(depth=18, width=2, bfloat16=False, loop_steps=2, repeats=1)
+    assert train.outside_share(args, train.Load(32, 2)) == pytest.approx(0.2)
 
 
 def test_curves_are_drawn(tmp_path):
