@@ -7,7 +7,7 @@ import sys
 
 from absl import app, flags, logging
 
-from jssm import compile_cache, evaluation
+from jssm import evaluation, runtime
 
 _CKPT = flags.DEFINE_string("ckpt", "", "The run directory that train.py wrote.")
 _DATA = flags.DEFINE_string("data", "", "The data set directory; that of the training by default.")
@@ -19,7 +19,7 @@ _BATCH = flags.DEFINE_integer("batch_size", 32, "Images at a time.", lower_bound
 
 def main(_: list[str]) -> int:
     """Evaluate, print the table and where the files are, or say in one sentence why not."""
-    compile_cache.enable()
+    runtime.prepare()
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
     if not _CKPT.value:
         print("eval.py: --ckpt is missing, expected the run directory", file=sys.stderr)

@@ -10,8 +10,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from jssm import compile_cache, training
 from jssm import config as config_lib
+from jssm import runtime, training
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
 _WORKDIR = flags.DEFINE_string(
@@ -21,7 +21,7 @@ _WORKDIR = flags.DEFINE_string(
 
 def main(_: list[str]) -> int:
     """Train, or say in one sentence why not."""
-    compile_cache.enable()
+    runtime.prepare()
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
     source = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = _WORKDIR.value or str(Path("runs") / Path(source).stem)

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from jssm import compile_cache, export, predicting
+from jssm import export, predicting, runtime
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     predicting.add_parser(commands)
     export.add_parser(commands)
     args = parser.parse_args(arguments)
-    compile_cache.enable()
+    runtime.prepare()
     return args.run(args)
 
 

@@ -1,0 +1,43 @@
+"""How the commands set JAX up, in processes of their own, since the settings are global."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import jax
+from jssm import runtime
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+runtime.prepare()
+jax.jit(lambda x: x * 2 + 1)(3.0)
+"""
+CONVOLUTION = """
+import jax, jax.numpy as jnp
+from jssm import runtime
+runtime.prepare()
+f = jax.jit(lambda x, w: jax.nn.relu(jax.lax.conv(x, w, (1, 1), "SAME")))
+print(f.lower(jnp.ones((1, 8, 16, 16)), jnp.ones((8, 8, 3, 3))).compile().as_text())
+"""
+
+
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR"])
+@pytest.mark.parametrize("enabled", ["true", "false"])
+def test_programs_are_kept_where_the_user_says_unless_switched_off(tmp_path, variable, enabled):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XDG_"))}
+    environment |= {variable: str(tmp_path), "JAX_ENABLE_COMPILATION_CACHE": enabled}
+    subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True)
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert bool(kept) == (enabled == "true")
+
+
+@pytest.mark.parametrize("flags", ["", "--xla_cpu_enable_fast_math=false"])
+def test_convolutions_are_not_handed_to_ynn_and_other_flags_are_kept(flags):
+    environment = os.environ | {"XLA_FLAGS": flags}
+    done = subprocess.run(
+        [sys.executable, "-c", CONVOLUTION], env=environment, check=True, capture_output=True
+    )
+    program = done.stdout.decode()
+    assert "convolution" in program
+    assert "ynn" not in program
