@@ -7,6 +7,7 @@ import argparse
 import sys
 
 from benchmarks import motion, predict, prep, rasterizer, train
+from jssm import runtime
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     for module in (rasterizer, train, predict, prep, motion):
         module.add_parser(commands)
     args = parser.parse_args(arguments)
+    runtime.prepare()
     return args.run(args) or 0
 
 
