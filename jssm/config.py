@@ -13,6 +13,10 @@ from typing import Any
 from jssm.augment import Augmentation
 from jssm.resnet import STAGES
 
+OURS = "jssm"
+METHODS = (OURS, "unet")  # jssm.baselines has the others
+LOSSES = ("cross_entropy", "dice")
+
 
 @dataclass
 class ModelConfig:
@@ -49,13 +53,22 @@ class TrainConfig:
 
 
 @dataclass
+class BaselineConfig:
+    """What the baselines have for settings beside ``model.size``, ``width`` and ``bfloat16``."""
+
+    loss: str = "cross_entropy"  # of unet: cross_entropy or dice
+
+
+@dataclass
 class Config:
     """Everything that a run depends on."""
 
     data: str = ""  # a data set directory made by `python -m prep build`
+    method: str = OURS  # or a baseline: unet
     seed: int = 0
     init_from: str = ""  # torchvision's ResNet weights for the backbones, .safetensors or .pth
     model: ModelConfig = field(default_factory=ModelConfig)
+    baseline: BaselineConfig = field(default_factory=BaselineConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: Augmentation = field(default_factory=Augmentation)
 
@@ -66,9 +79,21 @@ def validate(config: Config) -> None:
     Raises:
       ValueError: naming all the fields that are wrong, not only the first.
     """
-    model, train = config.model, config.train
+    model, train, baseline = config.model, config.train, config.baseline
     rules = [
         (bool(config.data), "data: name a data set directory, e.g. --config.data=data/4ch"),
+        (
+            config.method in METHODS,
+            f"method: {config.method!r}, expected one of {', '.join(METHODS)}",
+        ),
+        (
+            config.method == OURS or not config.init_from,
+            f"init_from: the method {config.method} does not start from given weights",
+        ),
+        (
+            baseline.loss in LOSSES,
+            f"baseline.loss: {baseline.loss!r}, expected one of {', '.join(LOSSES)}",
+        ),
         (model.depth in STAGES, f"model.depth: {model.depth}, expected one of {sorted(STAGES)}"),
         (model.width > 0, f"model.width: {model.width}, expected at least 1"),
         (model.num_modes > 0, f"model.num_modes: {model.num_modes}, expected at least 1"),
@@ -115,7 +140,12 @@ def to_json(config: Config) -> str:
 def from_json(text: str) -> Config:
     """The configuration of :func:`to_json`'s text."""
     values = json.loads(text)
-    parts = {"model": ModelConfig, "train": TrainConfig, "augment": Augmentation}
+    parts = {
+        "model": ModelConfig,
+        "baseline": BaselineConfig,
+        "train": TrainConfig,
+        "augment": Augmentation,
+    }
     return Config(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
 
 
