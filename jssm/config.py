@@ -14,7 +14,7 @@ from jssm.augment import Augmentation
 from jssm.resnet import STAGES
 
 OURS = "jssm"
-METHODS = (OURS, "unet")  # jssm.baselines has the others
+METHODS = (OURS, "contour", "fcn8s", "unet")  # jssm.baselines has the others
 LOSSES = ("cross_entropy", "dice")
 
 
@@ -57,6 +57,9 @@ class BaselineConfig:
     """What the baselines have for settings beside ``model.size``, ``width`` and ``bfloat16``."""
 
     loss: str = "cross_entropy"  # of unet: cross_entropy or dice
+    pretrain_epochs: int = 10  # of contour, with cross-entropy
+    region_weight: float = 1.0  # λ of contour
+    inside_weight: float = 1.0  # μ of contour
 
 
 @dataclass
@@ -64,7 +67,7 @@ class Config:
     """Everything that a run depends on."""
 
     data: str = ""  # a data set directory made by `python -m prep build`
-    method: str = OURS  # or a baseline: unet
+    method: str = OURS  # or a baseline: contour, fcn8s, unet
     seed: int = 0
     init_from: str = ""  # torchvision's ResNet weights for the backbones, .safetensors or .pth
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -93,6 +96,10 @@ def validate(config: Config) -> None:
         (
             baseline.loss in LOSSES,
             f"baseline.loss: {baseline.loss!r}, expected one of {', '.join(LOSSES)}",
+        ),
+        (
+            min(baseline.pretrain_epochs, baseline.region_weight, baseline.inside_weight) >= 0,
+            "baseline.pretrain_epochs, region_weight, inside_weight: expected none below 0",
         ),
         (model.depth in STAGES, f"model.depth: {model.depth}, expected one of {sorted(STAGES)}"),
         (model.width > 0, f"model.width: {model.width}, expected at least 1"),

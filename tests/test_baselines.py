@@ -15,7 +15,7 @@ import pytest
 import jssm
 from jssm import checkpoint, config, dataset, evaluation, labels, training
 from jssm.augment import Augmentation
-from jssm.baselines import BASELINES, segmenter, unet
+from jssm.baselines import BASELINES, contour, fcn8s, segmenter, unet
 from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
 from tests.conftest import SIZE, write_dataset
 
@@ -87,6 +87,14 @@ def test_every_method_has_a_name_for_the_settings():
 
 def test_the_u_net_has_the_published_size():
     assert parameters(unet.network_from(Config()), 32) == pytest.approx(31.0e6, rel=0.01)
+
+
+def test_fcn8s_has_the_published_size():
+    """VGG16 without its last layer (134,260,544), grey images and batch normalization for biases;
+    two fixed factors 2 and one 8 widen, and three places are scored."""
+    vgg, grey, norms = 134_260_544, -2 * 9 * 64, 4224 + 2 * 4096
+    scores, widening = (4096 + 1) + (512 + 1) + (256 + 1), 16 + 16 + 256
+    assert parameters(fcn8s.network_from(Config()), 32) == vgg + grey + norms + scores + widening
 
 
 def test_a_run_has_scores_of_masks_and_none_of_points(trained):
@@ -199,3 +207,67 @@ def test_cross_entropy_and_dice_of_the_u_net():
     assert found == pytest.approx([entropy, dice], rel=1e-5)
     far = jax.grad(segmenter.cross_entropy)(jnp.array([[1e4, -1e4]]), jnp.array([[0.0, 1.0]]))
     np.testing.assert_allclose(far, [[0.5, -0.5]])
+
+
+@pytest.mark.parametrize("factor", [2, 8])
+def test_widening_begins_as_bilinear_interpolation(factor):
+    """A linear image is reproduced exactly, but for the margin where it would be extrapolated."""
+    module = fcn8s.UpScore(factor)
+    x, y = np.meshgrid(np.arange(6), np.arange(5))
+    plane = (2.0 * x - 3.0 * y + 1.0).astype(np.float32)[None, ..., None]
+    found, _ = module.init_with_output(jax.random.key(0), plane)
+    assert found.shape == (1, 5 * factor, 6 * factor, 1)
+    x, y = ((np.arange(n * factor) + 0.5) / factor - 0.5 for n in (6, 5))
+    expected = 2 * x[None] - 3 * y[:, None] + 1
+    inner = slice(factor, -factor)
+    np.testing.assert_allclose(found[0, inner, inner, 0], expected[inner, inner], atol=1e-5)
+
+
+def test_logits_of_fcn8s_have_the_size_of_the_images():
+    network = fcn8s.FCN8s(2)
+    images = jnp.zeros((2, 37, 50, 1))
+    logits, _ = jax.eval_shape(
+        lambda: network.init_with_output(jax.random.key(0), images, train=False)
+    )
+    assert logits.shape == (2, 37, 50)
+
+
+def test_the_length_of_a_square_is_its_perimeter():
+    """The two differences meet at one corner only, where they make one diagonal step."""
+    mask = np.zeros((20, 30), np.float32)
+    mask[5:12, 8:15] = 1
+    perimeter = 4 * 7 - 2 + np.sqrt(2)
+    flat = 19 * 29 * np.sqrt(contour.EPSILON)
+    assert float(contour.length(mask)) * 19 * 29 == pytest.approx(perimeter + flat, rel=2e-3)
+
+
+def slow_contour_loss(u, v, length_epsilon, region_weight, inside_weight):
+    height, width = u.shape
+    steps = [
+        np.sqrt((u[i, j + 1] - u[i, j]) ** 2 + (u[i + 1, j] - u[i, j]) ** 2 + length_epsilon)
+        for i in range(height - 1)
+        for j in range(width - 1)
+    ]
+    too_much = [u[i, j] * (v[i, j] - 1) ** 2 for i in range(height) for j in range(width)]
+    lacking = [(1 - u[i, j]) * v[i, j] ** 2 for i in range(height) for j in range(width)]
+    area = inside_weight * np.mean(too_much) + np.mean(lacking)
+    return np.mean(steps) + region_weight * area
+
+
+def test_the_contour_loss_against_its_definition():
+    options = BaselineConfig(region_weight=3.0, inside_weight=0.7)
+    u, v = rng.uniform(size=(7, 9)), rng.integers(0, 2, (7, 9)).astype(np.float64)
+    found = contour.contour_loss(u.astype(np.float32), v.astype(np.float32), options=options)
+    expected = slow_contour_loss(u, v, contour.EPSILON, 3.0, 0.7)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    gradient = jax.grad(lambda u: contour.contour_loss(u, v, options=options))
+    assert np.isfinite(gradient(jnp.ones((7, 9)))).all()
+
+
+def test_contour_begins_with_cross_entropy():
+    options = BaselineConfig(pretrain_epochs=2)
+    logits, true = rng.normal(size=(6, 5)).astype(np.float32), np.ones((6, 5), np.float32)
+    found = [float(contour.case_loss(logits, true, epoch, options=options)) for epoch in range(4)]
+    entropy = float(segmenter.cross_entropy(logits, true))
+    later = float(contour.contour_loss(jax.nn.sigmoid(logits), true, options=options))
+    assert found == pytest.approx([entropy, entropy, later, later])
