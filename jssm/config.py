@@ -14,7 +14,7 @@ from jssm.augment import Augmentation
 from jssm.resnet import STAGES
 
 OURS = "jssm"
-METHODS = (OURS, "contour", "fcn8s", "unet")  # jssm.baselines has the others
+METHODS = (OURS, "contour", "fcn8s", "tetris", "unet")  # jssm.baselines has the others
 LOSSES = ("cross_entropy", "dice")
 
 
@@ -54,12 +54,14 @@ class TrainConfig:
 
 @dataclass
 class BaselineConfig:
-    """What the baselines have for settings beside ``model.size``, ``width`` and ``bfloat16``."""
+    """What the baselines have for settings beside ``model``'s size, width, depth and bfloat16."""
 
     loss: str = "cross_entropy"  # of unet: cross_entropy or dice
     pretrain_epochs: int = 10  # of contour, with cross-entropy
     region_weight: float = 1.0  # λ of contour
     inside_weight: float = 1.0  # μ of contour
+    grid_px: int = 16  # of tetris, between control points; a power of 2
+    smoothness: float = 0.1  # of tetris, the weight of the field's roughness
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Config:
     """Everything that a run depends on."""
 
     data: str = ""  # a data set directory made by `python -m prep build`
-    method: str = OURS  # or a baseline: contour, fcn8s, unet
+    method: str = OURS  # or a baseline, see METHODS
     seed: int = 0
     init_from: str = ""  # torchvision's ResNet weights for the backbones, .safetensors or .pth
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -100,6 +102,11 @@ def validate(config: Config) -> None:
         (
             min(baseline.pretrain_epochs, baseline.region_weight, baseline.inside_weight) >= 0,
             "baseline.pretrain_epochs, region_weight, inside_weight: expected none below 0",
+        ),
+        (baseline.smoothness >= 0, f"baseline.smoothness: {baseline.smoothness}, expected >= 0"),
+        (
+            baseline.grid_px > 1 and baseline.grid_px & (baseline.grid_px - 1) == 0,
+            f"baseline.grid_px: {baseline.grid_px}, expected a power of 2 above 1",
         ),
         (model.depth in STAGES, f"model.depth: {model.depth}, expected one of {sorted(STAGES)}"),
         (model.width > 0, f"model.width: {model.width}, expected at least 1"),

@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.interpolate import BSpline
+from scipy.ndimage import map_coordinates
 
 import jssm
 from jssm import checkpoint, config, dataset, evaluation, labels, training
 from jssm.augment import Augmentation
-from jssm.baselines import BASELINES, contour, fcn8s, segmenter, unet
+from jssm.baselines import BASELINES, contour, fcn8s, segmenter, tetris, unet
 from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
 from tests.conftest import SIZE, write_dataset
 
@@ -191,6 +193,9 @@ def test_only_whole_walls_count_and_gradients_are_finite(method, data):
     assert losses[0] == losses[1] > 0
     assert losses[2] == 0
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
+    found = jax.eval_shape(how.predict, variables, np.zeros((3, SIZE, SIZE), np.uint8))
+    assert found.mask.shape == (3, SIZE, SIZE)
+    assert found.points is None
 
 
 def test_cross_entropy_and_dice_of_the_u_net():
@@ -271,3 +276,59 @@ def test_contour_begins_with_cross_entropy():
     entropy = float(segmenter.cross_entropy(logits, true))
     later = float(contour.contour_loss(jax.nn.sigmoid(logits), true, options=options))
     assert found == pytest.approx([entropy, entropy, later, later])
+
+
+def test_the_free_form_field_against_scipy():
+    """Inside, the tensor product of scipy's cubic B-splines with knots at the cells' middles."""
+    grid_px, cells = 4, 6
+    controls = rng.normal(size=(cells, cells, 2))
+    found = tetris.free_form(jnp.asarray(controls), grid_px)
+    assert found.shape == (cells * grid_px, cells * grid_px, 2)
+    padded = np.pad(controls, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    knots = np.arange(-4.0, cells + 4)  # the k-th of degree 3 is centred on the knot k + 2
+    place = (np.arange(cells * grid_px) + 0.5) / grid_px - 0.5
+    down = BSpline(knots, padded, 3)(place)
+    expected = np.swapaxes(BSpline(knots, np.swapaxes(down, 0, 1), 3)(place), 0, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_equal_control_points_move_every_pixel_as_much():
+    field = tetris.free_form(jnp.broadcast_to(jnp.array([3.0, -2.0]), (2, 4, 2)), 8)
+    np.testing.assert_allclose(field, np.broadcast_to([3.0, -2.0], (16, 32, 2)), atol=1e-5)
+    assert float(tetris.roughness(field)) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_identity_gives_the_mean_mask_and_a_shift_moves_it():
+    template = rng.uniform(size=(8, 8)).astype(np.float32)
+    still = tetris.about_center(jnp.zeros((2, 3)), template.shape)
+    nothing = tetris.free_form(jnp.zeros((2, 2, 2)), 4)
+    np.testing.assert_allclose(tetris.transform(template, still, nothing), template, atol=1e-6)
+    by_field = tetris.transform(template, still, nothing + jnp.array([2.0, 0.0]))
+    half = jnp.zeros((2, 3)).at[0, 2].set(0.5)  # of four pixels, half an image
+    by_affine = tetris.transform(template, tetris.about_center(half, template.shape), nothing)
+    for moved in (by_field, by_affine):
+        np.testing.assert_allclose(moved[:, :-2], template[:, 2:], atol=1e-5)
+        np.testing.assert_array_equal(moved[:, -2:], 0)
+
+
+def test_roughness_is_the_mean_squared_derivative():
+    columns, rows = np.meshgrid(np.arange(6.0), np.arange(5.0))
+    field = np.stack([0.5 * columns, 0.2 * rows], axis=-1)
+    assert float(tetris.roughness(field)) == pytest.approx((0.5**2 + 0.2**2) / 2, rel=1e-5)
+
+
+def test_the_mean_mask_is_that_of_aligned_hearts(data):
+    rows = data.rows("train")
+    mean_theta = data.thetas[rows].astype(np.float64).mean(0)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    canonical = (np.stack([x, y], -1) - mean_theta[:, 2]) @ np.linalg.inv(mean_theta[:, :2]).T
+    total = np.zeros((SIZE, SIZE))
+    for mask, theta in zip(data.masks[rows], data.thetas[rows].astype(np.float64), strict=True):
+        place = canonical @ theta[:, :2].T + theta[:, 2]
+        total += map_coordinates(mask.astype(float), [place[..., 1], place[..., 0]], order=1)
+    np.testing.assert_allclose(tetris.mean_mask(data), total / len(rows), atol=1e-4)
+
+
+def test_tetris_needs_whole_cells(small_data, tmp_path):
+    with pytest.raises(ValueError, match="grid_px: 64 does not divide the images' side 32"):
+        training.train(tiny(small_data, "tetris", grid_px=64), tmp_path / "run")

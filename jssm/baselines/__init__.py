@@ -6,7 +6,7 @@ Each is one file that gives a :class:`jssm.model.Method`, so the same loops trai
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jssm.baselines import contour, fcn8s, unet
+from jssm.baselines import contour, fcn8s, tetris, unet
 from jssm.config import Config
 from jssm.dataset import Dataset
 from jssm.model import Method
@@ -26,5 +26,6 @@ class Baseline(NamedTuple):
 BASELINES = {
     "contour": Baseline(contour.method),
     "fcn8s": Baseline(fcn8s.method),
+    "tetris": Baseline(tetris.method, tetris.constants),
     "unet": Baseline(unet.method),
 }

@@ -38,27 +38,27 @@ def cross_entropy(logits: jax.Array, true: jax.Array) -> jax.Array:
 
 def from_network(
     network: nn.Module,
-    *,
+    *given: jax.Array,
     size: int,
     case_loss: Callable[[Any, jax.Array, jax.Array], jax.Array],
     masks_of: Callable[[Any], jax.Array],
 ) -> Method:
     """The method of a Linen ``network`` with the field ``axis_name`` and batch statistics.
 
-    network(images, train=...) maps normalized images (N, S, S, 1) to outputs with a leading axis
-    N. size: S. case_loss(outputs, mask, epoch) gives the loss of one case from its outputs, its
-    true mask (S, S) and the number of the epoch, from 0. masks_of(outputs) gives the masks
-    (N, S, S) in [0, 1]. The loss is a mean over the labelled cases of the batch, on all devices;
-    0 where there is none.
+    network(images, *given, train=...) maps normalized images (N, S, S, 1), and what else it is
+    given, to outputs with a leading axis N. size: S. case_loss(outputs, mask, epoch) gives the loss
+    of one case from its outputs, its true mask (S, S) and the number of the epoch, from 0.
+    masks_of(outputs) gives the masks (N, S, S) in [0, 1]. The loss is a mean over the labelled
+    cases of the batch, on all devices; 0 where there is none.
     """
     training = network.clone(axis_name=AXIS)
 
     def init(key: jax.Array) -> Any:
-        return network.init(key, jnp.zeros((1, size, size, 1)), train=False)
+        return network.init(key, jnp.zeros((1, size, size, 1)), *given, train=False)
 
     def loss(variables: Any, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Any]:
         outputs, changed = training.apply(
-            variables, _inputs(batch["image"]), train=True, mutable=["batch_stats"]
+            variables, _inputs(batch["image"]), *given, train=True, mutable=["batch_stats"]
         )
         each = jax.vmap(case_loss, (0, 0, None))(outputs, batch["mask"], batch["epoch"])
         total = losses.mean_over(each, batch["covers"] == labels.MYOCARDIUM, AXIS)
@@ -66,7 +66,7 @@ def from_network(
 
     def predict(variables: Any, images: jax.Array) -> Segmentation:
         inputs = _inputs(check_images(images))
-        return Segmentation(masks_of(network.apply(variables, inputs, train=False)))
+        return Segmentation(masks_of(network.apply(variables, inputs, *given, train=False)))
 
     return Method(init, loss, predict, learns_points=False)
 
