@@ -107,16 +107,17 @@ def test_a_run_has_scores_of_masks_and_none_of_points(trained):
 
 
 def test_a_stopped_baseline_continues_bit_for_bit(trained, small_data, tmp_path, monkeypatch):
+    """Stopped in the middle of the first epoch."""
     monkeypatch.setattr(training, "AHEAD", 0)  # so that the signal comes where it is sent
     count = training._Loop._count_step
 
     def count_and_stop(self, metrics):
         count(self, metrics)
-        if self.progress.step == 3:
+        if self.progress.step == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(training._Loop, "_count_step", count_and_stop)
-    with pytest.raises(training.Stopped, match="after step 3"):
+    with pytest.raises(training.Stopped, match="after step 1"):
         training.train(tiny(small_data), tmp_path / "run")
     monkeypatch.setattr(training._Loop, "_count_step", count)
     training.train(tiny(small_data), tmp_path / "run")
