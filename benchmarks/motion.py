@@ -1,6 +1,6 @@
 """How well strain, thickness and volumes come out of predicted points: against true phantoms.
 
-    python -m benchmarks.motion --ckpt runs/demo --seed 11
+    python -m benchmarks motion --ckpt runs/demo --seed 11
 
 makes phantom patients that the run has not seen (another seed than its data), measures their motion
 from the true points, from the predicted ones and from those smoothed over time, and prints a table
@@ -42,7 +42,14 @@ UNSIGNED = {
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand ``motion``."""
     parser = commands.add_parser("motion", help="errors of strain, thickness and volumes")
-    _add_options(parser)
+    add = parser.add_argument
+    add("--ckpt", required=True, help="a run directory")
+    add("--view", default="4ch", choices=VIEWS, help="the run's view (default 4ch)")
+    add("--patients", type=int, default=24, help="how many phantoms (default 24)")
+    add("--frames", type=int, default=30, help="frames of a cycle (default 30)")
+    add("--seed", type=int, default=11, help="not that of the run's own data (default 11)")
+    add("--harmonics", type=int, nargs="*", default=[3, 5, 8], help="of the smoothing")
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,21 +119,3 @@ def table(found: dict[str, pd.DataFrame]) -> str:
         signed = [f"{errors_of[c].abs().mean():.2f} ({errors_of[c].mean():+.2f})" for c in COLUMNS]
         lines.append([name, *signed, *(f"{errors_of[c].mean():.2f}" for c in UNSIGNED)])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--ckpt", required=True, help="a run directory")
-    add("--view", default="4ch", choices=VIEWS, help="the run's view (default 4ch)")
-    add("--patients", type=int, default=24, help="how many phantoms (default 24)")
-    add("--frames", type=int, default=30, help="frames of a cycle (default 30)")
-    add("--seed", type=int, default=11, help="not that of the run's own data (default 11)")
-    add("--harmonics", type=int, nargs="*", default=[3, 5, 8], help="of the smoothing")
-    parser.set_defaults(run=run)
-
-
-if __name__ == "__main__":
-    main_parser = argparse.ArgumentParser(prog="python -m benchmarks.motion", description=__doc__)
-    _add_options(main_parser)
-    main_args = main_parser.parse_args()
-    sys.exit(run(main_args))

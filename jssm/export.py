@@ -1,7 +1,7 @@
 """A trained model as one file that does without this package: ``jssm.predict``, serialized.
 
     exported = jax.export.deserialize(bytearray(Path("model.jax").read_bytes()))
-    out = exported.call(images)  # a dictionary of the fields of jssm.Prediction
+    out = exported.call(images)  # the fields of jssm.Prediction, as "points" and "integrity.ok"
 
 Reading it takes JAX and flatbuffers. The weights are in the file. Its images are float32 (N, H, W)
 with any N and one fixed H and W.
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from flax import serialization, traverse_util
 from jax import export
 
 from jssm import checkpoint
@@ -34,8 +35,13 @@ def serialize(model: Model, *, shape: tuple[int, int] | None = None) -> bytes:
     """
     (batch,) = export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, *(shape or (model.size, model.size))), jnp.float32)
-    function = jax.jit(lambda images: dict(vars(predict(model, images))))
-    artifact = export.export(function, platforms=PLATFORMS)(images)
+
+    def function(images: jax.Array) -> dict[str, jax.Array]:
+        return traverse_util.flatten_dict(
+            serialization.to_state_dict(predict(model, images)), sep="."
+        )
+
+    artifact = export.export(jax.jit(function), platforms=PLATFORMS)(images)
     try:
         return bytes(artifact.serialize())
     except ImportError as error:

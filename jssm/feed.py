@@ -22,48 +22,48 @@ RESIDENT_SHARE = 0.25  # of a device's memory that a data set may take
 AHEAD = 2  # batches
 
 
+def replicate(tree: Any, devices: list[jax.Device]) -> Any:
+    """The arrays of ``tree`` on every device."""
+    return jax.device_put(tree, _sharding(devices, PartitionSpec()))
+
+
+def place(batch: dict[str, Any], devices: list[jax.Device]) -> dict[str, jax.Array]:
+    """A batch (n, ...) split over the devices, (devices, n / devices, ...); scalars go to each."""
+    count = len(devices)
+    split = {
+        name: np.broadcast_to(value, (count,))
+        if np.ndim(value) == 0
+        else np.reshape(value, (count, -1, *np.shape(value)[1:]))
+        for name, value in batch.items()
+    }
+    return jax.device_put(split, _sharding(devices, PartitionSpec(AXIS)))
+
+
 class Feed:
-    """The cases of ``data`` as batches on ``devices``, each (devices, n / devices, ...)."""
+    """The cases of ``data`` as batches on ``devices``, as :func:`place` gives them."""
 
     def __init__(self, data: Dataset, devices: list[jax.Device]):
-        self._data = data
-        mesh = Mesh(np.array(devices), (AXIS,))
-        self._whole = NamedSharding(mesh, PartitionSpec())
-        self._split = NamedSharding(mesh, PartitionSpec(AXIS))
-        self._count = len(devices)
-        self._arrays = None
+        self._data, self._devices, self._resident = data, devices, None
         arrays = dataset_lib.arrays(data)
         if sum(array.nbytes for array in arrays.values()) <= RESIDENT_SHARE * _memory(devices[0]):
             # A copy of what is on the disk, so that no step reads a file.
-            self._arrays = jax.device_put(jax.tree.map(np.array, arrays), self._whole)
+            self._resident = replicate(jax.tree.map(np.array, arrays), devices)
         self._gather = jax.jit(
             lambda arrays, rows: jax.tree.map(lambda array: array[rows], arrays),
-            out_shardings=self._split,
+            out_shardings=_sharding(devices, PartitionSpec(AXIS)),
         )
-
-    def replicate(self, tree: Any) -> Any:
-        """The arrays of ``tree`` on every device."""
-        return jax.device_put(tree, self._whole)
-
-    def place(self, batch: dict[str, Any]) -> dict[str, jax.Array]:
-        """A batch (n, ...) split over the devices; scalars are given to every device."""
-        split = {
-            name: np.broadcast_to(value, (self._count,))
-            if np.ndim(value) == 0
-            else np.reshape(value, (self._count, -1, *np.shape(value)[1:]))
-            for name, value in batch.items()
-        }
-        return jax.device_put(split, self._split)
 
     def batches(self, order: np.ndarray) -> Iterator[dict[str, jax.Array]]:
         """The cases of each row of ``order`` (batches, n)."""
-        if self._arrays is not None:
+        if self._resident is not None:
             for rows in order:
-                yield self._gather(self._arrays, self.place({"rows": rows})["rows"])
-            return
+                yield self._gather(self._resident, place({"rows": rows}, self._devices)["rows"])
+        else:
+            yield from self._streamed(order)
 
+    def _streamed(self, order: np.ndarray) -> Iterator[dict[str, jax.Array]]:
         def load(rows: np.ndarray) -> dict[str, jax.Array]:
-            return self.place(next(dataset_lib.batches(self._data, rows[None])))
+            return place(next(dataset_lib.batches(self._data, rows[None])), self._devices)
 
         with ThreadPoolExecutor(1) as reader:
             waiting: deque = deque()
@@ -73,6 +73,10 @@ class Feed:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+
+
+def _sharding(devices: list[jax.Device], spec: PartitionSpec) -> NamedSharding:
+    return NamedSharding(Mesh(np.array(devices), (AXIS,)), spec)
 
 
 def _memory(device: jax.Device) -> int:

@@ -43,7 +43,7 @@ SLACK = 1e-3  # px added to the tests of what is near
 TINY = 1e-9  # px², below which two squared distances count as equal
 TIE = 1e-5  # squared distances with a smaller relative difference count as equal
 JOINT = 0.1  # px along an edge within which its end counts as the same point
-ON_OUTLINE = 1e-4  # px; a pixel nearer to the outline than this is on it
+ON_OUTLINE = 1e-5  # px; a pixel nearer to the outline than this is on it, rounding considered
 
 EDGE_BITS = 15  # for the place of an edge in the outline
 BURIED = -1  # in place of edges
@@ -56,10 +56,10 @@ _V, _U = (np.mgrid[:TILE, :TILE].reshape(2, 1, -1) - (TILE - 1) / 2).astype(np.f
 class Visits(NamedTuple):
     """Which tiles to visit, and what was found there; n tiles in all.
 
-    order: (n,), the near tiles, then n again and again. chunks: (), how many chunks hold near
-    tiles. low, high: (n,), the first and the last cell that matter, by tile. first, last:
-    (n, TILE²) int16, of each pixel the first and the last of its nearest edges (the same one, but
-    for ties), by place in ``order``.
+    order: the near tiles, then n again and again, up to whole chunks. chunks: (), how many chunks
+    hold near tiles. low, high: (n,), the first and the last cell that matter, by tile. edges:
+    (len(order), TILE²), of each pixel its nearest edges, by place in ``order``: see :func:`_pack`;
+    or BURIED.
     """
 
     order: jax.Array
@@ -208,7 +208,7 @@ def _cells(points: jax.Array) -> Cell:
         start=edges.start[number] - center[:, None],
         tangent=edges.tangent[number],
         # An edge's end is the next one's start, and is left to that.
-        stop=jnp.where(length > 0, length - ON_OUTLINE / 10, 1.0),
+        stop=jnp.where(length > 0, length - ON_OUTLINE, 1.0),
         number=jnp.asarray(number, jnp.float32),
         before=_neighbor(number - 1, edges),
         after=_neighbor(number + 1, edges),
@@ -420,13 +420,16 @@ def _change(
         length = edges.length[edge]
         dx, dy = x + _U - start_x, y + _V - start_y
         along = jnp.clip(dx * tx + dy * ty, 0.0, length)
-        ux, uy = dx - along * tx, dy - along * ty
-        scale = sign * lax.rsqrt(jnp.where(on_outline, 1.0, ux * ux + uy * uy))
-        ux, uy = ux * scale, uy * scale
+        # Beside the edge along its normal, on the pixel's side; else away from the edge's start.
+        at_start = along <= 0
+        beside = sign * jnp.sign(tx * dy - ty * dx)
+        away = sign * lax.rsqrt(jnp.where(on_outline | ~at_start, 1.0, dx * dx + dy * dy))
+        ux = jnp.where(at_start, dx * away, -ty * beside)
+        uy = jnp.where(at_start, dy * away, tx * beside)
         if exactly:
             normals = zip(of_edge(edges.corner), of_edge(edges.inward), (ux, uy), strict=True)
             ux, uy = (
-                jnp.where(on_outline, jnp.where(along <= 0, corner, inward) * ~buried, u)
+                jnp.where(on_outline, jnp.where(at_start, corner, inward) * ~buried, u)
                 for corner, inward, u in normals
             )
         share = along / jnp.where(length > 0, length, 1.0)

@@ -27,7 +27,7 @@ from jssm import dataset as dataset_lib
 from jssm.augment import Augmentation, augment
 from jssm.config import Config, TrainConfig
 from jssm.dataset import Dataset
-from jssm.feed import AHEAD, AXIS, Feed
+from jssm.feed import AHEAD, AXIS, Feed, place, replicate
 from jssm.metrics import THRESHOLD
 from jssm.model import Method
 from jssm.rasterizer import rasterize
@@ -182,8 +182,8 @@ def _hard_dice(predicted: jax.Array, true: jax.Array) -> jax.Array:
 def parallel(step: Callable, devices: list[jax.Device]) -> Callable:
     """``step`` over all devices: the state replicated, the batch split along its first axis.
 
-    It takes and gives the state as :meth:`jssm.feed.Feed.replicate` places it (and may reuse its
-    memory: do not use the old one again), and batches as :meth:`jssm.feed.Feed.place` does.
+    It takes and gives the state as :func:`jssm.feed.replicate` places it (and reuses its memory:
+    do not use the old one again), and batches as :func:`jssm.feed.place` does.
     """
     return jax.pmap(
         step,
@@ -229,8 +229,8 @@ class _Loop:
         self.steps_per_epoch = max(len(self.rows) // size, 1)
         optimizer = make_optimizer(config.train, self.steps_per_epoch)
         devices = _devices_for(size)
-        self.feed = Feed(data, devices)
-        self.state = self.feed.replicate(init_state(self.how, optimizer, config))
+        self.devices, self.feed = devices, Feed(data, devices)
+        self.state = replicate(init_state(self.how, optimizer, config), devices)
         self.progress = Progress(with_mask=not self.how.learns_points)
         self.pending: deque = deque()  # metrics of the last steps, still being computed
 
@@ -282,13 +282,14 @@ class _Loop:
         if not progress.with_mask and epoch >= options.points_epochs:
             progress.with_mask = True
         self._epoch_started, self._epoch_first = time.perf_counter(), done
-        same = self.feed.place(
+        same = place(
             {
                 "place": np.arange(options.batch_size),
                 "point_weight": np.float32(options.point_weight),
                 "mask_weight": np.float32(options.mask_weight * progress.with_mask),
                 "epoch": np.float32(epoch),
-            }
+            },
+            self.devices,
         )
         # A transfer that nobody asked for would make every step wait for it.
         with jax.transfer_guard("disallow"):

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jssm import checkpoint, dataset, labels, training
+from jssm import checkpoint, dataset, feed, labels, training
 from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.feed import Feed
 from jssm.model import Model, method
 
 
@@ -50,9 +49,8 @@ def main(directory: str) -> None:
     start = training.init_state(how, descent, config)
     ends = []
     for devices in (jax.devices()[:1], jax.devices()):
-        feed = Feed(data, devices)
-        state = feed.replicate(jax.tree.map(jnp.copy, start))
-        end, _ = training.parallel(step, devices)(state, feed.place(batch | scalars))
+        state = feed.replicate(jax.tree.map(jnp.copy, start), devices)
+        end, _ = training.parallel(step, devices)(state, feed.place(batch | scalars, devices))
         ends.append(end.variables["params"])
     differences = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), *ends)
     moved = jax.tree.map(

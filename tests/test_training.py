@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,7 +16,6 @@ from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
 from jssm.model import method
 from tests.conftest import write_dataset
-from tests.test_config import load as load_config
 
 
 def tiny(data, **train) -> Config:
@@ -120,22 +118,6 @@ def test_the_mask_loss_begins_when_the_points_have_converged():
         loop._watch_convergence(loss)
         seen.append(loop.progress.with_mask)
     assert seen == [False] * 5 + [True]
-
-
-@pytest.mark.parametrize("name", ["4ch", "4ch_mri", "echo", "phantom"])
-def test_one_real_step_of_each_config(name, small_data, tmp_path):
-    """2ch and 3ch are 4ch with other data (see test_config)."""
-    config = load_config(Path(f"configs/{name}.py"))
-    config.data = str(small_data)
-    config.model = replace(config.model, size=0, width=4, locate_size=0, view_size=32)
-    config.train = replace(config.train, batch_size=16, epochs=1, warmup_epochs=0)
-    training.train(config, tmp_path / "run")
-    model = jssm.load(tmp_path / "run")
-    (record,) = records(tmp_path / "run")
-    assert record["step"] == 1
-    assert 0 < record["train_points_loss"] < 2
-    assert model.network.depth == config.model.depth
-    assert model.network.refinements == config.model.refinements
 
 
 def test_validation_of_half_labelled_cases(small_model, small_data):

@@ -4,7 +4,7 @@ priors", 2019): a network deforms one template, the mean mask, through a spatial
 An affine map comes first, then a free-form deformation whose cubic B-spline displacements a second
 network reads off the image and the affinely placed template. The paper leaves open, and we chose:
 
-- template: the training masks, each brought by its θ to the mean θ's place, and averaged;
+- template: the training masks, each brought by its θ to the mean place, and averaged;
 - affine: our own ResNet head (``model.depth``, ``model.width``), from the identity;
 - control points: one in the middle of each cell of ``baseline.grid_px`` = 16 pixels, those at the
   margin repeated outside; two 3×3 convolutions and a 2×2 maximum per halving of the resolution
@@ -131,18 +131,20 @@ def case_loss(
 
 
 def mean_mask(data: Dataset) -> np.ndarray:
-    """The mean (S, S), in [0, 1], of the training masks of whole walls, all at the mean θ's place.
+    """The mean (S, S), in [0, 1], of the training masks of whole walls, all at their mean place.
 
     Raises:
       ValueError: when the training set has no such mask.
     """
-    shape, mean_theta = data.masks.shape[1:], jnp.asarray(data.mean_theta())
-    rows = data.rows("train")
+    shape, rows = data.masks.shape[1:], data.rows("train")
     rows = rows[data.covers[rows] == labels.MYOCARDIUM]
+    if not len(rows):
+        raise ValueError("the data set has no training case whose label covers the myocardium")
+    from_place = affine.invert(jnp.asarray(mean_place(data.thetas[rows])))
 
     @jax.jit
     def together(masks: jax.Array, thetas: jax.Array) -> jax.Array:
-        source = affine.compose(thetas, affine.invert(mean_theta))
+        source = affine.compose(thetas, from_place)
         moved = jax.vmap(affine.resample, (0, 0, None))(masks, source, shape)
         return jnp.sum(moved, axis=0)
 
@@ -151,6 +153,19 @@ def mean_mask(data: Dataset) -> np.ndarray:
         part = rows[start : start + BATCH]
         total += np.asarray(together(data.masks[part].astype(np.float32), data.thetas[part]))
     return (total / len(rows)).astype(np.float32)
+
+
+def mean_place(thetas: np.ndarray) -> np.ndarray:
+    """The similarity (2, 3) with the mean centre, scale and direction of ``thetas`` (N, 2, 3).
+
+    The mean θ itself is too small where hearts are turned differently.
+    """
+    a, b, c, d = thetas[:, :, :2].mean(axis=0).ravel()
+    angle = np.arctan2(c - b, a + d)
+    scale = np.mean(np.sqrt(np.linalg.det(thetas[:, :, :2])))
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    x, y = thetas[:, :, 2].mean(axis=0)
+    return np.array([[cos, -sin, x], [sin, cos, y]], np.float32)
 
 
 def constants(data: Dataset) -> dict[str, Any]:

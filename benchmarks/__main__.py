@@ -1,0 +1,23 @@
+"""``python -m benchmarks rasterizer | train | predict | prep | motion``.
+
+Speed beside the peers, with tables, JSON and plots; for motion, the errors of strain and volumes.
+"""
+
+import argparse
+import sys
+
+from benchmarks import motion, predict, prep, rasterizer, train
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; gives its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for module in (rasterizer, train, predict, prep, motion):
+        module.add_parser(commands)
+    args = parser.parse_args(arguments)
+    return args.run(args) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

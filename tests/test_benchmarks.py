@@ -1,0 +1,189 @@
+"""The benchmarks' bookkeeping, and that each command runs; nothing here depends on a time."""
+
+import argparse
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as benchmarks
+from benchmarks import exact, measure, peers, rasterizer, report, shapes, train
+from benchmarks.measure import Timing
+from jssm import dataset, training
+
+
+@pytest.fixture
+def no_peers(monkeypatch):
+    """As if no peer were installed."""
+    find = importlib.util.find_spec
+    absent = {name for names in peers.PEERS.values() for name in names}
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in absent else find(name)
+    )
+
+
+def report_of(folder, capsys) -> dict:
+    """The written report, which is also what was printed."""
+    text = (folder / "report.md").read_text()
+    assert text in capsys.readouterr().out
+    found = json.loads((folder / "report.json").read_text())
+    assert found["machine"]["processor"] in text
+    assert all(f"## {title}" in text for title in found["tables"])
+    assert list(folder.glob("*.png"))
+    return found
+
+
+def test_functions_are_timed_in_turn_and_the_medians_are_given():
+    calls, durations = [], {"a": [9, 9, 1, 5, 2], "b": [9, 9, 30, 10, 20]}
+    now = 0.0
+
+    def work(name):
+        nonlocal now
+        now += durations[name][calls.count(name)]
+        calls.append(name)
+
+    found = measure.measure(
+        {name: lambda name=name: work(name) for name in durations}, repeats=3, clock=lambda: now
+    )
+    assert calls == ["a", "a", "b", "b", "a", "b", "a", "b", "a", "b"]
+    assert found["a"] == Timing(2, 1.5, 3.5, (1, 5, 2))
+    assert found["b"].median_s == 20
+    assert found["b"].ms_per(4) == 5000
+    assert found["b"].per_second(4) == pytest.approx(0.2)
+    assert found["b"].spread_percent() == 25
+
+
+def test_no_rounds_are_refused():
+    with pytest.raises(ValueError, match="repeats is 0, expected at least 1"):
+        measure.measure({}, repeats=0)
+
+
+def test_the_report_holds_what_was_measured(tmp_path, capsys):
+    timings = {
+        "draw, jssm": Timing(0.002, 0.001, 0.003, (0.002,)),
+        "draw, DEODR": Timing(0.004, 0.004, 0.004, (0.004,)),
+        "more, jssm": Timing(2.0, 2.0, 2.0, (2.0,)),
+    }
+    rows = report.comparison(timings, ["draw", "more"], ["jssm", "DEODR"], items=2)
+    made = report.Report("x", {"processor": "abacus"}, {"size": 3}, {"table": rows}, ["a note"])
+    made.write(tmp_path)
+    report.bars(tmp_path / "x.png", rows, ["jssm", "DEODR"], "x", "ms")
+    found = report_of(tmp_path, capsys)
+    assert found == json.loads(json.dumps(vars(made)))
+    text = (tmp_path / "report.md").read_text()
+    assert "| ms per image | jssm | jssm ±% | DEODR | DEODR ±% | jssm / DEODR |" in text
+    assert "| draw | 1 | 50 | 2 | 0 | 0.5 |" in text
+    assert "| more | 1000 | 0 |  |  |  |" in text
+    assert text.endswith("a note\n")
+
+
+def test_a_missing_peer_gives_one_sentence(no_peers):
+    for peer, names in peers.PEERS.items():
+        sentence = peers.missing(peer)
+        assert sentence.startswith(f"{peer} is left out: {' and '.join(names)} cannot")
+        assert "pip install -e '.[bench]'" in sentence
+
+
+def test_a_peer_that_is_there_is_not_missing(monkeypatch):
+    monkeypatch.setattr(peers, "PEERS", {"numpy": ("numpy",)})
+    assert peers.missing("numpy") is None
+
+
+def test_the_rasterizer_runs(tmp_path, capsys, no_peers):
+    benchmarks.main(
+        "rasterizer --size 24 --points 8 --batch 2 --large-batch 2 --sizes --counts "
+        f"--repeats 1 --out {tmp_path}".split()
+    )
+    found = report_of(tmp_path, capsys)
+    assert found["notes"] == [peers.missing("DEODR")]
+    (gradient,) = found["tables"]["Gradient against central differences in float64"]
+    assert gradient["worst"] < 1e-3
+    (accuracy,) = found["tables"]["Accuracy"]
+    assert accuracy["IoU with a polygon of 16×16 samples per pixel"] > 0.9
+
+
+def test_training_runs(tmp_path, capsys, no_peers):
+    benchmarks.main(
+        "train --loads 32x2 --depth 18 --width 2 --loop-steps 0 --repeats 1 "
+        f"--out {tmp_path}".split()
+    )
+    found = report_of(tmp_path, capsys)
+    assert found["notes"] == [peers.missing("PyTorch")]
+    parts = found["tables"]["ResNet18, 32×32, batch 2: parts of jssm's step"]
+    assert sum(row["% of the step"] for row in parts) == pytest.approx(100)
+
+
+@pytest.mark.parametrize(("own", "expected"), [({}, 0.2), ({"outside_share": 0.1}, 0.1)])
+def test_the_share_outside_the_device(monkeypatch, own, expected):
+    """A step takes 4 s by itself, one of the loop 5 s; what the loop says itself comes first."""
+
+    def run(config, folder):
+        data = dataset.load(config.data)
+        assert len(data.rows("train")) == 6
+        assert data.images.shape == (7, 32, 32)
+        folder.mkdir()
+        (folder / "metrics.jsonl").write_text(json.dumps({"images_per_second": 0.4} | own) + "\n")
+
+    monkeypatch.setattr(training, "train", run)
+    args = argparse.Namespace(loop_steps=3, depth=18, width=2, bfloat16=False)
+    assert train.outside_share(args, train.Load(32, 2), 4.0) == pytest.approx(expected)
+
+
+def test_curves_are_drawn(tmp_path):
+    rows = [{"pixels": n, "jssm": n / 9, "pixels near the outline": n} for n in (8, 16, 32)]
+    rasterizer.draw_curves(tmp_path / "curves.png", rows, rows, ["jssm"])
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+
+
+def test_prediction_runs(tmp_path, capsys, no_peers):
+    benchmarks.main(
+        f"predict --size 32 --batches 1 --depth 18 --width 2 --repeats 1 --out {tmp_path}".split()
+    )
+    found = report_of(tmp_path, capsys)
+    assert [row["ms per image"] for row in found["tables"]["ResNet18, 32×32, batch 1"]] == [
+        "predict",
+        "network",
+        "rasterizer",
+    ]
+
+
+def test_prep_runs(tmp_path, capsys):
+    benchmarks.main(
+        f"prep --patients 4 --frames 2 --size 96 --jobs 1 --repeats 1 --out {tmp_path}".split()
+    )
+    found = report_of(tmp_path, capsys)
+    ((row,),) = found["tables"].values()
+    assert row["cases per second"] == pytest.approx(1 / row["s per case"])
+
+
+def test_a_load_is_a_size_and_a_batch(capsys):
+    assert train.load("128x16") == (128, 16)
+    with pytest.raises(SystemExit):
+        benchmarks.main(["train", "--loads", "128"])
+    assert "expected SIZExBATCH" in capsys.readouterr().err
+
+
+def test_exact_areas_of_a_square():
+    """The strip's outline: the square from (2, 2) to (6, 6.5)."""
+    square = np.array([[2, 2], [6, 2], [2, 6.5], [6, 6.5]], np.float64)
+    assert exact.area(square) == 18
+    covered = exact.coverage(square, 9)
+    assert covered.sum() == pytest.approx(18)
+    assert covered[2, 2] == pytest.approx(0.25)
+    assert covered[6, 4] == pytest.approx(1.0)
+    assert exact.soft_mask(square, 9)[4, 2] == pytest.approx(0.5)
+    assert exact.soft_mask(square, 9)[4, 3] == pytest.approx(1 / (1 + np.exp(-2)))
+
+
+def test_shapes_lie_inside_the_image():
+    points = shapes.horseshoes(50, 88, 64)
+    assert points.min() > 0
+    assert points.max() < 63
+    areas = [exact.area(p) for p in points]
+    assert min(areas) > 200
+
+
+def test_the_commands_import_no_peer():
+    assert not {"torch", "deodr"} & set(sys.modules)
