@@ -1,7 +1,7 @@
 """Train a model.
 
 python train.py --config configs/4ch.py [--config.data=DIR] [--config.train.batch_size=64]
-                [--workdir runs/4ch]
+                [--config.method=unet] [--workdir runs/4ch]
 """
 
 import sys
@@ -15,7 +15,9 @@ from jssm import runtime, training
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where the run is written; runs/ and the config's name by default."
+    "workdir",
+    None,
+    "Where the run is written; by default runs/ and the config's name, with that of a baseline.",
 )
 
 
@@ -24,7 +26,9 @@ def main(_: list[str]) -> int:
     runtime.prepare()
     logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
     source = config_flags.get_config_filename(flags.FLAGS["config"])
-    workdir = _WORKDIR.value or str(Path("runs") / Path(source).stem)
+    method = _CONFIG.value.method
+    name = Path(source).stem + (f"_{method}" if method != config_lib.OURS else "")
+    workdir = _WORKDIR.value or str(Path("runs") / name)
     try:
         training.train(_CONFIG.value, workdir)
     except (ValueError, OSError, FloatingPointError) as error:

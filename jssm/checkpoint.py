@@ -1,11 +1,13 @@
 """Run directories: what a training writes, and what a prediction needs from it.
 
     RUN/config.json            every setting
-    RUN/checkpoints/latest/    weights, shape model, optimizer, progress: to go on training
-    RUN/checkpoints/best/      weights and shape model at the best validation Dice
+    RUN/checkpoints/latest/    weights, constants, optimizer, progress: to go on training
+    RUN/checkpoints/best/      weights and constants at the best validation Dice
     RUN/metrics.jsonl, RUN/tensorboard/, RUN/overlays/   how it went
 
-A run directory needs nothing outside itself; it can be moved and renamed.
+The constants are the arrays beside the weights that a prediction needs: of our own method the
+shape model and the mean θ. A run directory needs nothing outside itself; it can be moved and
+renamed.
 """
 
 from pathlib import Path
@@ -17,8 +19,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jssm import config as config_lib
+from jssm.baselines import BASELINES
 from jssm.config import Config
-from jssm.model import Model, Network
+from jssm.dataset import Dataset
+from jssm.model import Method, Model, Network, method
 from jssm.shape_model import ShapeModel
 
 STEPS = ("best", "latest")
@@ -77,10 +81,43 @@ def load(run: str | Path, *, step: str = "best") -> Model:
 
     Raises:
       FileNotFoundError: when ``run`` holds no run, or no checkpoint yet.
-      ValueError: when ``step`` is neither.
+      ValueError: when ``step`` is neither, or the run is a baseline's.
     """
     config = config_lib.load(run)
+    if config.method != config_lib.OURS:
+        raise ValueError(
+            f"{run}: holds the method {config.method}, which has no shape model; eval.py and "
+            "jssm.checkpoint.load_method take it"
+        )
     return model_from(config, jax.tree.map(jnp.asarray, read_weights(run, step=step)))
+
+
+def load_method(run: str | Path, *, step: str = "best") -> tuple[Method, Any]:
+    """The method of a run directory, ours or a baseline, and its trained variables.
+
+    Raises:
+      FileNotFoundError: when ``run`` holds no run, or no checkpoint yet.
+      ValueError: when ``step`` is neither "best" nor "latest".
+    """
+    config = config_lib.load(run)
+    weights = jax.tree.map(jnp.asarray, read_weights(run, step=step))
+    variables = weights.pop("variables")
+    return method_from(config, weights), variables
+
+
+def constants_of(config: Config, data: Dataset) -> dict[str, Any]:
+    """The arrays that the training set gives to the method of these settings."""
+    if config.method != config_lib.OURS:
+        return BASELINES[config.method].constants(data)
+    shape = data.shape_model.truncate(config.model.num_modes)
+    return _shape_constants(shape, jnp.asarray(data.mean_theta()))
+
+
+def method_from(config: Config, constants: dict[str, Any]) -> Method:
+    """The method of these settings with these constants."""
+    if config.method != config_lib.OURS:
+        return BASELINES[config.method].method(config, constants)
+    return method(model_from(config, {"variables": {}, **constants}))
 
 
 def read_weights(run: str | Path, *, step: str = "best") -> Any:
@@ -105,8 +142,7 @@ def read_weights(run: str | Path, *, step: str = "best") -> Any:
 
 def weights_of(model: Model) -> dict[str, Any]:
     """The arrays of a model as nested dictionaries."""
-    shape = {k: getattr(model.shape, k) for k in ("mean", "modes", "variances")}
-    return {"variables": model.variables, "shape": shape, "mean_theta": model.mean_theta}
+    return {"variables": model.variables, **_shape_constants(model.shape, model.mean_theta)}
 
 
 def model_from(config: Config, weights: dict[str, Any]) -> Model:
@@ -134,6 +170,11 @@ def network_from(config: Config, *, axis_name: str | None = None) -> Network:
         dtype=jnp.bfloat16 if options.bfloat16 else np.float32,
         axis_name=axis_name,
     )
+
+
+def _shape_constants(shape: ShapeModel, mean_theta: jax.Array) -> dict[str, Any]:
+    arrays = {k: getattr(shape, k) for k in ("mean", "modes", "variances")}
+    return {"shape": arrays, "mean_theta": mean_theta}
 
 
 def _manager(directory: Path) -> ocp.CheckpointManager:

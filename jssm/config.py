@@ -13,6 +13,10 @@ from typing import Any
 from jssm.augment import Augmentation
 from jssm.resnet import STAGES
 
+OURS = "jssm"
+METHODS = (OURS, "contour", "fcn8s", "tetris", "unet")  # jssm.baselines has the others
+LOSSES = ("cross_entropy", "dice")
+
 
 @dataclass
 class ModelConfig:
@@ -49,13 +53,27 @@ class TrainConfig:
 
 
 @dataclass
+class BaselineConfig:
+    """What the baselines have for settings beside ``model``'s size, width, depth and bfloat16."""
+
+    loss: str = "cross_entropy"  # of unet: cross_entropy or dice
+    pretrain_epochs: int = 10  # of contour, with cross-entropy
+    region_weight: float = 1.0  # λ of contour
+    inside_weight: float = 1.0  # μ of contour
+    grid_px: int = 16  # of tetris, between control points; a power of 2
+    smoothness: float = 0.1  # of tetris, the weight of the field's roughness
+
+
+@dataclass
 class Config:
     """Everything that a run depends on."""
 
     data: str = ""  # a data set directory made by `python -m prep build`
+    method: str = OURS  # or a baseline, see METHODS
     seed: int = 0
     init_from: str = ""  # torchvision's ResNet weights for the backbones, .safetensors or .pth
     model: ModelConfig = field(default_factory=ModelConfig)
+    baseline: BaselineConfig = field(default_factory=BaselineConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: Augmentation = field(default_factory=Augmentation)
 
@@ -66,9 +84,30 @@ def validate(config: Config) -> None:
     Raises:
       ValueError: naming all the fields that are wrong, not only the first.
     """
-    model, train = config.model, config.train
+    model, train, baseline = config.model, config.train, config.baseline
     rules = [
         (bool(config.data), "data: name a data set directory, e.g. --config.data=data/4ch"),
+        (
+            config.method in METHODS,
+            f"method: {config.method!r}, expected one of {', '.join(METHODS)}",
+        ),
+        (
+            config.method == OURS or not config.init_from,
+            f"init_from: the method {config.method} does not start from given weights",
+        ),
+        (
+            baseline.loss in LOSSES,
+            f"baseline.loss: {baseline.loss!r}, expected one of {', '.join(LOSSES)}",
+        ),
+        (
+            min(baseline.pretrain_epochs, baseline.region_weight, baseline.inside_weight) >= 0,
+            "baseline.pretrain_epochs, region_weight, inside_weight: expected none below 0",
+        ),
+        (baseline.smoothness >= 0, f"baseline.smoothness: {baseline.smoothness}, expected >= 0"),
+        (
+            baseline.grid_px > 1 and baseline.grid_px & (baseline.grid_px - 1) == 0,
+            f"baseline.grid_px: {baseline.grid_px}, expected a power of 2 above 1",
+        ),
         (model.depth in STAGES, f"model.depth: {model.depth}, expected one of {sorted(STAGES)}"),
         (model.width > 0, f"model.width: {model.width}, expected at least 1"),
         (model.num_modes > 0, f"model.num_modes: {model.num_modes}, expected at least 1"),
@@ -115,7 +154,12 @@ def to_json(config: Config) -> str:
 def from_json(text: str) -> Config:
     """The configuration of :func:`to_json`'s text."""
     values = json.loads(text)
-    parts = {"model": ModelConfig, "train": TrainConfig, "augment": Augmentation}
+    parts = {
+        "model": ModelConfig,
+        "baseline": BaselineConfig,
+        "train": TrainConfig,
+        "augment": Augmentation,
+    }
     return Config(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
 
 

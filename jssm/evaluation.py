@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from jssm import checkpoint, config, dataset, labels, metrics, model, plots
+from jssm import checkpoint, config, dataset, labels, metrics, plots
 from jssm.dataset import Dataset
 from jssm.integrity import integrity
 from jssm.rasterizer import rasterize
@@ -222,14 +222,13 @@ def run(
     directory = data_dir or config.load(ckpt).data
     if not directory:
         raise ValueError(f"{ckpt}/config.json: data is empty, expected --data DIR instead")
-    trained = checkpoint.load(ckpt, step=step)
+    how, variables = checkpoint.load_method(ckpt, step=step)
+    predict = jax.jit(how.predict)
     data = dataset.load(directory)
     rows = data.rows(split)
     target = Path(out or Path(ckpt) / "eval")
     target.mkdir(parents=True, exist_ok=True)  # before the work, in case it cannot be written
-    found = evaluate(
-        lambda images: model.predict(trained, images), data, rows, batch_size=batch_size
-    )
+    found = evaluate(lambda images: predict(variables, images), data, rows, batch_size=batch_size)
     name = Path(ckpt).resolve().name
     paths = write(found, data, target, name=name)
     return (

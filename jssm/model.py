@@ -31,11 +31,13 @@ class Method(NamedTuple):
     init(key) gives the Linen variables. loss(variables, batch, key) gives the scalar loss and,
     beside it, the metrics and the new batch statistics; it runs under a mapped axis "batch".
     predict(variables, images) gives an object with mask (N, H, W), and points (N, T, 2) or None.
+    learns_points: its loss has a point term, with which training begins.
     """
 
     init: Callable[[jax.Array], Any]
     loss: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, Any]]
     predict: Callable[[Any, jax.Array], Any]
+    learns_points: bool = True
 
 
 class Pose(NamedTuple):
@@ -156,7 +158,7 @@ def predict(model: Model, images: jax.Array, *, aspect: jax.Array | None = None)
     Raises:
       ValueError: when ``images`` is not three-dimensional.
     """
-    images = _check_images(images)
+    images = check_images(images)
     shape = images.shape[1:]
     square = (model.size, model.size)
     ratio = 1.0 if aspect is None else jnp.asarray(aspect, jnp.float32)
@@ -256,7 +258,12 @@ def loss(
     return total, (metrics, new_stats["batch_stats"])
 
 
-def _check_images(images: jax.Array) -> jax.Array:
+def check_images(images: jax.Array) -> jax.Array:
+    """``images`` (N, H, W) as float32, with 0 for what is not finite.
+
+    Raises:
+      ValueError: when it is not three-dimensional.
+    """
     images = jnp.asarray(images)
     if images.ndim != 3:
         hint = "; add the leading axis with image[None]" if images.ndim == 2 else ""

@@ -29,7 +29,7 @@ from jssm.config import Config, TrainConfig
 from jssm.dataset import Dataset
 from jssm.feed import AHEAD, AXIS, Feed, place, replicate
 from jssm.metrics import THRESHOLD
-from jssm.model import Method, Model, method
+from jssm.model import Method
 from jssm.rasterizer import rasterize
 from jssm.runlog import RunLog
 
@@ -120,7 +120,8 @@ def train_step(
     """One step on this device's part of the batch, under the mapped axis "batch".
 
     ``batch`` has image (n, S, S) uint8, mask (n, S, S) uint8, points (n, T, 2), covers (n,), the
-    place (n,) of each case in the whole batch, and the scalars point_weight and mask_weight.
+    place (n,) of each case in the whole batch, and the scalars point_weight, mask_weight and
+    epoch, of which a method takes what it needs.
     Gradients and metrics are means over all devices.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
@@ -150,24 +151,32 @@ def eval_step(how: Method, variables: Any, batch: dict[str, jax.Array]) -> dict[
     """The scores of each case of a batch, each (n,), NaN where its label does not give them.
 
     dice: of the wall. cavity_dice: of the inner points' polygon. points_loss: Eq. 6, over the
-    points that are known.
+    points that are known. A method without points has the first alone.
     """
     prediction = how.predict(variables, batch["image"])
     shape, covers = batch["mask"].shape[1:], batch["covers"]
+    is_wall = covers == labels.MYOCARDIUM
+    if prediction.points is None:
+        return {"dice": jnp.where(is_wall, _hard_dice(prediction.mask, batch["mask"]), jnp.nan)}
     strips = prediction.points[:, labels.cavity_strip(prediction.points.shape[1])]
     cavity = jax.vmap(lambda p: rasterize(p, shape))(strips)
     is_cavity = covers == labels.CAVITY
-    drawn = jnp.where(is_cavity[:, None, None], cavity, prediction.mask) > THRESHOLD
-    pairs = drawn.astype(jnp.float32), batch["mask"].astype(jnp.float32)
-    dice = 1 - jax.vmap(losses.dice_loss)(*pairs)
+    drawn = jnp.where(is_cavity[:, None, None], cavity, prediction.mask)
+    dice = _hard_dice(drawn, batch["mask"])
     point_loss = jax.vmap(lambda p, true: losses.point_loss(p, true, shape))
     has_points = jnp.any(jnp.isfinite(batch["points"]), axis=(1, 2))
     scores = {
-        "dice": (dice, covers == labels.MYOCARDIUM),
+        "dice": (dice, is_wall),
         "cavity_dice": (dice, is_cavity),
         "points_loss": (point_loss(prediction.points, batch["points"]), has_points),
     }
     return {name: jnp.where(known, value, jnp.nan) for name, (value, known) in scores.items()}
+
+
+def _hard_dice(predicted: jax.Array, true: jax.Array) -> jax.Array:
+    """The Dice (n,) of predicted masks (n, H, W) in [0, 1], thresholded, and true ones."""
+    pairs = (predicted > THRESHOLD).astype(jnp.float32), true.astype(jnp.float32)
+    return 1 - jax.vmap(losses.dice_loss)(*pairs)
 
 
 def parallel(step: Callable, devices: list[jax.Device]) -> Callable:
@@ -186,10 +195,11 @@ def parallel(step: Callable, devices: list[jax.Device]) -> Callable:
     )
 
 
-def train(config: Config, run: str | Path) -> Model:
-    """Train as ``config`` says, write everything to the directory ``run``, give the best model.
+def train(config: Config, run: str | Path) -> None:
+    """Train as ``config`` says, and write everything to the directory ``run``.
 
-    A run directory that holds a checkpoint of the same settings is continued.
+    A run directory that holds a checkpoint of the same settings is continued. A method whose loss
+    has no point term has no first part of the strategy, in which points are learned alone.
 
     Raises:
       ValueError: when the settings are wrong, do not suit the data, or differ from those of the
@@ -202,33 +212,26 @@ def train(config: Config, run: str | Path) -> Model:
     config_lib.validate(config)
     data = dataset_lib.load(config.data)
     config = _settle(config, data)
-    template = Model(
-        variables={},
-        shape=data.shape_model.truncate(config.model.num_modes),
-        mean_theta=jnp.asarray(data.mean_theta()),
-        network=checkpoint.network_from(config),
-        size=config.model.size,
-        tau=config.model.tau,
-    )
-    loop = _Loop(config, run, data, template)  # finds what is wrong before anything is written
+    loop = _Loop(config, run, data)  # finds what is wrong before anything is written
     _claim(run, config)
-    return loop.run()
+    loop.run()
 
 
 class _Loop:
     """One training run: owns its state, its progress and its files."""
 
-    def __init__(self, config: Config, run: Path, data: Dataset, template: Model):
-        self.config, self.directory, self.data, self.template = config, run, data, template
+    def __init__(self, config: Config, run: Path, data: Dataset):
+        self.config, self.directory, self.data = config, run, data
         self.rows = data.rows("train")
-        self.how = method(template)
+        self.constants = checkpoint.constants_of(config, data)
+        self.how = checkpoint.method_from(config, self.constants)
         size = config.train.batch_size
         self.steps_per_epoch = max(len(self.rows) // size, 1)
         optimizer = make_optimizer(config.train, self.steps_per_epoch)
         devices = _devices_for(size)
         self.devices, self.feed = devices, Feed(data, devices)
         self.state = replicate(init_state(self.how, optimizer, config), devices)
-        self.progress = Progress()
+        self.progress = Progress(with_mask=not self.how.learns_points)
         self.pending: deque = deque()  # metrics of the last steps, still being computed
 
         def step(state: TrainState, batch: dict[str, jax.Array]):
@@ -246,8 +249,10 @@ class _Loop:
         self.evaluate = jax.jit(lambda variables, batch: eval_step(self.how, variables, batch))
         self.predict = jax.jit(self.how.predict)
 
-    def run(self) -> Model:
+    def run(self) -> None:
         options = self.config.train
+        sizes = [leaf.size for leaf in jax.tree.leaves(self.state.variables["params"])]
+        tqdm.write(f"{self.config.method}: {sum(sizes):,} parameters")
         with checkpoint.Checkpoints(self.directory) as self.files, _interrupts() as self.stopping:
             self._restore()
             total = options.epochs * self.steps_per_epoch
@@ -267,7 +272,6 @@ class _Loop:
                     if (epoch + 1) % options.validate_every == 0 or epoch + 1 == options.epochs:
                         self._validate(epoch + 1)
                 self.log.curves()
-        return checkpoint.load(self.directory)
 
     def _train_epoch(self, epoch: int) -> None:
         options, progress = self.config.train, self.progress
@@ -283,6 +287,7 @@ class _Loop:
                 "place": np.arange(options.batch_size),
                 "point_weight": np.float32(options.point_weight),
                 "mask_weight": np.float32(options.mask_weight * progress.with_mask),
+                "epoch": np.float32(epoch),
             },
             self.devices,
         )
@@ -311,29 +316,25 @@ class _Loop:
         progress.step += 1
         if not np.isfinite(metrics["loss"]):
             raise FloatingPointError(f"the loss is {metrics['loss']} at step {progress.step}")
-        for name, value in metrics.items():
-            if name != "mask_loss" or progress.with_mask:  # else it was not computed
-                total, count = progress.sums.get(name, (0.0, 0))
-                progress.sums[name] = [total + value, count + 1]
+        without = () if progress.with_mask else ("mask_loss",)  # it was not computed
+        known = {name: value for name, value in metrics.items() if name not in without}
+        for name, value in known.items():
+            total, count = progress.sums.get(name, (0.0, 0))
+            progress.sums[name] = [total + value, count + 1]
+        shown = {name: f"{value:.4f}" for name, value in known.items()}
+        best = f"{progress.best_dice:.3f} best" if progress.best_dice >= 0 else "-"
         self.bar.update()
-        self.bar.set_postfix(
-            points=f"{metrics['points_loss']:.4f}",
-            mask=f"{metrics['mask_loss']:.3f}" if progress.with_mask else "off",
-            val_dice=f"{progress.best_dice:.3f} best" if progress.best_dice >= 0 else "-",
-            refresh=False,
-        )
+        self.bar.set_postfix(shown | {"val_dice": best}, refresh=False)
 
     def _validate(self, epoch: int) -> None:
         options, progress = self.config.train, self.progress
         seconds = time.perf_counter() - self._epoch_started
         steps = self.steps_per_epoch - self._epoch_first
         scores = self._scores(self.data.rows("val"))
+        weight = {"mask_weight": progress.with_mask * options.mask_weight}
         self.log.record(
-            {
-                "epoch": epoch,
-                "step": progress.step,
-                "mask_weight": progress.with_mask * options.mask_weight,
-            }
+            {"epoch": epoch, "step": progress.step}
+            | (weight if self.how.learns_points else {})
             | {f"train_{name}": total / count for name, (total, count) in progress.sums.items()}
             | {f"val_{name}": value for name, value in scores.items()}
             | {"images_per_second": steps * options.batch_size / seconds}
@@ -381,7 +382,7 @@ class _Loop:
     def _weights(self) -> dict[str, Any]:
         """Copies, since the next step reuses the memory while files are still being written."""
         variables = jax.tree.map(jnp.copy, self.state.best_variables)
-        return checkpoint.weights_of(self.template.replace(variables=variables))
+        return {"variables": variables, **self.constants}
 
     def _training(self) -> dict[str, Any]:
         kept = {"step": self.state.step, "opt_state": self.state.opt_state}
@@ -420,19 +421,25 @@ def _settle(config: Config, data: Dataset) -> Config:
         )
     if (data.covers[data.rows("val")] == labels.NONE).all():
         raise ValueError(f"{config.data}: no validation case has a label, so none can be the best")
+    if config.method != config_lib.OURS:
+        for split in dataset_lib.SPLITS:
+            if not (data.covers[data.rows(split)] == labels.MYOCARDIUM).any():
+                raise ValueError(
+                    f"{config.data}: the method {config.method} needs cases whose label covers the "
+                    f"myocardium, but the split {split} has none"
+                )
     return replace(config, model=replace(config.model, size=size, num_modes=modes))
 
 
 def _claim(run: Path, config: Config) -> None:
     """Write the settings to the run directory, or check that they are those of the run there."""
     path = run / "config.json"
-    text = config_lib.to_json(config)
-    if path.is_file() and path.read_text() != text:
+    if path.is_file() and config_lib.load(run) != config:
         raise ValueError(f"{run}: holds a run with other settings; choose another --workdir")
     if (run / "checkpoints").exists() and not path.is_file():
         raise ValueError(f"{run}: holds checkpoints but no config.json; choose another --workdir")
     run.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(config_lib.to_json(config))
 
 
 def _devices_for(batch_size: int) -> list[jax.Device]:

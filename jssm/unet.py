@@ -39,7 +39,7 @@ class UNet(nn.Module):
         for level in range(self.levels):
             x = self._two_convolutions(x, self.width * 2**level, f"down_{level}", train)
             skips.append(x)
-            x = _halve(x)
+            x = halve(x)
         x = self._two_convolutions(x, self.width * 2**self.levels, "bottom", train)
         for level in reversed(range(self.levels)):
             x = UpConvolution(self.width * 2**level, self.dtype, name=f"widen_{level}")(x)
@@ -97,7 +97,7 @@ def pad_to_multiple(images: jax.Array, step: int) -> jax.Array:
     return jnp.pad(images, ((0, 0), *extra, (0, 0)), mode="edge")
 
 
-def _halve(x: jax.Array) -> jax.Array:
+def halve(x: jax.Array) -> jax.Array:
     """2×2 maximum pooling, in pairs: the gradient is fast on a CPU and finite at ties."""
     rows = jnp.maximum(x[:, ::2], x[:, 1::2])
     return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])

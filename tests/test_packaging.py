@@ -34,9 +34,9 @@ def test_importing_the_library_loads_no_extra():
 
 
 def test_the_wheel_holds_the_library_alone():
-    assert PROJECT["tool"]["setuptools"]["packages"] == ["jssm", "jssm.files"]
+    assert PROJECT["tool"]["setuptools"]["packages"] == ["jssm", "jssm.baselines", "jssm.files"]
     packages = {path.parent.as_posix() for path in Path("jssm").rglob("__init__.py")}
-    assert packages == {"jssm", "jssm/files"}
+    assert packages == {"jssm", "jssm/baselines", "jssm/files"}
 
 
 def test_every_dependency_has_an_upper_bound():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import jssm
 from jssm import training
 from tests.test_config import load as load_config
 from tests.test_training import records
@@ -20,7 +21,8 @@ def test_one_real_step_of_each_config(name, small_data, tmp_path):
     config.data = str(small_data)
     config.model = replace(config.model, size=0, width=4, locate_size=0, view_size=32)
     config.train = replace(config.train, batch_size=16, epochs=1, warmup_epochs=0)
-    model = training.train(config, tmp_path / "run")
+    training.train(config, tmp_path / "run")
+    model = jssm.load(tmp_path / "run")
     (record,) = records(tmp_path / "run")
     assert record["step"] == 1
     assert 0 < record["train_points_loss"] < 2

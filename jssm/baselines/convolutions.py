@@ -1,0 +1,38 @@
+"""Convolutions with batch normalization, as the baselines' encoders stack them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+
+class Convolutions(nn.Module):
+    """``count`` times a 'same' convolution, batch normalization and ReLU.
+
+    (N, H, W, C) to (N, H, W, features). kernel: the side of the convolutions. dtype: what they
+    compute in. axis_name: the pmap axis over which batch statistics are averaged in training.
+    """
+
+    features: int
+    count: int
+    kernel: int = 3
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """The features; ``train`` selects batch over running statistics."""
+        init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+        side = (self.kernel, self.kernel)
+        for _ in range(self.count):
+            x = nn.Conv(self.features, side, use_bias=False, dtype=self.dtype, kernel_init=init)(x)
+            norm = nn.BatchNorm(
+                use_running_average=not train,
+                momentum=0.9,
+                epsilon=1e-5,
+                dtype=self.dtype,
+                axis_name=self.axis_name if train else None,
+            )
+            x = nn.relu(norm(x))
+        return x

@@ -1,0 +1,346 @@
+"""The baselines: their sizes, their losses, and one of them from training to evaluation."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.interpolate import BSpline
+from scipy.ndimage import map_coordinates
+
+import jssm
+from jssm import checkpoint, config, dataset, evaluation, labels, training
+from jssm.augment import Augmentation
+from jssm.baselines import BASELINES, contour, fcn8s, segmenter, tetris, unet
+from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
+from tests.conftest import SIZE, write_dataset
+
+rng = np.random.default_rng(0)
+
+
+def tiny(data, method="unet", **baseline) -> Config:
+    """A run of two epochs of two steps."""
+    return Config(
+        data=str(data),
+        method=method,
+        model=ModelConfig(size=SIZE, depth=18, width=2),
+        baseline=BaselineConfig(**baseline),
+        train=TrainConfig(batch_size=8, epochs=2, learning_rate=0.01),
+        augment=Augmentation(flip_left_right=True, rotation_degrees=10.0),
+    )
+
+
+def records(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def parameters(network, size) -> int:
+    images = jnp.zeros((1, size, size, 1))
+    shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), images, train=False))
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes["params"]))
+
+
+def fill(how):
+    """Variables from numpy, which need no compilation."""
+    shapes = jax.eval_shape(how.init, jax.random.key(0))
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: (
+            np.ones(leaf.shape, np.float32)
+            if path[-1].key in ("scale", "var")
+            else (0.3 * np.random.default_rng(1).normal(size=leaf.shape)).astype(np.float32)
+        ),
+        shapes,
+    )
+
+
+def batch_of(data, covers):
+    """The first cases, with these codes of what their labels cover."""
+    (batch,) = dataset.batches(data, np.arange(len(covers))[None])
+    return {
+        "image": batch["image"] / np.float32(255),
+        "mask": batch["mask"].astype(np.float32),
+        "covers": np.array(covers, np.int8),
+        "epoch": np.float32(0),
+    }
+
+
+@pytest.fixture(scope="module")
+def data(small_data):
+    return dataset.load(small_data)
+
+
+@pytest.fixture(scope="module")
+def trained(small_data, tmp_path_factory):
+    """A U-Net's run, not interrupted."""
+    run = tmp_path_factory.mktemp("baselines") / "whole"
+    training.train(tiny(small_data), run)
+    return run
+
+
+def test_every_method_has_a_name_for_the_settings():
+    assert {config.OURS, *BASELINES} == set(config.METHODS)
+
+
+def test_the_u_net_has_the_published_size():
+    assert parameters(unet.network_from(Config()), 32) == pytest.approx(31.0e6, rel=0.01)
+
+
+def test_fcn8s_has_the_published_size():
+    """VGG16 without its last layer (134,260,544), grey images and batch normalization for biases;
+    two fixed factors 2 and one 8 widen, and three places are scored."""
+    vgg, grey, norms = 134_260_544, -2 * 9 * 64, 4224 + 2 * 4096
+    scores, widening = (4096 + 1) + (512 + 1) + (256 + 1), 16 + 16 + 256
+    assert parameters(fcn8s.network_from(Config()), 32) == vgg + grey + norms + scores + widening
+
+
+def test_a_run_has_scores_of_masks_and_none_of_points(trained):
+    assert [set(record) for record in records(trained)] == [
+        {"epoch", "step", "train_loss", "val_dice", "images_per_second"}
+    ] * 2
+    assert (trained / "overlays").is_dir()
+
+
+def test_a_stopped_baseline_continues_bit_for_bit(trained, small_data, tmp_path, monkeypatch):
+    """Stopped in the middle of the first epoch."""
+    monkeypatch.setattr(training, "AHEAD", 0)  # so that the signal comes where it is sent
+    count = training._Loop._count_step
+
+    def count_and_stop(self, metrics):
+        count(self, metrics)
+        if self.progress.step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(training._Loop, "_count_step", count_and_stop)
+    with pytest.raises(training.Stopped, match="after step 1"):
+        training.train(tiny(small_data), tmp_path / "run")
+    monkeypatch.setattr(training._Loop, "_count_step", count)
+    training.train(tiny(small_data), tmp_path / "run")
+    weights = [checkpoint.read_weights(r, step="latest") for r in (trained, tmp_path / "run")]
+    jax.tree.map(np.testing.assert_array_equal, *weights)
+
+
+def test_a_baseline_is_evaluated_like_any_method(trained, small_data):
+    how, variables = checkpoint.load_method(trained)
+    images = dataset.load(small_data).images
+    found = how.predict(variables, images[:2])
+    assert found.mask.shape == (2, SIZE, SIZE)
+    assert found.points is None
+    script = Path(evaluation.__file__).parent.parent / "eval.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "--ckpt", str(trained)],
+        capture_output=True,
+        text=True,
+        cwd=script.parent,
+        check=True,
+    )
+    assert "| whole " in done.stdout
+    scores = json.loads((trained / "eval" / "metrics.json").read_text())
+    best = max(record["val_dice"] for record in records(trained))
+    assert scores["dice"]["mean"] == pytest.approx(best, abs=1e-3)
+    assert scores["point_rmse_px"] is None
+    assert scores["folded_share"] is None
+
+
+def test_a_baseline_is_no_model(trained):
+    with pytest.raises(ValueError, match=r"holds the method unet, which has no shape model"):
+        jssm.load(trained)
+
+
+def test_a_baseline_needs_whole_walls(tmp_path):
+    directory = write_dataset(tmp_path / "data")
+    table = (directory / "cases.csv").read_text().splitlines()
+    kinds = ["covers", *["myocardium"] * 16, *["cavity"] * 4]
+    lines = [f"{line},{kind}" for line, kind in zip(table, kinds, strict=True)]
+    (directory / "cases.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"method unet needs cases .* the split val has none"):
+        training.train(tiny(directory), tmp_path / "run")
+
+
+def test_wrong_settings_are_named():
+    wrong = Config(data="x", method="vnet", init_from="weights.pth")
+    wrong.baseline.loss = "focal"
+    with pytest.raises(ValueError, match=r"(?s)method: 'vnet'.*init_from.*baseline\.loss: 'focal'"):
+        config.validate(wrong)
+
+
+@pytest.mark.parametrize("method", BASELINES)
+def test_only_whole_walls_count_and_gradients_are_finite(method, data):
+    """A batch of whole walls and others has the loss of its walls; one without any has none."""
+    how = BASELINES[method].method(tiny("x", method), BASELINES[method].constants(data))
+    variables = fill(how)
+
+    @jax.jit
+    def objective(params, batch):
+        def loss(params, batch):
+            return how.loss(variables | {"params": params}, batch, jax.random.key(0))[0]
+
+        split = {k: v if np.ndim(v) == 0 else v[None] for k, v in batch.items()}
+        axes = {k: None if np.ndim(v) == 0 else 0 for k, v in batch.items()}
+        return jax.vmap(jax.value_and_grad(loss), (None, axes), axis_name="batch")(params, split)
+
+    batch = batch_of(data, [labels.MYOCARDIUM, labels.NONE, labels.CAVITY, labels.MYOCARDIUM])
+    spoilt = batch | {"mask": batch["mask"] * (batch["covers"] == labels.MYOCARDIUM)[:, None, None]}
+    losses = []
+    for one in (batch, spoilt, batch | {"covers": np.zeros(4, np.int8)}):
+        loss, gradient = objective(variables["params"], one)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+        losses.append(float(loss[0]))
+    assert losses[0] == losses[1] > 0
+    assert losses[2] == 0
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
+    found = jax.eval_shape(how.predict, variables, np.zeros((3, SIZE, SIZE), np.uint8))
+    assert found.mask.shape == (3, SIZE, SIZE)
+    assert found.points is None
+
+
+def test_cross_entropy_and_dice_of_the_u_net():
+    logits, true = (
+        rng.normal(size=(6, 5)).astype(np.float32),
+        rng.integers(0, 2, (6, 5)).astype(np.float32),
+    )
+    chance = 1 / (1 + np.exp(-logits))
+    entropy = -np.mean(true * np.log(chance) + (1 - true) * np.log(1 - chance))
+    dice = 1 - 2 * (chance * true).sum() / (chance.sum() + true.sum())
+    found = [
+        float(unet.case_loss(logits, true, 0, kind=kind)) for kind in ("cross_entropy", "dice")
+    ]
+    assert found == pytest.approx([entropy, dice], rel=1e-5)
+    far = jax.grad(segmenter.cross_entropy)(jnp.array([[1e4, -1e4]]), jnp.array([[0.0, 1.0]]))
+    np.testing.assert_allclose(far, [[0.5, -0.5]])
+
+
+@pytest.mark.parametrize("factor", [2, 8])
+def test_widening_begins_as_bilinear_interpolation(factor):
+    """A linear image is reproduced exactly, but for the margin where it would be extrapolated."""
+    module = fcn8s.UpScore(factor)
+    x, y = np.meshgrid(np.arange(6), np.arange(5))
+    plane = (2.0 * x - 3.0 * y + 1.0).astype(np.float32)[None, ..., None]
+    found, _ = module.init_with_output(jax.random.key(0), plane)
+    assert found.shape == (1, 5 * factor, 6 * factor, 1)
+    x, y = ((np.arange(n * factor) + 0.5) / factor - 0.5 for n in (6, 5))
+    expected = 2 * x[None] - 3 * y[:, None] + 1
+    inner = slice(factor, -factor)
+    np.testing.assert_allclose(found[0, inner, inner, 0], expected[inner, inner], atol=1e-5)
+
+
+def test_logits_of_fcn8s_have_the_size_of_the_images():
+    network = fcn8s.FCN8s(2)
+    images = jnp.zeros((2, 37, 50, 1))
+    logits, _ = jax.eval_shape(
+        lambda: network.init_with_output(jax.random.key(0), images, train=False)
+    )
+    assert logits.shape == (2, 37, 50)
+
+
+def test_the_length_of_a_square_is_its_perimeter():
+    """The two differences meet at one corner only, where they make one diagonal step."""
+    mask = np.zeros((20, 30), np.float32)
+    mask[5:12, 8:15] = 1
+    perimeter = 4 * 7 - 2 + np.sqrt(2)
+    flat = 19 * 29 * np.sqrt(contour.EPSILON)
+    assert float(contour.length(mask)) * 19 * 29 == pytest.approx(perimeter + flat, rel=2e-3)
+
+
+def slow_contour_loss(u, v, length_epsilon, region_weight, inside_weight):
+    height, width = u.shape
+    steps = [
+        np.sqrt((u[i, j + 1] - u[i, j]) ** 2 + (u[i + 1, j] - u[i, j]) ** 2 + length_epsilon)
+        for i in range(height - 1)
+        for j in range(width - 1)
+    ]
+    too_much = [u[i, j] * (v[i, j] - 1) ** 2 for i in range(height) for j in range(width)]
+    lacking = [(1 - u[i, j]) * v[i, j] ** 2 for i in range(height) for j in range(width)]
+    area = inside_weight * np.mean(too_much) + np.mean(lacking)
+    return np.mean(steps) + region_weight * area
+
+
+def test_the_contour_loss_against_its_definition():
+    options = BaselineConfig(region_weight=3.0, inside_weight=0.7)
+    u, v = rng.uniform(size=(7, 9)), rng.integers(0, 2, (7, 9)).astype(np.float64)
+    found = contour.contour_loss(u.astype(np.float32), v.astype(np.float32), options=options)
+    expected = slow_contour_loss(u, v, contour.EPSILON, 3.0, 0.7)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    gradient = jax.grad(lambda u: contour.contour_loss(u, v, options=options))
+    assert np.isfinite(gradient(jnp.ones((7, 9)))).all()
+
+
+def test_contour_begins_with_cross_entropy():
+    options = BaselineConfig(pretrain_epochs=2)
+    logits, true = rng.normal(size=(6, 5)).astype(np.float32), np.ones((6, 5), np.float32)
+    found = [float(contour.case_loss(logits, true, epoch, options=options)) for epoch in range(4)]
+    entropy = float(segmenter.cross_entropy(logits, true))
+    later = float(contour.contour_loss(jax.nn.sigmoid(logits), true, options=options))
+    assert found == pytest.approx([entropy, entropy, later, later])
+
+
+def test_the_free_form_field_against_scipy():
+    """Inside, the tensor product of scipy's cubic B-splines with knots at the cells' middles."""
+    grid_px, cells = 4, 6
+    controls = rng.normal(size=(cells, cells, 2))
+    found = tetris.free_form(jnp.asarray(controls), grid_px)
+    assert found.shape == (cells * grid_px, cells * grid_px, 2)
+    padded = np.pad(controls, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    knots = np.arange(-4.0, cells + 4)  # the k-th of degree 3 is centred on the knot k + 2
+    place = (np.arange(cells * grid_px) + 0.5) / grid_px - 0.5
+    down = BSpline(knots, padded, 3)(place)
+    expected = np.swapaxes(BSpline(knots, np.swapaxes(down, 0, 1), 3)(place), 0, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_equal_control_points_move_every_pixel_as_much():
+    field = tetris.free_form(jnp.broadcast_to(jnp.array([3.0, -2.0]), (2, 4, 2)), 8)
+    np.testing.assert_allclose(field, np.broadcast_to([3.0, -2.0], (16, 32, 2)), atol=1e-5)
+    assert float(tetris.roughness(field)) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_identity_gives_the_mean_mask_and_a_shift_moves_it():
+    template = rng.uniform(size=(8, 8)).astype(np.float32)
+    still = tetris.about_center(jnp.zeros((2, 3)), template.shape)
+    nothing = tetris.free_form(jnp.zeros((2, 2, 2)), 4)
+    np.testing.assert_allclose(tetris.transform(template, still, nothing), template, atol=1e-6)
+    by_field = tetris.transform(template, still, nothing + jnp.array([2.0, 0.0]))
+    half = jnp.zeros((2, 3)).at[0, 2].set(0.5)  # of four pixels, half an image
+    by_affine = tetris.transform(template, tetris.about_center(half, template.shape), nothing)
+    for moved in (by_field, by_affine):
+        np.testing.assert_allclose(moved[:, :-2], template[:, 2:], atol=1e-5)
+        np.testing.assert_array_equal(moved[:, -2:], 0)
+
+
+def test_roughness_is_the_mean_squared_derivative():
+    columns, rows = np.meshgrid(np.arange(6.0), np.arange(5.0))
+    field = np.stack([0.5 * columns, 0.2 * rows], axis=-1)
+    assert float(tetris.roughness(field)) == pytest.approx((0.5**2 + 0.2**2) / 2, rel=1e-5)
+
+
+def test_the_mean_mask_is_that_of_aligned_hearts(data):
+    rows = data.rows("train")
+    mean_theta = tetris.mean_place(data.thetas[rows]).astype(np.float64)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    canonical = (np.stack([x, y], -1) - mean_theta[:, 2]) @ np.linalg.inv(mean_theta[:, :2]).T
+    total = np.zeros((SIZE, SIZE))
+    for mask, theta in zip(data.masks[rows], data.thetas[rows].astype(np.float64), strict=True):
+        place = canonical @ theta[:, :2].T + theta[:, 2]
+        total += map_coordinates(mask.astype(float), [place[..., 1], place[..., 0]], order=1)
+    np.testing.assert_allclose(tetris.mean_mask(data), total / len(rows), atol=1e-4)
+
+
+def test_the_mean_place_keeps_the_size_of_turned_hearts():
+    """Hearts of one size turned by −80°, 0 and 80°: the mean of their maps is less than half."""
+    turned = [
+        [[5 * np.cos(a), -5 * np.sin(a), 10 + a], [5 * np.sin(a), 5 * np.cos(a), 20 - a]]
+        for a in np.radians([-80, 0, 80])
+    ]
+    found = tetris.mean_place(np.array(turned))
+    np.testing.assert_allclose(found, [[5, 0, 10], [0, 5, 20]], atol=1e-5)
+    assert np.linalg.det(np.mean(turned, 0)[:, :2]) < 25 / 4
+
+
+def test_tetris_needs_whole_cells(small_data, tmp_path):
+    with pytest.raises(ValueError, match="grid_px: 64 does not divide the images' side 32"):
+        training.train(tiny(small_data, "tetris", grid_px=64), tmp_path / "run")
