@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from jssm import checkpoint, config, dataset, labels, metrics, plots
+from jssm import checkpoint, config, dataset, labels, metrics, movies, plots
 from jssm.dataset import Dataset
 from jssm.integrity import integrity
 from jssm.rasterizer import rasterize
@@ -44,7 +44,7 @@ FAILURE_RULE = (
 )
 _KINDS = {"myocardium": "", "cavity": CAVITY}  # what a label covers, and its scores' prefix
 _SHEET_CASES = 8
-_CINE_PATIENTS, _CINE_FRAMES, _CINE_FPS = 3, 5, 20.0
+_CINE_PATIENTS, _CINE_FRAMES = 3, 5
 
 
 @dataclass(frozen=True)
@@ -371,7 +371,7 @@ def _cines(table: pd.DataFrame) -> dict[str, tuple[str, NDArray]]:
 
 
 def _fps(cases: pd.DataFrame) -> float:
-    """Frames per second as they were taken, within what a GIF can show; 20 where unknown."""
+    """Frames per second as they were taken, as far as a movie can show them."""
     times = cases.get("time_s", pd.Series(dtype=float)).to_numpy(np.float64)
     step = np.median(np.diff(times)) if len(times) > 1 else np.nan
-    return float(np.clip(1 / step, 2, 50)) if np.isfinite(step) and step > 0 else _CINE_FPS
+    return movies.frames_per_second(float(step))
