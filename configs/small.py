@@ -10,13 +10,14 @@ scores and times.
 """
 
 from jssm.augment import Augmentation
-from jssm.config import Config, ModelConfig, TrainConfig
+from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:
     """The demonstration's networks and augmentation, in 16 epochs."""
     return Config(
         data="data/4ch",
+        baseline=BaselineConfig(pretrain_epochs=6),
         model=ModelConfig(depth=18, width=16, locate_size=64, refinements=2, view_size=64),
         train=TrainConfig(
             batch_size=16,

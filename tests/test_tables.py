@@ -56,7 +56,10 @@ def call(*arguments) -> int:
 def test_rows_of_equal_settings_are_one_run(tmp_path):
     for size in (plan.SMALL, plan.FULL):
         names = [
-            {v.label: plan.name(plan.changes(v.settings, size)) for v in plan.table(n, size).variants}
+            {
+                v.label: plan.name(plan.changes(v.settings, size))
+                for v in plan.table(n, size).variants
+            }
             for n in range(1, 7)
         ]
         assert names[0]["Ours"] == "jssm"
@@ -117,16 +120,16 @@ def test_equal_scores_are_not_different():
 
 def test_the_best_is_marked_only_where_it_beats_every_other():
     cases = {"case": list("abcdef"), "patient": list("uvwxyz")}
-    noise = np.array([0.01, -0.01, 0.02, 0, -0.02, 0.01])
+    noise = np.array([0.01, -0.01, 0.02, 0, -0.02, 0])
     tables = {
-        name: pd.DataFrame(cases | {"dice": mean + sign * noise, "hd_mm": 10 - mean})
-        for name, mean, sign in (("A", 0.8, 1), ("B", 0.7, -1), ("C", 0.6, 1))
+        name: pd.DataFrame(cases | {"dice": mean + sign * noise, "hd_mm": 10 - mean + noise * sign})
+        for name, mean, sign in (("A", 0.8, 1), ("B", 0.7, -1), ("C", 0.6, 0))
     }
     found = statistics.comparisons(tables, "dice")
     assert set(found["best"]) == {"A"}
     assert list(found["difference"].round(6)) == [0.1, 0.2]
     assert statistics.marked(found) == {"A": "**†"}
-    tables["D"] = tables["A"].assign(dice=tables["A"]["dice"] - 0.001 * np.arange(-2, 4))
+    tables["D"] = tables["A"].assign(dice=tables["A"]["dice"] - [-0.1, 0.2, 0, 0.1, 0.1, -0.1])
     assert statistics.marked(statistics.comparisons(tables, "dice")) == {"A": ""}
     assert set(statistics.comparisons(tables, "hd_mm")["best"]) == {"A"}  # smaller is better
     unknown = {k: t.assign(hd_px=np.nan) for k, t in tables.items()}
@@ -177,7 +180,6 @@ def test_a_run_of_other_settings_is_not_taken_for_this_one(scripts, small_data, 
 def test_bad_data_sets_are_named_before_anything_is_trained(scripts, small_data, tmp_path, capsys):
     assert call("--table", 1, "--data", tmp_path, "--small", "--out", tmp_path / "out") == 2
     assert "not a data set directory" in capsys.readouterr().err
-    twice = ("--data", small_data, small_data.parent / "." / small_data.name / "..")
     twice = ("--data", small_data, f"{small_data}/../{small_data.name}")
     assert call("--table", 1, *twice, "--out", tmp_path / "out") == 2
     assert "two data sets have the same name" in capsys.readouterr().err
@@ -199,11 +201,10 @@ def test_a_part_of_the_training_patients(small_data, tmp_path):
         assert names[0] == names[1]
         train = part.rows("train")
         patients[share] = set(part.cases["patient"].iloc[train])
-        mean, modes, variances = principal_modes(part.canonical_points[train], 30)
+        mean, modes, variances = principal_modes(part.canonical_points[train], 4)
         np.testing.assert_allclose(part.shape_model.mean, mean, atol=1e-6)
         np.testing.assert_allclose(part.shape_model.variances, variances, rtol=1e-4, atol=1e-9)
         assert part.shape_model.num_modes == part.meta["num_modes"] == len(modes)
-        assert (folder / "dataset.json").stat().st_mtime_ns
     assert patients[0.25] < patients[0.5]
     all_patients = set(whole.cases["patient"].iloc[whole.rows("train")])
     assert len(patients[0.5]) == round(0.5 * len(all_patients))

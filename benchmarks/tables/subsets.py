@@ -52,9 +52,7 @@ def write(source: Path, share: float, folder: Path, *, seed: int = 0) -> None:
         if array is not None:
             np.save(folder / f"{name}.npy", array[rows])
     shape_model.save(folder / "shape_model.npz", shape)
-    data.cases.iloc[rows].assign(row=np.arange(len(rows))).to_csv(
-        folder / "cases.csv", index=False
-    )
+    data.cases.iloc[rows].assign(row=np.arange(len(rows))).to_csv(folder / "cases.csv", index=False)
     meta = {"num_cases": len(rows), "num_listed": len(rows), "num_modes": shape.num_modes}
     # Last, so that a folder that was cut short is written again.
     (folder / "dataset.json").write_text(json.dumps(data.meta | meta, indent=1))
