@@ -211,11 +211,14 @@ def test_a_part_of_the_training_patients(small_data, tmp_path):
     assert subsets.folder_of(small_data, 1, tmp_path) == small_data
 
 
-def test_a_part_takes_as_many_steps():
+@pytest.mark.parametrize("cases", [560, 590, 245, 148, 30, 5])
+def test_every_data_set_takes_as_many_steps(cases):
     config = plan.base_config(plan.SMALL)
-    settings = subsets.equal_steps(config, 30, 600)
-    steps_per_epoch, of_all = 30 // config.train.batch_size, 600 // config.train.batch_size
-    assert settings["train.epochs"] * steps_per_epoch == config.train.epochs * of_all
-    assert settings["train.points_epochs"] == 37 * config.train.points_epochs
-    assert settings["baseline.pretrain_epochs"] == 37 * config.baseline.pretrain_epochs
-    assert plan.changes(subsets.equal_steps(config, 600, 600), plan.SMALL) == {}
+    settings = plan.equal_steps(plan.SMALL, cases)
+    batch = config.train.batch_size
+    steps = settings["train.epochs"] * max(cases // batch, 1)
+    assert steps == pytest.approx(config.train.epochs * (plan.SMALL.cases // batch), rel=0.05)
+    part = settings["train.points_epochs"] / settings["train.epochs"]
+    assert part == pytest.approx(config.train.points_epochs / config.train.epochs, rel=0.05)
+    assert (plan.changes(settings, plan.SMALL) == {}) == (cases > 500)
+    assert plan.name(settings) == "jssm"

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from benchmarks.tables import plan, runs, writing
 from benchmarks.tables.plan import Size, Table
+from benchmarks.tables.runs import Source
 from benchmarks.tables.writing import Row
-from jssm import dataset
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     """Train what is missing, write the tables; 1 where a run failed, 2 for bad input."""
     size = plan.SMALL if args.small else plan.FULL
     try:
-        views = {path: dataset.load(path).meta["view"] for path in args.data}
-        if len({path.name for path in views}) < len(views):
+        sources = [runs.source(path) for path in args.data]
+        if len({source.path.name for source in sources}) < len(sources):
             raise ValueError("--data: two data sets have the same name, expected different ones")
     except (ValueError, OSError) as error:
         print(f"tables: {error}", file=sys.stderr)
@@ -44,12 +44,12 @@ def run(args: argparse.Namespace) -> int:
     tables = [plan.table(number, size) for number in args.table]
     failures = {}
     try:
-        failures = train(tables, views, size, args.out)
+        failures = train(tables, sources, size, args.out)
     except KeyboardInterrupt:
         print("tables: stopped; the same command continues", file=sys.stderr)
         return 130
     for table in tables:
-        rows = rows_of(table, views, size, args.out)
+        rows = rows_of(table, sources, size, args.out)
         if rows:
             paths = writing.write(table, rows, args.out)
             print(writing.markdown(table, rows))
@@ -59,14 +59,14 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(failures))
 
 
-def train(tables: list[Table], views: dict[Path, str], size: Size, out: Path) -> dict[Path, str]:
+def train(tables: list[Table], sources: list[Source], size: Size, out: Path) -> dict[Path, str]:
     """Finish every run of the tables; those that failed, with the reason."""
     wanted = {
         found.folder: found
         for table in tables
-        for data in views
+        for source in sources
         for variant in table.variants
-        for found in [runs.run_of(variant, data, size, out)]
+        for found in [runs.run_of(variant, source, size, out)]
     }
     failures: dict[Path, str] = {}
     with tqdm(total=len(wanted), desc="tables", unit="run") as bar:
@@ -79,12 +79,12 @@ def train(tables: list[Table], views: dict[Path, str], size: Size, out: Path) ->
     return failures
 
 
-def rows_of(table: Table, views: dict[Path, str], size: Size, out: Path) -> list[Row]:
+def rows_of(table: Table, sources: list[Source], size: Size, out: Path) -> list[Row]:
     """The rows whose runs are finished, data set by data set."""
     return [
-        Row(data.name, view, variant.label, found, writing.read_cases(found))
-        for data, view in views.items()
+        Row(source.path.name, source.view, variant.label, found, writing.read_cases(found))
+        for source in sources
         for variant in table.variants
-        for found in [runs.run_of(variant, data, size, out)]
+        for found in [runs.run_of(variant, source, size, out)]
         if found.cases.is_file()
     ]

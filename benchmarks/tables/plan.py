@@ -23,6 +23,13 @@ BASELINES = {
 }
 KEEPS_SHAPE = (OURS,)  # one piece, always
 KEEPS_POINTS = ("Tracking", OURS)  # claims to know the same tissue in every frame
+EPOCH_FIELDS = (
+    "train.epochs",
+    "train.points_epochs",
+    "train.warmup_epochs",
+    "train.validate_every",
+    "baseline.pretrain_epochs",
+)
 SHARES = (0.05, 0.25, 1.0)  # of the training patients
 
 
@@ -34,11 +41,13 @@ class Variant(NamedTuple):
 
 
 class Size(NamedTuple):
-    """How large all networks are: a file of configs/, and what the baselines set beside."""
+    """How large all networks are: a file of configs/, what the baselines set beside, and the
+    number of training cases that the file's epochs are meant for."""
 
     name: str
     config: Path
     baselines: dict[str, Any]
+    cases: int
 
 
 class Table(NamedTuple):
@@ -50,8 +59,8 @@ class Table(NamedTuple):
 
 
 # At 96×96 a U-Net of width 8 costs as much a step as our small networks of width 16.
-SMALL = Size("small", ROOT / "configs/small.py", {"model.width": 8})
-FULL = Size("full", ROOT / "configs/full.py", {})
+SMALL = Size("small", ROOT / "configs/small.py", {"model.width": 8}, cases=576)
+FULL = Size("full", ROOT / "configs/full.py", {}, cases=6112)
 
 
 def base_config(size: Size) -> Config:
@@ -70,10 +79,28 @@ def changes(settings: dict[str, Any], size: Size) -> dict[str, Any]:
     return {k: v for k, v in settings.items() if value(config, k) != v}
 
 
+def equal_steps(size: Size, cases: int) -> dict[str, Any]:
+    """What a run on ``cases`` training cases sets to take about as many steps as the file means.
+
+    All that is counted in epochs is stretched alike, and rounded.
+    """
+    config = base_config(size)
+    steps = [max(n // config.train.batch_size, 1) for n in (size.cases, cases)]
+    values = {field: value(config, field) for field in EPOCH_FIELDS}
+    return {k: max(round(v * steps[0] / steps[1]), min(v, 1)) for k, v in values.items()}
+
+
 def name(settings: dict[str, Any]) -> str:
-    """A folder's name for the run with these settings beside those of the file."""
+    """A folder's name for the run with these settings beside those of the file.
+
+    Numbers of epochs have no part in it, as they follow from the data set.
+    """
     method = settings.get("method", OUR_METHOD)
-    others = [f"{k.rpartition('.')[2]}{v}" for k, v in settings.items() if k != "method"]
+    others = [
+        f"{k.rpartition('.')[2]}{v}"
+        for k, v in settings.items()
+        if k != "method" and k not in EPOCH_FIELDS
+    ]
     return "-".join([method, *others])
 
 

@@ -17,8 +17,17 @@ from tqdm import tqdm
 
 from benchmarks.tables import plan
 from benchmarks.tables.plan import ROOT, Size, Variant
+from jssm import dataset
 
 POLL_S = 1.0  # between looks at how far a run is
+
+
+class Source(NamedTuple):
+    """A data set: its folder, its view and the number of its training cases."""
+
+    path: Path
+    view: str
+    cases: int
 
 
 class Run(NamedTuple):
@@ -47,11 +56,22 @@ class Failed(Exception):
     """A run ended with an error; the message names its log."""
 
 
-def run_of(variant: Variant, data: Path, size: Size, out: Path) -> Run:
+def source(path: Path) -> Source:
+    """The data set in a folder.
+
+    Raises:
+      FileNotFoundError, ValueError: when it is none.
+    """
+    data = dataset.load(path)
+    return Source(path, data.meta["view"], len(data.rows("train")))
+
+
+def run_of(variant: Variant, data: Source, size: Size, out: Path) -> Run:
     """The run behind one row, for one data set."""
-    settings = plan.changes(variant.settings, size)
-    folder = out / "runs" / size.name / data.name / plan.name(settings)
-    return Run(data, size.config, settings, folder)
+    steps = plan.equal_steps(size, data.cases)
+    settings = plan.changes(steps | variant.settings, size)
+    folder = out / "runs" / size.name / data.path.name / plan.name(settings)
+    return Run(data.path, size.config, settings, folder)
 
 
 def finish(run: Run, bar: tqdm) -> None:

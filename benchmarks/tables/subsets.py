@@ -1,26 +1,17 @@
-"""Data sets with a part of the training patients, and runs on them that take as many steps."""
+"""Data sets with a part of the training patients."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from jssm import dataset, shape_model
-from jssm.config import Config
 from jssm.dataset import Dataset
 from jssm.shape_model import ShapeModel
 from prep.pca import principal_modes
 
-EPOCH_FIELDS = (
-    "train.epochs",
-    "train.points_epochs",
-    "train.warmup_epochs",
-    "train.validate_every",
-    "baseline.pretrain_epochs",
-)
+_ARRAYS = ("images", "masks", "points", "canonical_points", "thetas", "spacing_mm")
 
 
 def folder_of(data: Path, share: float, out: Path) -> Path:
@@ -65,22 +56,6 @@ def kept_rows(data: Dataset, share: float, *, seed: int) -> np.ndarray:
     drawn = np.random.default_rng(seed).permutation(known)[: max(round(share * len(known)), 1)]
     train = data.rows("train")
     return np.sort(np.concatenate([train[np.isin(patients[train], drawn)], data.rows("val")]))
-
-
-def equal_steps(config: Config, cases: int, all_cases: int) -> dict[str, Any]:
-    """What a run on ``cases`` of ``all_cases`` training cases sets to take as many steps.
-
-    All that is counted in epochs grows alike; every batch is full, so the steps differ by less
-    than one of the longer epochs.
-    """
-    batch = config.train.batch_size
-    factor = round(max(all_cases // batch, 1) / max(cases // batch, 1))
-    values = {"train": asdict(config.train), "baseline": asdict(config.baseline)}
-    parts = [field.split(".") for field in EPOCH_FIELDS]
-    return {f"{part}.{name}": values[part][name] * factor for part, name in parts}
-
-
-_ARRAYS = ("images", "masks", "points", "canonical_points", "thetas", "spacing_mm")
 
 
 def _shape_of(data: Dataset, rows: np.ndarray) -> ShapeModel:
