@@ -17,7 +17,7 @@ def get_config() -> Config:
     """The demonstration's network and augmentation, in 16 epochs."""
     return Config(
         data="data/4ch",
-        baseline=BaselineConfig(pretrain_epochs=6),
+        baseline=BaselineConfig(pretrain_epochs=12),
         model=ModelConfig(depth=18, width=16, locate_size=64, searches=3),
         train=TrainConfig(
             batch_size=16,
