@@ -156,7 +156,10 @@ def summarize(patients: pd.DataFrame) -> pd.DataFrame:
     for name, found in patients.groupby("method", sort=False):
         line: dict[str, Any] = {"method": name, "patients": len(found)}
         for column in DISTANCES:
-            line |= {f"{column}_mean": found[column].mean(), f"{column}_std": _spread(found[column])}
+            line |= {
+                f"{column}_mean": found[column].mean(),
+                f"{column}_std": _spread(found[column]),
+            }
         for muscle in LINES:
             error = found[f"gls_{muscle}_pp"]
             line[f"gls_{muscle}_abs_pp_mean"] = error.abs().mean()

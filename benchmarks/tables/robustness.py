@@ -87,7 +87,10 @@ def _degraded(chosen: Dataset, rows: NDArray, name: str, strength: float, *, see
     """The images of ``chosen``, whose cases have ``rows`` in the whole data set, made worse."""
     pairs = zip(rows.tolist(), chosen.images, chosen.masks, strict=True)
     return np.stack(
-        [degrade_case(name, image, mask, strength, seed=seed, row=row) for row, image, mask in pairs]
+        [
+            degrade_case(name, image, mask, strength, seed=seed, row=row)
+            for row, image, mask in pairs
+        ]
     )
 
 
