@@ -64,7 +64,7 @@ def compare(methods: Mapping[str, Follow], options: Options) -> Cycles:
     arc: dict[str, list[NDArray]] = {name: [] for name in methods}
     for number, (patient, cine) in enumerate(motion.cohort(options, f"{options.view} cycles"), 1):
         boundary, truth = true_boundary(options, number), patient.truth
-        spacing_mm = truth["spacing_mm"]
+        spacing_mm = truth["spacing_mm"].tolist()
         limit_mm = metrics.diagonal(cine.shape[1:], spacing_mm)
         for name, follow in methods.items():
             points = _checked(np.asarray(follow(cine)), patient, name)
