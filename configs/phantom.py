@@ -24,6 +24,7 @@ def get_config() -> Config:
             learning_rate=0.002,
             warmup_epochs=2,
             cosine=True,
+            clip_norm=1.0,  # without it a few steps can throw the narrow networks back
             ema=0.99,
             validate_every=2,
         ),

@@ -112,7 +112,7 @@ def write_dataset(directory, *, cases=20, num_points=16, size=SIZE, seed=0):
         }
     )
     table.to_csv(directory / "cases.csv", index=False)
-    (directory / "dataset.json").write_text(json.dumps({"format": 1, "size": size}))
+    (directory / "dataset.json").write_text(json.dumps({"format": 1, "view": "4ch", "size": size}))
     return directory
 
 

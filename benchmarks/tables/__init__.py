@@ -1,1 +1,1 @@
-"""The paper's tables and figures: which runs, their scores, their pictures."""
+"""The paper's tables and figures, for any data sets: one command each."""

@@ -1,0 +1,117 @@
+"""Which systems each table compares: the labels of its rows, and what their settings are.
+
+All runs of one size share a file of configs/ (data, augmentation, optimizer and stopping rule are
+equal); a row names what it sets otherwise. Rows with the same settings are one run.
+"""
+
+import importlib.util
+from functools import reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jssm.config import OURS as OUR_METHOD
+from jssm.config import Config
+
+ROOT = Path(__file__).parents[2]  # the checkout
+OURS = "Ours"
+BASELINES = {
+    "FCN": "fcn8s",
+    "U-Net": "unet",
+    "Contour": "contour",
+    "TeTrIS": "tetris",
+    "Tracking": "tracking",
+}
+KEEPS_SHAPE = (OURS,)  # one piece, always
+KEEPS_POINTS = ("Tracking", OURS)  # claims to know the same tissue in every frame
+SHARES = (0.05, 0.25, 1.0)  # of the training patients
+
+
+class Variant(NamedTuple):
+    """One row: its label, and the dotted fields of the configuration that it sets."""
+
+    label: str
+    settings: dict[str, Any]
+
+
+class Size(NamedTuple):
+    """How large all networks are: a file of configs/, and what the baselines set beside."""
+
+    name: str
+    config: Path
+    baselines: dict[str, Any]
+
+
+class Table(NamedTuple):
+    """One table of the paper: its number, its title and its rows."""
+
+    number: int
+    title: str
+    variants: list[Variant]
+
+
+# At 96×96 a U-Net of width 8 costs as much a step as our three small networks of width 16.
+SMALL = Size("small", ROOT / "configs/small.py", {"model.width": 8})
+FULL = Size("full", ROOT / "configs/default.py", {})
+
+
+def base_config(size: Size) -> Config:
+    """What the size's file of configs/ says."""
+    spec = importlib.util.spec_from_file_location("base_config", size.config)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+def value(config: Config, field: str) -> Any:
+    """The value of a dotted field."""
+    return reduce(getattr, field.split("."), config)
+
+
+def changes(settings: dict[str, Any], size: Size) -> dict[str, Any]:
+    """Those of the settings that the size's file does not have already."""
+    config = base_config(size)
+    return {k: v for k, v in settings.items() if value(config, k) != v}
+
+
+def name(settings: dict[str, Any]) -> str:
+    """A folder's name for the run with these settings beside those of the file."""
+    method = settings.get("method", OUR_METHOD)
+    others = [f"{k.rpartition('.')[2]}{v}" for k, v in settings.items() if k != "method"]
+    return "-".join([method, *others])
+
+
+def table(number: int, size: Size) -> Table:
+    """The rows of table 1 to 6.
+
+    Without refinements in the file there is no row that leaves them out.
+    """
+    ours, refined = Variant(OURS, {}), base_config(size).model.refinements > 0
+    methods = [Variant(k, {"method": v} | size.baselines) for k, v in BASELINES.items()] + [ours]
+    tables = {
+        1: ("Methods", methods),
+        2: (
+            "Backbones",
+            [Variant(f"ResNet{depth}", {"model.depth": depth}) for depth in (18, 34, 50)],
+        ),
+        3: (
+            "Loss terms",
+            [
+                Variant("Points only", {"train.mask_weight": 0.0}),
+                Variant("Mask only", {"train.point_weight": 0.0, "train.points_epochs": 0}),
+                Variant("Points and mask", {}),
+            ]
+            + [Variant("No refinement", {"model.refinements": 0})] * refined,
+        ),
+        4: (
+            "Number of modes β_d",
+            [Variant(f"β_d = {modes}", {"model.num_modes": modes}) for modes in (10, 20, 25, 30)],
+        ),
+        5: (
+            "Weight δ of the mask loss",
+            [Variant(f"δ = {delta}", {"train.mask_weight": delta})
+             for delta in (0.0, 0.1, 0.2, 0.5, 1.0)],
+        ),
+        6: ("Beyond the paper", methods),
+    }  # fmt: skip
+    title, variants = tables[number]
+    return Table(number, title, variants)
