@@ -30,7 +30,7 @@ def found(data):
     stray = masks.copy()
     stray[:, :3, :3] = True
     return {
-        "jssm": Evaluation(table, {}, rows, masks, np.asarray(data.points)),
+        "Ours": Evaluation(table, {}, rows, masks, np.asarray(data.points)),
         "unet": Evaluation(table, {}, rows, stray, None),
     }
 
@@ -99,7 +99,7 @@ def test_rows_of_cases_show_all_masks_and_stray_pieces(tmp_path, data, found):
     picture = read(tmp_path / "new" / "rows.png")
     assert picture.shape[0] / picture.shape[1] == pytest.approx(6.15 / 10.8, rel=0.02)
     assert count(picture, pictures.STRAY_COLOUR) > 100
-    alone = [dataclasses.replace(case, masks={"jssm": case.masks["jssm"]}) for case in cases]
+    alone = [dataclasses.replace(case, masks={"Ours": case.masks["Ours"]}) for case in cases]
     pictures.qualitative(tmp_path / "alone.png", alone)
     assert count(read(tmp_path / "alone.png"), pictures.STRAY_COLOUR) == 0
 
@@ -188,7 +188,7 @@ def scores(**columns):
             columns
             | {f"{s}_mean": rng.uniform(size=numbers) for s in ("dice", "hd_mm", "hd_px", "cc")}
         ).assign(method=method)
-        for method in ("jssm", "unet")
+        for method in ("Ours", "unet")
     ]
     return pd.concat(tables)
 
@@ -208,13 +208,13 @@ def test_scores_are_drawn_against_strength_and_size(tmp_path):
 
 def test_errors_are_drawn_along_the_arc_and_over_the_cycle(tmp_path):
     rng = np.random.default_rng(0)
-    arcs = {"jssm": rng.uniform(1, 2, (12, 88)), "tracking": rng.uniform(2, 4, (12, 88))}
+    arcs = {"Ours": rng.uniform(1, 2, (12, 88)), "tracking": rng.uniform(2, 4, (12, 88))}
     pictures.arc_lines(tmp_path / "arc.png", arcs)
     drawn = read(tmp_path / "arc.png")
     assert drawn.shape[:2] == (340, 900)
     assert count(drawn, plots.PREDICTION_COLOUR) > 100
     frames = pd.DataFrame({"phase": np.tile([0, 0.5], 4), "patient": np.repeat(["a", "b"], 4)})
-    frames = frames.assign(method=np.tile(["jssm", "jssm", "tracking", "tracking"], 2))
+    frames = frames.assign(method=np.tile(["Ours", "Ours", "tracking", "tracking"], 2))
     frames = frames.assign(point_mm=rng.uniform(size=8), across_mm=1.0, motion_mm=2.0)
     pictures.drift_lines(tmp_path / "drift.png", frames)
     assert read(tmp_path / "drift.png").shape[:2] == (300, 890)
@@ -222,7 +222,7 @@ def test_errors_are_drawn_along_the_arc_and_over_the_cycle(tmp_path):
 
 def test_ours_is_orange_and_no_other_is():
     names = [f"method {k}" for k in range(7)]
-    colours = pictures.method_colours([*names, "jssm", "jssm"])
-    assert colours["jssm"] == plots.PREDICTION_COLOUR
-    assert list(colours)[-1] == "jssm"
+    colours = pictures.method_colours([*names, "Ours", "Ours"])
+    assert colours["Ours"] == plots.PREDICTION_COLOUR
+    assert list(colours)[-1] == "Ours"
     assert len(set(colours.values())) == 8

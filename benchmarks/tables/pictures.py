@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import ndimage
 
 from benchmarks import report
-from benchmarks.peers import PROJECT
+from benchmarks.tables.plan import OURS
 from jssm import metrics, movies, plots
 from jssm.dataset import Dataset
 from jssm.evaluation import Evaluation
@@ -76,7 +76,7 @@ def choose(dice: NDArray) -> dict[str, int]:
 
 
 def chosen_cases(
-    data: Dataset, found: Mapping[str, Evaluation], *, ours: str = PROJECT, view: str = ""
+    data: Dataset, found: Mapping[str, Evaluation], *, ours: str = OURS, view: str = ""
 ) -> list[Case]:
     """The rows of :func:`qualitative` that one data set gives: by :func:`choose`, from our Dice.
 
@@ -105,7 +105,7 @@ def chosen_cases(
     ]
 
 
-def qualitative(path: Path, cases: Sequence[Case], *, ours: str = PROJECT) -> None:
+def qualitative(path: Path, cases: Sequence[Case], *, ours: str = OURS) -> None:
     """A PNG like the paper's Fig. 4 and 7: per case a row of image, true mask, true points, the
     masks of the other methods, our points over the image, and our mask.
 
@@ -209,7 +209,7 @@ def movie(
     writers[path.suffix](path, side_by_side, movies.frames_per_second(frame_time_s))
 
 
-def robustness_lines(path: Path, table: pd.DataFrame, *, ours: str = PROJECT) -> None:
+def robustness_lines(path: Path, table: pd.DataFrame, *, ours: str = OURS) -> None:
     """A PNG of scores against the strength: a column per degradation, a row per score.
 
     table: those of :func:`benchmarks.tables.robustness.curves` below one another, with the column
@@ -218,7 +218,7 @@ def robustness_lines(path: Path, table: pd.DataFrame, *, ours: str = PROJECT) ->
     _lines(path, table, "strength", "Strength", ours=ours, columns="degradation")
 
 
-def size_lines(path: Path, table: pd.DataFrame, *, ours: str = PROJECT) -> None:
+def size_lines(path: Path, table: pd.DataFrame, *, ours: str = OURS) -> None:
     """A PNG of scores against the size of the training set, a panel per score.
 
     table: columns method, train_percent and the means of scores (dice_mean, hd_mm_mean, ...).
@@ -226,7 +226,7 @@ def size_lines(path: Path, table: pd.DataFrame, *, ours: str = PROJECT) -> None:
     _lines(path, table, "train_percent", "Share of the training set (%)", ours=ours, log=True)
 
 
-def drift_lines(path: Path, frames: pd.DataFrame, *, ours: str = PROJECT) -> None:
+def drift_lines(path: Path, frames: pd.DataFrame, *, ours: str = OURS) -> None:
     """A PNG of the errors over the heart cycle, a panel per part of the error; the mean over the
     patients. ``frames``: those of :class:`benchmarks.tables.cycles.Cycles`.
     """
@@ -235,7 +235,7 @@ def drift_lines(path: Path, frames: pd.DataFrame, *, ours: str = PROJECT) -> Non
     _lines(path, means.reset_index(), "phase", "Phase of the heart cycle", ours=ours)
 
 
-def arc_lines(path: Path, arcs: Mapping[str, NDArray], *, ours: str = PROJECT) -> None:
+def arc_lines(path: Path, arcs: Mapping[str, NDArray], *, ours: str = OURS) -> None:
     """A PNG of the error along the wall: inner boundary left, outer boundary right.
 
     arcs: by method, the distance (n, T) of each point in mm, as `Cycles.arc` or
@@ -263,7 +263,7 @@ def arc_lines(path: Path, arcs: Mapping[str, NDArray], *, ours: str = PROJECT) -
     report.save(figure, path)
 
 
-def method_colours(methods: Sequence[str], *, ours: str = PROJECT) -> dict[str, str]:
+def method_colours(methods: Sequence[str], *, ours: str = OURS) -> dict[str, str]:
     """A colour per method: ours is orange, the others have the house's, in their order."""
     free = [c for c in plots.CURVE_COLOURS if c != plots.PREDICTION_COLOUR] + ["#000000", "#999999"]
     others = [method for method in dict.fromkeys(methods) if method != ours]
