@@ -14,11 +14,11 @@ from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:
-    """The demonstration's networks and augmentation, in 16 epochs."""
+    """The demonstration's network and augmentation, in 16 epochs."""
     return Config(
         data="data/4ch",
         baseline=BaselineConfig(pretrain_epochs=6),
-        model=ModelConfig(depth=18, width=16, locate_size=64, refinements=2, view_size=64),
+        model=ModelConfig(depth=18, width=16, locate_size=64, searches=3),
         train=TrainConfig(
             batch_size=16,
             epochs=16,

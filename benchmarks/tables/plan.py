@@ -4,7 +4,7 @@ All runs of one size share a file of configs/ (data, augmentation, optimizer and
 equal); a row names what it sets otherwise. Rows with the same settings are one run.
 """
 
-import importlib.util
+import runpy
 from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,17 +49,14 @@ class Table(NamedTuple):
     variants: list[Variant]
 
 
-# At 96×96 a U-Net of width 8 costs as much a step as our three small networks of width 16.
+# At 96×96 a U-Net of width 8 costs as much a step as our small networks of width 16.
 SMALL = Size("small", ROOT / "configs/small.py", {"model.width": 8})
-FULL = Size("full", ROOT / "configs/default.py", {})
+FULL = Size("full", ROOT / "configs/full.py", {})
 
 
 def base_config(size: Size) -> Config:
     """What the size's file of configs/ says."""
-    spec = importlib.util.spec_from_file_location("base_config", size.config)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
+    return runpy.run_path(str(size.config))["get_config"]()
 
 
 def value(config: Config, field: str) -> Any:
@@ -83,9 +80,9 @@ def name(settings: dict[str, Any]) -> str:
 def table(number: int, size: Size) -> Table:
     """The rows of table 1 to 6.
 
-    Without refinements in the file there is no row that leaves them out.
+    Without searches in the file there is no row that leaves them out.
     """
-    ours, refined = Variant(OURS, {}), base_config(size).model.refinements > 0
+    ours, searches = Variant(OURS, {}), base_config(size).model.searches > 0
     methods = [Variant(k, {"method": v} | size.baselines) for k, v in BASELINES.items()] + [ours]
     tables = {
         1: ("Methods", methods),
@@ -100,7 +97,7 @@ def table(number: int, size: Size) -> Table:
                 Variant("Mask only", {"train.point_weight": 0.0, "train.points_epochs": 0}),
                 Variant("Points and mask", {}),
             ]
-            + [Variant("No refinement", {"model.refinements": 0})] * refined,
+            + [Variant("No search along the wall", {"model.searches": 0})] * searches,
         ),
         4: (
             "Number of modes β_d",

@@ -75,7 +75,7 @@ def comparisons(tables: dict[str, pd.DataFrame], score: str) -> pd.DataFrame:
     means = scores.mean()
     best = means.idxmax() if HIGHER_IS_BETTER[score] else means.idxmin()
     rows = []
-    for other in scores.columns.drop(best):
+    for other in [name for name in scores if name != best]:
         found = difference(scores[best].to_numpy(), scores[other].to_numpy(), patients.to_numpy())
         rows.append([score, best, other, *found, found.by_test, found.by_patients])
     return pd.DataFrame(rows, columns=columns)
