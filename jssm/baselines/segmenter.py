@@ -77,5 +77,5 @@ def masks_of_logits(logits: jax.Array) -> jax.Array:
 
 
 def inputs(images: jax.Array) -> jax.Array:
-    """Images (N, H, W) as a network takes them: (N, H, W, 1), of mean 0 and standard deviation 1."""
+    """Images (N, H, W) as networks take them: (N, H, W, 1), mean 0, standard deviation 1."""
     return jax.vmap(normalize)(images)[..., None]

@@ -16,8 +16,8 @@ program). The paper leaves open, or we chose:
 - smoothness: √(0.01 + Σ squared differences of neighbouring pixels), one root for each field, whose
   mean counts; the authors' program takes one root for a whole batch;
 - the flow begins near 0: W and U are small at first;
-- all parts are trained at once, not in turn, and without the segmentation carried by the flow, which
-  is meant for frames that have no label.
+- all parts are trained at once, not in turn, and without comparing the segmentation that the flow
+  carries, which is meant for frames that have no label.
 
 A segmentation carries no points; :func:`carry` moves points of the first frame along.
 """
@@ -97,7 +97,9 @@ class Head(nn.Module):
         for level, x in enumerate(features):
             x = block(self.width, 1)(x, train=train)
             x = nn.Conv(self.width, (1, 1), use_bias=level == 0, dtype=self.dtype)(x)
-            total += jax.image.resize(x, (x.shape[0], *features[0].shape[1:3], self.width), "linear")
+            total += jax.image.resize(
+                x, (x.shape[0], *features[0].shape[1:3], self.width), "linear"
+            )
         x = block(self.width, 1, 1)(total, train=train)
         return nn.Conv(self.channels, (1, 1), kernel_init=self.kernel_init)(x.astype(jnp.float32))
 
