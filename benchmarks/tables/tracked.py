@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
@@ -39,6 +40,7 @@ def follow(how: Method, variables: Any, cine: np.ndarray, *, num_points: int = 8
     """
     if how.flow is None:
         raise ValueError("the method has no flow, so it cannot follow points through a cine")
-    first = np.asarray(how.predict(variables, cine[:1]).mask[0])
-    displacement = jax.jit(how.flow)(variables, cine)
-    return np.asarray(carry(points_of_mask(first, num_points), displacement))
+    images = jnp.asarray(cine)
+    first = np.asarray(how.predict(variables, images[:1]).mask[0])
+    points = jnp.asarray(points_of_mask(first, num_points))
+    return np.asarray(carry(points, jax.jit(how.flow)(variables, images)))

@@ -93,7 +93,7 @@ class Head(nn.Module):
     def __call__(self, features: list[jax.Array], *, train: bool) -> jax.Array:
         """The maps, without a last activation."""
         block = partial(Convolutions, dtype=self.dtype, axis_name=self.axis_name)
-        total = 0
+        total: Any = 0
         for level, x in enumerate(features):
             x = block(self.width, 1)(x, train=train)
             x = nn.Conv(self.width, (1, 1), use_bias=level == 0, dtype=self.dtype)(x)
@@ -241,7 +241,7 @@ def method(config: Config, constants: dict[str, Any]) -> Method:
 
     def predict(variables: Any, images: jax.Array) -> segmenter.Segmentation:
         inputs = segmenter.inputs(check_images(images))
-        logits = network.apply(variables, inputs, method="segment")
+        logits: Any = network.apply(variables, inputs, method="segment")
         return segmenter.Segmentation(segmenter.masks_of_logits(logits))
 
     def flow(variables: Any, cine: jax.Array) -> jax.Array:
@@ -249,7 +249,8 @@ def method(config: Config, constants: dict[str, Any]) -> Method:
         if len(images) == 1:
             return jnp.zeros((*images.shape, 2))
         given = segmenter.inputs(images)[None, ..., 0]
-        return network.apply(variables, given, train=False).displacement[0]
+        tracked: Any = network.apply(variables, given, train=False)
+        return tracked.displacement[0]
 
     return Method(init, loss, predict, learns_points=False, clip=frames, flow=flow)
 
