@@ -14,7 +14,7 @@ from jssm.augment import Augmentation
 from jssm.resnet import STAGES
 
 OURS = "jssm"
-METHODS = (OURS, "contour", "fcn8s", "tetris", "unet")  # jssm.baselines has the others
+METHODS = (OURS, "contour", "fcn8s", "tetris", "tracking", "unet")  # jssm.baselines has the others
 LOSSES = ("cross_entropy", "dice")
 
 
@@ -63,6 +63,7 @@ class BaselineConfig:
     inside_weight: float = 1.0  # μ of contour
     grid_px: int = 16  # of tetris, between control points; a power of 2
     smoothness: float = 0.1  # of tetris, the weight of the field's roughness
+    clip_frames: int = 4  # of tracking: the frames of one cine that it learns from together
 
 
 @dataclass
@@ -109,6 +110,7 @@ def validate(config: Config) -> None:
             baseline.grid_px > 1 and baseline.grid_px & (baseline.grid_px - 1) == 0,
             f"baseline.grid_px: {baseline.grid_px}, expected a power of 2 above 1",
         ),
+        (baseline.clip_frames > 1, f"baseline.clip_frames: {baseline.clip_frames}, expected > 1"),
         (model.depth in STAGES, f"model.depth: {model.depth}, expected one of {sorted(STAGES)}"),
         (model.width > 0, f"model.width: {model.width}, expected at least 1"),
         (model.num_modes > 0, f"model.num_modes: {model.num_modes}, expected at least 1"),

@@ -32,13 +32,19 @@ class Method(NamedTuple):
     init(key) gives the Linen variables. loss(variables, batch, key) gives the scalar loss and,
     beside it, the metrics and the new batch statistics; it runs under a mapped axis "batch".
     predict(variables, images) gives an object with mask (N, H, W), and points (N, T, 2) or None.
-    learns_points: its loss has a point term, with which training begins.
+    learns_points: its loss has a point term, with which training begins. clip: the frames of one
+    cine that stand side by side in a batch and are augmented alike; 1 for single images.
+    flow(variables, cine) gives, of a method that has it, the displacement (F, H, W, 2) px (x, y)
+    of a cine (F, H, W): what lies at p in the first frame lies at p + displacement[f](p) in
+    frame f.
     """
 
     init: Callable[[jax.Array], Any]
     loss: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, Any]]
     predict: Callable[[Any, jax.Array], Any]
     learns_points: bool = True
+    clip: int = 1
+    flow: Callable[[Any, jax.Array], jax.Array] | None = None
 
 
 class Pose(NamedTuple):

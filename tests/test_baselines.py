@@ -169,7 +169,7 @@ def test_wrong_settings_are_named():
         config.validate(wrong)
 
 
-@pytest.mark.parametrize("method", BASELINES)
+@pytest.mark.parametrize("method", [name for name in BASELINES if name != "tracking"])
 def test_only_whole_walls_count_and_gradients_are_finite(method, data):
     """A batch of whole walls and others has the loss of its walls; one without any has none."""
     how = BASELINES[method].method(tiny("x", method), BASELINES[method].constants(data))
