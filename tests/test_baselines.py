@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -93,9 +94,9 @@ def test_the_u_net_has_the_published_size():
 
 def test_fcn8s_has_the_published_size():
     """VGG16 without its last layer (134,260,544), grey images and batch normalization for biases;
-    two fixed factors 2 and one 8 widen, and three places are scored."""
+    three places are scored, and two of the three widenings are learned."""
     vgg, grey, norms = 134_260_544, -2 * 9 * 64, 4224 + 2 * 4096
-    scores, widening = (4096 + 1) + (512 + 1) + (256 + 1), 16 + 16 + 256
+    scores, widening = (4096 + 1) + (512 + 1) + (256 + 1), 16 + 16
     assert parameters(fcn8s.network_from(Config()), 32) == vgg + grey + norms + scores + widening
 
 
@@ -216,17 +217,42 @@ def test_cross_entropy_and_dice_of_the_u_net():
 
 
 @pytest.mark.parametrize("factor", [2, 8])
-def test_widening_begins_as_bilinear_interpolation(factor):
+def test_widening_is_bilinear_interpolation(factor):
     """A linear image is reproduced exactly, but for the margin where it would be extrapolated."""
-    module = fcn8s.UpScore(factor)
     x, y = np.meshgrid(np.arange(6), np.arange(5))
     plane = (2.0 * x - 3.0 * y + 1.0).astype(np.float32)[None, ..., None]
-    found, _ = module.init_with_output(jax.random.key(0), plane)
+    found = fcn8s.widen(plane, fcn8s.bilinear(factor), factor)
     assert found.shape == (1, 5 * factor, 6 * factor, 1)
     x, y = ((np.arange(n * factor) + 0.5) / factor - 0.5 for n in (6, 5))
     expected = 2 * x[None] - 3 * y[:, None] + 1
     inner = slice(factor, -factor)
     np.testing.assert_allclose(found[0, inner, inner, 0], expected[inner, inner], atol=1e-5)
+    learned, _ = fcn8s.UpScore(factor).init_with_output(jax.random.key(0), plane)
+    np.testing.assert_array_equal(learned, found)
+
+
+def test_scores_of_zero_keep_nothing_from_learning():
+    """At the first step only the scores of FCN-8s have a gradient, at the second everything has."""
+    network = fcn8s.FCN8s(2)
+    images, true = rng.normal(size=(4, 64, 64, 1)), rng.integers(0, 2, (4, 64, 64))
+    variables = jax.jit(partial(network.init, train=False))(jax.random.key(0), images)
+
+    @jax.jit
+    def gradient(params):
+        def loss(params):
+            logits, _ = network.apply(
+                variables | {"params": params}, images, train=True, mutable=["batch_stats"]
+            )
+            return segmenter.cross_entropy(logits, true)
+
+        return jax.grad(loss)(params)
+
+    params = variables["params"]
+    first = gradient(params)
+    moved = {name for name, leaves in first.items() if any(map(np.any, jax.tree.leaves(leaves)))}
+    assert moved == {"Conv_0", "Conv_1", "Conv_2"}
+    second = gradient(jax.tree.map(lambda p, g: p - g, params, first))
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(second))
 
 
 def test_logits_of_fcn8s_have_the_size_of_the_images():
