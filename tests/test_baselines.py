@@ -16,7 +16,7 @@ from scipy.interpolate import BSpline
 from scipy.ndimage import map_coordinates
 
 import jssm
-from jssm import checkpoint, config, dataset, evaluation, labels, training
+from jssm import checkpoint, config, dataset, evaluation, labels, losses, training
 from jssm.augment import Augmentation
 from jssm.baselines import BASELINES, contour, fcn8s, segmenter, tetris, unet
 from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
@@ -336,6 +336,34 @@ def test_the_identity_gives_the_mean_mask_and_a_shift_moves_it():
     for moved in (by_field, by_affine):
         np.testing.assert_allclose(moved[:, :-2], template[:, 2:], atol=1e-5)
         np.testing.assert_array_equal(moved[:, -2:], 0)
+
+
+def test_a_template_off_the_heart_has_no_gradient_so_the_affine_head_moves_it_slowly():
+    """A number of 1 moves it by a tenth of half an image; where nothing overlaps it stays."""
+    template = np.zeros((SIZE, SIZE), np.float32)
+    template[8:16, 12:20] = 1
+    network = tetris.Transformer(16, 18, 2, jnp.float32)
+    images = jnp.zeros((1, SIZE, SIZE, 1))
+    variables = jax.eval_shape(
+        lambda: network.init(jax.random.key(0), images, template, train=False)
+    )
+    variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), variables)
+    variables["params"]["affine"]["Dense_2"]["bias"][2] = 1
+    found = jax.jit(partial(network.apply, train=False))(variables, images, template)
+    shift = np.array([[1, 0, 0.1 * SIZE / 2], [0, 1, 0]], np.float32)
+    np.testing.assert_allclose(
+        found.mask[0], jssm.affine.resample(template, shift, template.shape), atol=1e-5
+    )
+    away = jnp.zeros((2, 3)).at[0, 2].set(0.7)
+
+    def loss(numbers):
+        theta = tetris.about_center(numbers, template.shape)
+        nothing = jnp.zeros((SIZE, SIZE, 2))
+        return losses.dice_loss(tetris.transform(template, theta, nothing), template)
+
+    value, gradient = jax.value_and_grad(loss)(away)
+    assert float(value) == 1
+    assert not np.any(gradient)
 
 
 def test_roughness_is_the_mean_squared_derivative():
