@@ -30,6 +30,7 @@ class ModelConfig:
     locate_size: int = 0  # side to which the first network's view is shrunk; 0 for the full size
     refinements: int = 0  # further networks that look at the image in the canonical frame
     view_size: int = 128  # side of what they look at, in pixels
+    searches: int = 0  # further ones that look across the wall, from close by
     bfloat16: bool = False  # compute the backbone in bfloat16; geometry stays float32
 
 
@@ -113,6 +114,7 @@ def validate(config: Config) -> None:
         (model.num_modes > 0, f"model.num_modes: {model.num_modes}, expected at least 1"),
         (model.tau > 0, f"model.tau: {model.tau}, expected more than 0 pixels"),
         (model.refinements >= 0, f"model.refinements: {model.refinements}, expected at least 0"),
+        (model.searches >= 0, f"model.searches: {model.searches}, expected at least 0"),
         (train.batch_size > 0, f"train.batch_size: {train.batch_size}, expected at least 1"),
         (train.epochs > 0, f"train.epochs: {train.epochs}, expected at least 1"),
         (train.learning_rate > 0, f"train.learning_rate: {train.learning_rate}, expected > 0"),

@@ -3,7 +3,7 @@
 A ResNet and three fully connected layers give θ, as a correction of the training set's mean θ, and
 β. With ``refinements``, further networks look at the image resampled into the canonical frame by
 the θ before, and correct θ and β there (a cascade, as in Dollár et al., "Cascaded pose
-regression", 2010).
+regression", 2010). With ``searches``, further ones look across the wall (:mod:`jssm.search`).
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from flax import linen as nn
 from flax import struct
 from jax import lax
 
-from jssm import affine, labels, losses
+from jssm import affine, labels, losses, search
 from jssm.integrity import Integrity, integrity
 from jssm.rasterizer import rasterize
 from jssm.resnet import ResNet
@@ -23,6 +23,7 @@ from jssm.shape_model import ShapeModel
 
 # The part of the canonical frame that a refinement sees: ± this, in RMS radii of the mean shape.
 VIEW_EXTENT = 2.0
+LOG_NOISE = -2.3  # how well a search knows where points belong, at first: to 0.1 RMS radii
 
 
 class Method(NamedTuple):
@@ -72,6 +73,7 @@ class Network(nn.Module):
     num_modes: K. depth, width, dtype, axis_name: of each :class:`jssm.resnet.ResNet`.
     locate_size: the side to which the image is shrunk for the first network; 0 for its full size.
     refinements: how many networks follow the first. view_size: the side of their view.
+    searches: how many look across the wall after them.
     """
 
     num_modes: int
@@ -80,12 +82,26 @@ class Network(nn.Module):
     locate_size: int = 0
     refinements: int = 0
     view_size: int = 128
+    searches: int = 0
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images: jax.Array, mean_theta: jax.Array, *, train: bool) -> list[Pose]:
-        """The poses after each stage, each with a leading axis N, for ``images`` (N, H, W)."""
+    def __call__(
+        self,
+        images: jax.Array,
+        mean_theta: jax.Array,
+        shape: ShapeModel | None = None,
+        *,
+        train: bool,
+    ) -> list[Pose]:
+        """The poses after each stage, each with a leading axis N, for ``images`` (N, H, W).
+
+        ``shape`` is the shape model that searches move.
+
+        Raises:
+          ValueError: when there are searches and no shape model.
+        """
         images = jax.vmap(normalize)(images)
         batch, height, width = images.shape
 
@@ -108,7 +124,26 @@ class Network(nn.Module):
             correction, change = regress(view, f"refine_{stage}")
             theta = affine.compose(theta, jnp.eye(2, 3) + correction)
             poses.append(Pose(theta, latent + change))
+        for stage in range(self.searches):
+            if shape is None:
+                raise ValueError(f"{self.searches} searches along the wall need the shape model")
+            poses.append(self._searched(images, poses[-1], shape, stage, train=train))
         return poses
+
+    def _searched(
+        self, images: jax.Array, pose: Pose, shape: ShapeModel, stage: int, *, train: bool
+    ) -> Pose:
+        """The pose after one search across the wall."""
+        network = search.Search(self.width, self.dtype, self.axis_name, name=f"search_{stage}")
+        log_noise = self.param(f"log_noise_{stage}", nn.initializers.constant(LOG_NOISE), ())
+        canonical = jax.vmap(decode, (None, 0))(shape, lax.stop_gradient(pose))[1]
+        profiles = jax.vmap(search.profiles)(images, lax.stop_gradient(pose.theta), canonical)
+        moves = jax.vmap(search.to_canonical)(network(profiles, train=train), canonical)
+        correction, change = jax.vmap(search.fit, (None, 0, 0, None))(
+            shape, canonical, moves, jnp.exp(log_noise)
+        )
+        theta = affine.compose(pose.theta, jnp.eye(2, 3) + correction)
+        return Pose(theta, pose.latent + change)
 
 
 class Model(struct.PyTreeNode):
@@ -167,7 +202,9 @@ def predict(model: Model, images: jax.Array, *, aspect: jax.Array | None = None)
         inputs = images
     else:
         inputs = jax.vmap(_letterboxed, (0, None, None))(images, square, to_square)
-    poses: Any = model.network.apply(model.variables, inputs, model.mean_theta, train=False)
+    poses: Any = model.network.apply(
+        model.variables, inputs, model.mean_theta, model.shape, train=False
+    )
     theta = affine.compose(affine.invert(to_square), poses[-1].theta)
     beta, canonical, points = jax.vmap(decode, (None, 0))(
         model.shape, Pose(theta, poses[-1].latent)
@@ -185,7 +222,7 @@ def method(model: Model) -> Method:
 
     def init(key: jax.Array) -> Any:
         images = jnp.zeros((1, model.size, model.size))
-        return model.network.init(key, images, model.mean_theta, train=False)
+        return model.network.init(key, images, model.mean_theta, model.shape, train=False)
 
     return Method(
         init=init,
@@ -234,7 +271,12 @@ def loss(
     is rendered only where its weight is not 0.
     """
     poses, new_stats = model.network.apply(
-        model.variables, batch["image"], model.mean_theta, train=True, mutable=["batch_stats"]
+        model.variables,
+        batch["image"],
+        model.mean_theta,
+        model.shape,
+        train=True,
+        mutable=["batch_stats"],
     )
     shape_hw = batch["mask"].shape[1:]
     axis_name, covers = model.network.axis_name, batch["covers"]
