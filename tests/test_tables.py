@@ -1,17 +1,21 @@
 """The tables' bookkeeping: plans, statistics, runs (with scripts in place of real trainings)."""
 
 import json
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy import stats
 
 from benchmarks import __main__ as benchmarks
-from benchmarks.tables import paper, plan, runs, statistics, subsets
+from benchmarks.tables import figures, paper, plan, runs, statistics, subsets, trained
 from jssm import config as config_lib
 from jssm import dataset
 from prep.pca import principal_modes
+from tests import reference
+from tests.conftest import write_dataset
 
 TRAIN = """
 import json, pathlib, sys
@@ -47,6 +51,46 @@ def scripts(monkeypatch, tmp_path):
     monkeypatch.setattr(runs, "ROOT", tmp_path)
     monkeypatch.setattr(plan, "SMALL", plan.SMALL._replace(config=small))
     return tmp_path
+
+
+class Found(NamedTuple):
+    """What a method predicts."""
+
+    mask: np.ndarray
+    points: np.ndarray | None
+
+
+@pytest.fixture
+def methods(monkeypatch):
+    """In place of trained networks: bright pixels, and the same horseshoe in every frame."""
+
+    def predictor(run):
+        def predict(images):
+            points = np.tile(cloud(images.shape[-1]), (len(images), 1, 1))
+            return Found(images > 120, points if run.folder.name == "jssm" else None)
+
+        return predict
+
+    def follower(run):
+        return lambda cine: np.tile(cloud(cine.shape[-1]), (len(cine), 1, 1))
+
+    monkeypatch.setattr(trained, "predictor", predictor)
+    monkeypatch.setattr(trained, "follower", follower)
+    monkeypatch.setattr(trained, "PATIENTS", 1)
+    monkeypatch.setattr(trained, "FRAMES", 3)
+    monkeypatch.setattr(figures, "CINES", 1)
+
+
+def cloud(size: int) -> np.ndarray:
+    return reference.horseshoe(16, center=(size / 2, size / 2), inner=size / 5, outer=size / 3)
+
+
+@pytest.fixture
+def phantom_data(tmp_path_factory):
+    """A data set that says it is of phantoms, and has cines of them."""
+    folder = write_dataset(tmp_path_factory.mktemp("phantom") / "4ch", size=64, cases=40)
+    np.save(folder / "truth_points.npy", np.load(folder / "points.npy"))
+    return folder
 
 
 def call(*arguments) -> int:
@@ -136,7 +180,8 @@ def test_the_best_is_marked_only_where_it_beats_every_other():
     assert statistics.marked(statistics.comparisons(unknown, "hd_px")) == {}
 
 
-def test_a_table_is_trained_once_and_written(scripts, small_data, capsys):
+def test_a_table_is_trained_once_and_written(scripts, small_data, monkeypatch, capsys):
+    monkeypatch.setattr(figures, "write", lambda *_: [])  # has a test of its own
     out = scripts / "out"
     options = ("--data", small_data, "--small", "--out", out)
     assert call("--table", 1, *options) == 1  # FCN failed; the others are there
@@ -222,3 +267,53 @@ def test_every_data_set_takes_as_many_steps(cases):
     assert part == pytest.approx(config.train.points_epochs / config.train.epochs, rel=0.05)
     assert (plan.changes(settings, plan.SMALL) == {}) == (cases > 500)
     assert plan.name(settings) == "jssm"
+
+
+def test_what_table_six_writes(scripts, methods, phantom_data, capsys):
+    out = scripts / "out"
+    options = ("--data", phantom_data, "--small", "--out", out)
+    assert call("--table", 6, *options) == 1  # FCN failed, three times
+    assert capsys.readouterr().err.count("train.py gave the status 3") == 3
+    sizes = pd.read_csv(out / "table6_sizes.csv")
+    assert set(sizes["train_percent"]) == {5, 25, 100}
+    assert list(sizes["train_cases"].unique()) == [2, 8, 32]
+    followed = pd.read_csv(out / "table6_correspondence.csv")
+    assert list(followed["method"]) == ["Tracking", "Ours"]
+    assert (followed["motion_mm_mean"] > 0).all()  # points that stay where they are
+    worse = pd.read_csv(out / "table6_degraded.csv")
+    assert set(worse["method"]) == {"U-Net", "Contour", "TeTrIS", "Tracking", "Ours"}
+    assert len(worse) == 5 * 4 * 5
+    of_noise = worse[(worse["degradation"] == "noise") & (worse["method"] == "Ours")]
+    assert of_noise["dice_mean"].is_monotonic_decreasing
+    text = (out / "table6.md").read_text()
+    assert text.count("### ") == 3
+    assert "| 4ch | 5 % | 2 | Ours | 0.901 ± 0.001 |" in text
+    for name in ("arc", "cycle", "sizes", "degraded"):
+        with Image.open(out / f"table6_{name}_4ch.png") as picture:
+            assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
+
+
+def test_the_pictures_of_table_one(scripts, methods, phantom_data):
+    out = scripts / "out"
+    # The scores of the scripts have other names of cases than the data set; these have its own.
+    names = pd.read_csv(phantom_data / "cases.csv").query("split == 'val'")["case"].tolist()
+    text = EVAL.replace('f"c{k},', 'f"{names[k % 8]},').replace("range(12)", "range(8)")
+    (scripts / "eval.py").write_text(f"names = {names}\n{text}")
+    call("--table", 1, "--data", phantom_data, "--small", "--out", out)
+    for name in ("cases.png", "cycles.png", "cycle_4ch_1.gif"):
+        with Image.open(out / name) as picture:
+            assert min(picture.size) > 100
+            assert getattr(picture, "n_frames", 1) == (3 if name.endswith("gif") else 1)
+
+
+def test_a_run_is_asked_once(scripts, methods, phantom_data, monkeypatch):
+    source = runs.source(phantom_data)
+    run = runs.run_of(plan.Variant("Ours", {}), source, plan.SMALL, scripts / "out")
+    run.folder.mkdir(parents=True)
+    first = trained.degraded(run), trained.followed(run, source, "Ours")
+    monkeypatch.setattr(trained, "predictor", None)
+    monkeypatch.setattr(trained, "follower", None)
+    pd.testing.assert_frame_equal(trained.degraded(run), first[0])
+    again = trained.followed(run, source, "Ours")
+    pd.testing.assert_frame_equal(again.patients, first[1].patients)
+    np.testing.assert_array_equal(again.arc["Ours"], first[1].arc["Ours"])

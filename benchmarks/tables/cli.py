@@ -12,10 +12,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.tables import plan, runs, writing
+from benchmarks.tables import beyond, figures, plan, runs, writing
 from benchmarks.tables.plan import Size, Table
-from benchmarks.tables.runs import Source
-from benchmarks.tables.writing import Row
+from benchmarks.tables.runs import Run, Source
+
+METHODS, BEYOND = 1, 6  # the tables with pictures, and with parts of their own
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -42,49 +43,49 @@ def run(args: argparse.Namespace) -> int:
         print(f"tables: {error}", file=sys.stderr)
         return 2
     tables = [plan.table(number, size) for number in args.table]
-    failures = {}
     try:
-        failures = train(tables, sources, size, args.out)
+        wanted = {run.folder: run for t in tables for run in wanted_by(t, sources, size, args.out)}
+        failures = train(list(wanted.values()))
+        paths = [path for t in tables for path in write(t, sources, size, args.out)]
     except KeyboardInterrupt:
         print("tables: stopped; the same command continues", file=sys.stderr)
         return 130
-    for table in tables:
-        rows = rows_of(table, sources, size, args.out)
-        if rows:
-            paths = writing.write(table, rows, args.out)
-            print(writing.markdown(table, rows))
-            print("".join(f"wrote {path}\n" for path in paths), end="")
+    for path in paths:
+        if path.suffix == ".md":
+            print(path.read_text(encoding="utf-8"))
+    print("".join(f"wrote {path}\n" for path in paths), end="")
     for folder, message in failures.items():
         print(f"tables: {folder}: {message}", file=sys.stderr)
     return int(bool(failures))
 
 
-def train(tables: list[Table], sources: list[Source], size: Size, out: Path) -> dict[Path, str]:
-    """Finish every run of the tables; those that failed, with the reason."""
-    wanted = {
-        found.folder: found
-        for table in tables
-        for source in sources
-        for variant in table.variants
-        for found in [runs.run_of(variant, source, size, out)]
-    }
+def wanted_by(table: Table, sources: list[Source], size: Size, out: Path) -> list[Run]:
+    """Every run that a table takes."""
+    if table.number == BEYOND:
+        return beyond.wanted(table, sources, size, out)
+    return [runs.run_of(v, source, size, out) for source in sources for v in table.variants]
+
+
+def train(wanted: list[Run]) -> dict[Path, str]:
+    """Finish the runs; those that failed, with the reason."""
     failures: dict[Path, str] = {}
     with tqdm(total=len(wanted), desc="tables", unit="run") as bar:
-        for folder, wanted_run in wanted.items():
+        for each in wanted:
             try:
-                runs.finish(wanted_run, bar)
+                runs.finish(each, bar)
             except (runs.Failed, ValueError) as error:
-                failures[folder] = str(error)
+                failures[each.folder] = str(error)
             bar.update()
     return failures
 
 
-def rows_of(table: Table, sources: list[Source], size: Size, out: Path) -> list[Row]:
-    """The rows whose runs are finished, data set by data set."""
-    return [
-        Row(source.path.name, source.view, variant.label, found, writing.read_cases(found))
-        for source in sources
-        for variant in table.variants
-        for found in [runs.run_of(variant, source, size, out)]
-        if found.cases.is_file()
-    ]
+def write(table: Table, sources: list[Source], size: Size, out: Path) -> list[Path]:
+    """Write what the finished runs give; the paths."""
+    rows = writing.rows_of(table, sources, size, out)
+    if not rows:
+        return []
+    out.mkdir(parents=True, exist_ok=True)
+    if table.number == BEYOND:
+        return beyond.write(table, sources, size, out)
+    paths = writing.write(table, rows, out)
+    return paths + figures.write(rows, sources, out) if table.number == METHODS else paths

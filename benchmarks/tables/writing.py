@@ -6,9 +6,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from benchmarks.report import table as markdown_table
-from benchmarks.tables import paper, plan, statistics
-from benchmarks.tables.plan import Table
-from benchmarks.tables.runs import Run
+from benchmarks.tables import paper, plan, runs, statistics
+from benchmarks.tables.plan import Size, Table
+from benchmarks.tables.runs import Run, Source
 
 SCORES = {"dice": "Dice ↑", "hd_mm": "HD (mm) ↓", "hd_px": "HD (px) ↓", "cc": "CC"}
 TESTED = {"dice": "dice", "hd_mm": "hd_mm", "hd_px": "hd_px", "cc": "cc_error"}
@@ -34,6 +34,17 @@ def read_cases(run: Run) -> pd.DataFrame:
     """The cases of a finished run; cc is the number of components, cc_error its distance to 1."""
     table = pd.read_csv(run.cases, dtype={"case": str, "patient": str})
     return table.assign(cc=table["components"], cc_error=(table["components"] - 1).abs())
+
+
+def rows_of(table: Table, sources: list[Source], size: Size, out: Path) -> list[Row]:
+    """The rows whose runs are finished, data set by data set."""
+    return [
+        Row(source.path.name, source.view, variant.label, found, read_cases(found))
+        for source in sources
+        for variant in table.variants
+        for found in [runs.run_of(variant, source, size, out)]
+        if found.cases.is_file()
+    ]
 
 
 def summary(rows: list[Row]) -> pd.DataFrame:
@@ -95,12 +106,15 @@ def write(table: Table, rows: list[Row], out: Path) -> list[Path]:
     return paths
 
 
+def spread(line: dict, score: str) -> str:
+    """Mean ± deviation of a score in a line of :func:`summary`; a dash where it is not known."""
+    mean, std = line[f"{score}_mean"], line[f"{score}_std"]
+    return "–" if pd.isna(mean) else f"{mean:.3f} ± {std:.3f}"
+
+
 def _cell(line: dict, score: str, row: Row, significant: pd.DataFrame) -> str:
-    """Mean ± deviation, marked where it is significantly the best of its data set."""
-    if pd.isna(line[f"{score}_mean"]):
-        return "–"
+    """:func:`spread`, marked where it is significantly the best of its data set."""
     of_score = (significant["data"] == row.data) & (significant["score"] == TESTED[score])
     mark = statistics.marked(significant[of_score]).get(row.label, "")
-    text = f"{line[f'{score}_mean']:.3f} ± {line[f'{score}_std']:.3f}"
     bold, dagger = mark[:2], mark[2:]
-    return f"{bold}{text}{bold}{dagger}"
+    return f"{bold}{spread(line, score)}{bold}{dagger}"

@@ -72,7 +72,8 @@ def widen(x: jax.Array, kernel: jax.Array | np.ndarray, factor: int) -> jax.Arra
     The result (N, factor·H, factor·W, 1) begins and ends half a pixel of ``x`` further out.
     """
     layout = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_transpose(x, kernel, (factor, factor), "SAME", dimension_numbers=layout)
+    strides = (factor, factor)
+    return jax.lax.conv_transpose(x, jnp.asarray(kernel), strides, "SAME", dimension_numbers=layout)
 
 
 def bilinear(factor: int) -> np.ndarray:
