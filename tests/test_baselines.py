@@ -221,7 +221,7 @@ def test_widening_is_bilinear_interpolation(factor):
     """A linear image is reproduced exactly, but for the margin where it would be extrapolated."""
     x, y = np.meshgrid(np.arange(6), np.arange(5))
     plane = (2.0 * x - 3.0 * y + 1.0).astype(np.float32)[None, ..., None]
-    found = fcn8s.widen(plane, fcn8s.bilinear(factor), factor)
+    found = fcn8s.widen(plane, jnp.asarray(fcn8s.bilinear(factor)), factor)
     assert found.shape == (1, 5 * factor, 6 * factor, 1)
     x, y = ((np.arange(n * factor) + 0.5) / factor - 0.5 for n in (6, 5))
     expected = 2 * x[None] - 3 * y[:, None] + 1

@@ -51,7 +51,7 @@ class FCN8s(nn.Module):
             x = block(self.width * HEAD, 1, kernel)(x, train=train)
         logits = UpScore(2)(_score(x)) + _score(pools[3])
         logits = UpScore(2)(logits) + _score(pools[2])
-        return widen(logits, bilinear(8), 8)[:, :height, :width, 0]
+        return widen(logits, jnp.asarray(bilinear(8)), 8)[:, :height, :width, 0]
 
 
 class UpScore(nn.Module):
@@ -66,7 +66,7 @@ class UpScore(nn.Module):
         return widen(x, kernel, self.factor)
 
 
-def widen(x: jax.Array, kernel: jax.Array | np.ndarray, factor: int) -> jax.Array:
+def widen(x: jax.Array, kernel: jax.Array, factor: int) -> jax.Array:
     """The transposed convolution of stride ``factor`` of a map (N, H, W, 1) with a ``kernel``.
 
     The result (N, factor·H, factor·W, 1) begins and ends half a pixel of ``x`` further out.
