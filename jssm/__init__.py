@@ -9,7 +9,7 @@ from jssm.affine import apply as warp
 from jssm.integrity import Integrity, integrity
 
 # Rendering
-from jssm.rasterizer import rasterize, sharpness, signed_distance, strip_triangles
+from jssm.rasterizer import rasterize, rasterize_whole, sharpness, signed_distance, strip_triangles
 
 # Prediction
 from jssm.checkpoint import load
@@ -42,6 +42,7 @@ __all__ = [
     "integrity",
     # Rendering
     "rasterize",
+    "rasterize_whole",
     "sharpness",
     "signed_distance",
     "strip_triangles",

@@ -17,7 +17,7 @@ from jax import lax
 
 from jssm import affine, labels, losses, search
 from jssm.integrity import Integrity, integrity
-from jssm.rasterizer import rasterize
+from jssm.rasterizer import rasterize, rasterize_whole
 from jssm.resnet import ResNet
 from jssm.shape_model import ShapeModel
 
@@ -172,7 +172,8 @@ class Model(struct.PyTreeNode):
 class Prediction(struct.PyTreeNode):
     """What a model sees in N images of (H, W), in the pixels of those images.
 
-    points: (N, T, 2) (Eq. 4). mask: (N, H, W) in [0, 1] (Eq. 8). theta: (N, 2, 3), from the
+    points: (N, T, 2) (Eq. 4). mask: (N, H, W) in [0, 1] (Eq. 8), a wall of at least about a pixel
+    everywhere, so that it is one piece when cut at 0.5. theta: (N, 2, 3), from the
     canonical frame to the image. beta: (N, K), within ±3√λ. canonical_points: (N, T, 2) (Eq. 3).
     integrity: the certificate of each shape, (N,) in each field; ``integrity.ok`` sums it up.
     """
@@ -215,7 +216,7 @@ def predict(model: Model, images: jax.Array, *, aspect: jax.Array | None = None)
     beta, canonical, points = jax.vmap(decode, (None, 0))(
         model.shape, Pose(theta, poses[-1].latent)
     )
-    mask = jax.vmap(lambda p: rasterize(p, shape, tau=model.tau))(points)
+    mask = jax.vmap(lambda p: rasterize_whole(p, shape, tau=model.tau))(points)
     return Prediction(points, mask, theta, beta, canonical, jax.vmap(integrity)(points))
 
 

@@ -73,7 +73,7 @@ def widen(x: jax.Array, kernel: jax.Array, factor: int) -> jax.Array:
     """
     layout = ("NHWC", "HWIO", "NHWC")
     strides = (factor, factor)
-    return jax.lax.conv_transpose(x, jnp.asarray(kernel), strides, "SAME", dimension_numbers=layout)
+    return jax.lax.conv_transpose(x, kernel, strides, "SAME", dimension_numbers=layout)
 
 
 def bilinear(factor: int) -> np.ndarray:
