@@ -70,4 +70,4 @@ __all__ = [
     "Augmentation",
     "augment",
 ]
-__version__ = "0.2.0"
+__version__ = "0.3.0"
