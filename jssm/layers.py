@@ -105,16 +105,20 @@ def _channel_sum(x: jax.Array) -> jax.Array:
 def max_pool(x: jax.Array) -> jax.Array:
     """The largest in windows of 3×3, 2 apart, in the (N, H, W, C) padded by 1.
 
-    One axis after the other, from shifted slices: the gradient of ``lax.reduce_window`` is slow.
-    Where several are largest the first has the gradient, in the order of rows.
+    One axis after the other, from its even and its odd places: the gradient of
+    ``lax.reduce_window`` is slow. Where several are largest the first has it, in the order of rows.
     """
+
+    def pad(x: jax.Array, axis: int, before: int, after: int) -> jax.Array:
+        widths = [(before, after) if i == axis else (0, 0) for i in range(x.ndim)]
+        return jnp.pad(x, widths, constant_values=-jnp.inf)
+
     for axis in (2, 1):
-        size = x.shape[axis]
-        padding = [(1, 1) if i == axis else (0, 0) for i in range(x.ndim)]
-        padded = jnp.pad(x, padding, constant_values=-jnp.inf)
-        first, second, third = (
-            lax.slice_in_dim(padded, i, size + i, stride=2, axis=axis) for i in range(3)
-        )
-        x = jnp.where(first >= second, first, second)
-        x = jnp.where(x >= third, x, third)
+        size = x.shape[axis] // 2 + x.shape[axis] % 2
+        pairs = pad(x, axis, 0, x.shape[axis] % 2)
+        pairs = pairs.reshape(*x.shape[:axis], size, 2, *x.shape[axis + 1 :])
+        even, odd = (lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in range(2))
+        before = pad(lax.slice_in_dim(odd, 0, size - 1, axis=axis), axis, 1, 0)
+        x = jnp.where(before >= even, before, even)
+        x = jnp.where(x >= odd, x, odd)
     return x
