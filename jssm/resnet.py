@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jssm.layers import BatchNorm, max_pool
+
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
@@ -76,17 +78,10 @@ class ResNet(nn.Module):
         """Features of the last stage; ``train`` selects batch over running statistics."""
         init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=init)
-        norm = partial(
-            nn.BatchNorm,
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
-            dtype=self.dtype,
-            axis_name=self.axis_name if train else None,
-        )
+        norm = partial(BatchNorm, train, self.dtype, self.axis_name)
         x = conv(self.width, (7, 7), 2, padding=3, name="stem")(x.astype(self.dtype))
         x = nn.relu(norm(name="stem_norm")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+        x = max_pool(x)
         block = BottleneckBlock if self.depth == 50 else BasicBlock
         for stage, blocks in enumerate(STAGES[self.depth]):
             for i in range(blocks):

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jssm import affine
+from jssm.layers import BatchNorm
 from jssm.shape_model import ShapeModel
 from jssm.strip import unit
 
@@ -40,9 +41,7 @@ class Search(nn.Module):
     def __call__(self, profiles: jax.Array, *, train: bool) -> jax.Array:
         """The moves, near 0 before training."""
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype)
-        norm = partial(
-            nn.BatchNorm, not train, momentum=0.9, dtype=self.dtype, axis_name=self.axis_name
-        )
+        norm = partial(BatchNorm, train, self.dtype, self.axis_name)
         x = profiles[..., None].astype(self.dtype)
         for features, stride in ((1, 1), (1, 2), (2, 2)):
             x = nn.relu(norm()(conv(features * self.width, (3, 3), (1, stride))(x)))

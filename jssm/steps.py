@@ -56,18 +56,26 @@ def init_state(how: Method, optimizer: optax.GradientTransformation, config: Con
       FileNotFoundError: when the file of weights is not there.
       ValueError: when it does not suit the network.
     """
-    variables = jax.jit(how.init)(jax.random.key(config.seed, impl="rbg"))
+
+    def fresh(key: jax.Array) -> TrainState:
+        variables = how.init(key)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            variables=variables,
+            opt_state=optimizer.init(variables["params"]),
+            average=variables if config.train.ema else None,
+        )
+
+    # One program for all of it compiles faster than one for each array.
+    state = jax.jit(fresh)(jax.random.key(config.seed, impl="rbg"))
     if config.init_from:
         weights = pretrained.read(config.init_from)
         variables = pretrained.into_backbones(
-            variables, weights, depth=config.model.depth, source=config.init_from
+            state.variables, weights, depth=config.model.depth, source=config.init_from
         )
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        variables=variables,
-        opt_state=optimizer.init(variables["params"]),
-        average=jax.tree.map(jnp.copy, variables) if config.train.ema else None,
-    )
+        average = jax.tree.map(jnp.copy, variables) if config.train.ema else None
+        state = state.replace(variables=variables, average=average)
+    return state
 
 
 def train_step(

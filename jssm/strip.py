@@ -71,7 +71,8 @@ def thicken(points: jax.Array, least_px: float) -> jax.Array:
     """
     inner, outer = jnp.split(points, 2)
     middle = (inner + outer) / 2
-    tangent = unit(jnp.gradient(middle, axis=0))[0]
+    beyond = jnp.pad(middle, ((1, 1), (0, 0)), mode="edge")
+    tangent = unit(beyond[2:] - beyond[:-2])[0]
     normal = jnp.stack([-tangent[:, 1], tangent[:, 0]], axis=-1)
     half = dot(outer - middle, normal)
     outward = jnp.where(jnp.sum(half) < 0, -1.0, 1.0)

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jssm.layers import BatchNorm
+
 
 class UNet(nn.Module):
     """(N, H, W, C) images to (N, H, W, channels) float32 maps, without a last activation.
@@ -50,14 +52,7 @@ class UNet(nn.Module):
 
     def _two_convolutions(self, x: jax.Array, features: int, name: str, train: bool) -> jax.Array:
         init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-        norm = partial(
-            nn.BatchNorm,
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
-            dtype=self.dtype,
-            axis_name=self.axis_name if train else None,
-        )
+        norm = partial(BatchNorm, train, self.dtype, self.axis_name)
         for k in range(2):
             conv = nn.Conv(
                 features,

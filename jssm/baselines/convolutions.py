@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jssm.layers import BatchNorm
+
 
 class Convolutions(nn.Module):
     """``count`` times a 'same' convolution, batch normalization and ReLU.
@@ -36,13 +38,5 @@ class Convolutions(nn.Module):
                 dtype=self.dtype,
                 kernel_init=init,
             )
-            x = conv(x)
-            norm = nn.BatchNorm(
-                use_running_average=not train,
-                momentum=0.9,
-                epsilon=1e-5,
-                dtype=self.dtype,
-                axis_name=self.axis_name if train else None,
-            )
-            x = nn.relu(norm(x))
+            x = nn.relu(BatchNorm(train, self.dtype, self.axis_name)(conv(x)))
         return x
