@@ -17,7 +17,7 @@ whole = jax.jit(lambda p: jssm.rasterize_whole(p, SHAPE))
 plain = jax.jit(lambda p: jssm.rasterize(p, SHAPE))
 
 
-def wall(thickness_px, *, angle=0.0, center=(32.0, 32.0), radius=18.0, stretch=1.0):
+def wall(thickness_px, *, angle=0.0, center=(32.0, 32.0), radius=12.0, stretch=1.0):
     """A horseshoe (88, 2) of any thickness, turned and stretched."""
     points = reference.horseshoe(
         88, center=(0, 0), inner=radius - thickness_px / 2, outer=radius + thickness_px / 2
