@@ -9,6 +9,7 @@ of errors against the truth.
 
 import argparse
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from jssm import checkpoint, model, motion
 from prep import images
 from prep.phantom.anatomy import VIEWS
-from prep.phantom.patient import Options, make_patient
+from prep.phantom.patient import Options, Patient, make_patient
 
 COLUMNS = {
     "gls_endo_pp": "GLS endo (pp)",
@@ -61,9 +62,8 @@ def run(args: argparse.Namespace) -> int:
         return 2
     options = Options(args.view, args.patients, args.seed, args.frames, trained.size)
     records: dict[str, list[dict[str, float]]] = {}
-    for number in tqdm(range(1, args.patients + 1), "motion", unit="patient", disable=None):
-        patient = make_patient(options, number)
-        found = model.predict(trained, images.to_uint8(patient.images))
+    for patient, cine in cohort(options, "motion"):
+        found = model.predict(trained, cine)
         clouds = {"true points": patient.points, "predicted": found.points}
         for harmonics in args.harmonics:
             clouds[f"smoothed, {harmonics} harmonics"] = motion.smooth_points(
@@ -75,6 +75,14 @@ def run(args: argparse.Namespace) -> int:
     print("absolute error (bias) against the truth; pp: percentage points\n")
     print(table({name: pd.DataFrame(rows) for name, rows in records.items()}), end="")
     return 0
+
+
+def cohort(options: Options, label: str) -> Iterator[tuple[Patient, NDArray[np.uint8]]]:
+    """The patients of a phantom cohort with their cines (F, S, S), one at a time; with a progress
+    bar of this label."""
+    for number in tqdm(range(1, options.patients + 1), label, unit="patient", disable=None):
+        patient = make_patient(options, number)
+        yield patient, images.to_uint8(patient.images)
 
 
 def errors(points: NDArray, truth: dict[str, Any]) -> dict[str, float]:

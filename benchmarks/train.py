@@ -21,7 +21,7 @@ from benchmarks import peers, report, shapes
 from benchmarks.measure import Timing, machine, measure
 from benchmarks.peers import PROJECT
 from benchmarks.report import Report, Rows
-from jssm import dataset, feed, labels, training
+from jssm import dataset, feed, labels, steps
 from jssm.augment import Augmentation, augment
 from jssm.config import Config, ModelConfig, TrainConfig
 from jssm.model import Model, method
@@ -146,10 +146,10 @@ def config_for(args: argparse.Namespace, item: Load, directory: str = "") -> Con
 def stepper(model: Model, config: Config, devices: list[jax.Device]) -> tuple[Callable, Any]:
     """The step as the loop makes it, and the first state."""
     how = method(model)
-    optimizer = training.make_optimizer(config.train, steps_per_epoch=100)
-    step = training.parallel(
+    optimizer = steps.make_optimizer(config.train, steps_per_epoch=100)
+    step = steps.parallel(
         partial(
-            training.train_step,
+            steps.train_step,
             how=how,
             optimizer=optimizer,
             augmentation=config.augment,
@@ -158,7 +158,7 @@ def stepper(model: Model, config: Config, devices: list[jax.Device]) -> tuple[Ca
         ),
         devices,
     )
-    return step, feed.replicate(training.init_state(how, optimizer, config), devices)
+    return step, feed.replicate(steps.init_state(how, optimizer, config), devices)
 
 
 def scalars(config: Config) -> dict[str, Any]:
@@ -276,8 +276,8 @@ def outside_share(args: argparse.Namespace, item: Load) -> float:
         config = config_for(args, item, folder)
         dtype = jnp.bfloat16 if args.bfloat16 else jnp.float32
         model = shapes.model(item.size, depth=args.depth, width=args.width, dtype=dtype)
-        steps = loop_functions(model, data, config, count=args.loop_steps)
-        timings = measure(steps, repeats=args.repeats)
+        loops = loop_functions(model, data, config, count=args.loop_steps)
+        timings = measure(loops, repeats=args.repeats)
     return 1 - timings["bare"].median_s / timings["loop"].median_s
 
 

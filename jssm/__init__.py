@@ -9,7 +9,7 @@ from jssm.affine import apply as warp
 from jssm.integrity import Integrity, integrity
 
 # Rendering
-from jssm.rasterizer import rasterize, sharpness, signed_distance, strip_triangles
+from jssm.rasterizer import rasterize, rasterize_whole, sharpness, signed_distance, strip_triangles
 
 # Prediction
 from jssm.checkpoint import load
@@ -42,6 +42,7 @@ __all__ = [
     "integrity",
     # Rendering
     "rasterize",
+    "rasterize_whole",
     "sharpness",
     "signed_distance",
     "strip_triangles",
@@ -69,4 +70,4 @@ __all__ = [
     "Augmentation",
     "augment",
 ]
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -166,6 +166,7 @@ def network_from(config: Config, *, axis_name: str | None = None) -> Network:
         width=options.width,
         locate_size=options.locate_size,
         refinements=options.refinements,
+        searches=options.searches,
         view_size=options.view_size,
         dtype=jnp.bfloat16 if options.bfloat16 else np.float32,
         axis_name=axis_name,

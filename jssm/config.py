@@ -14,7 +14,7 @@ from jssm.augment import Augmentation
 from jssm.resnet import STAGES
 
 OURS = "jssm"
-METHODS = (OURS, "contour", "fcn8s", "tetris", "unet")  # jssm.baselines has the others
+METHODS = (OURS, "contour", "fcn8s", "tetris", "tracking", "unet")  # jssm.baselines has the others
 LOSSES = ("cross_entropy", "dice")
 
 
@@ -30,6 +30,7 @@ class ModelConfig:
     locate_size: int = 0  # side to which the first network's view is shrunk; 0 for the full size
     refinements: int = 0  # further networks that look at the image in the canonical frame
     view_size: int = 128  # side of what they look at, in pixels
+    searches: int = 0  # further ones that look across the wall, from close by
     bfloat16: bool = False  # compute the backbone in bfloat16; geometry stays float32
 
 
@@ -62,6 +63,7 @@ class BaselineConfig:
     inside_weight: float = 1.0  # μ of contour
     grid_px: int = 16  # of tetris, between control points; a power of 2
     smoothness: float = 0.1  # of tetris, the weight of the field's roughness
+    clip_frames: int = 4  # of tracking: the frames of one cine that it learns from together
 
 
 @dataclass
@@ -108,11 +110,13 @@ def validate(config: Config) -> None:
             baseline.grid_px > 1 and baseline.grid_px & (baseline.grid_px - 1) == 0,
             f"baseline.grid_px: {baseline.grid_px}, expected a power of 2 above 1",
         ),
+        (baseline.clip_frames > 1, f"baseline.clip_frames: {baseline.clip_frames}, expected > 1"),
         (model.depth in STAGES, f"model.depth: {model.depth}, expected one of {sorted(STAGES)}"),
         (model.width > 0, f"model.width: {model.width}, expected at least 1"),
         (model.num_modes > 0, f"model.num_modes: {model.num_modes}, expected at least 1"),
         (model.tau > 0, f"model.tau: {model.tau}, expected more than 0 pixels"),
         (model.refinements >= 0, f"model.refinements: {model.refinements}, expected at least 0"),
+        (model.searches >= 0, f"model.searches: {model.searches}, expected at least 0"),
         (train.batch_size > 0, f"train.batch_size: {train.batch_size}, expected at least 1"),
         (train.epochs > 0, f"train.epochs: {train.epochs}, expected at least 1"),
         (train.learning_rate > 0, f"train.learning_rate: {train.learning_rate}, expected > 0"),

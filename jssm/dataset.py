@@ -55,6 +55,27 @@ class Dataset:
             raise ValueError(f"the data set has no case in the split {split!r}")
         return rows
 
+    def clips(self, split: str, count: int) -> np.ndarray:
+        """For each case of one split, the rows of ``count`` frames of its cine from it on.
+
+        (cases, count), in the order of ``rows``. A cine is the cases of the split that have the
+        same patient and, where the table names it, the same image file, in the order of their
+        frames. It is a heart cycle, so its first frame follows its last; one that has fewer than
+        ``count`` frames is repeated.
+
+        Raises:
+          ValueError: when it is not a split, or has no case.
+        """
+        rows = self.rows(split)
+        table = self.cases.iloc[rows].sort_values("frame", kind="stable")
+        names = [name for name in ("patient", "image") if name in table.columns]
+        following = np.empty((len(self.cases), count), np.int64)
+        for _, cine in table.groupby(names, dropna=False):
+            frames = cine.index.to_numpy()
+            place = np.arange(len(frames))[:, None] + np.arange(count)
+            following[frames] = frames[place % len(frames)]
+        return following[rows]
+
     @property
     def covers(self) -> np.ndarray:
         """What each case's label covers (N,) int8, as codes of :mod:`jssm.labels`."""
@@ -112,14 +133,13 @@ def load(directory: str | Path) -> Dataset:
 def epoch_order(rows: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> np.ndarray:
     """The rows of each batch of one epoch, (batches, batch_size), shuffled by seed and epoch.
 
-    Full batches only, so that every step has the same shape; fewer rows than one batch are
-    repeated to fill it.
+    ``rows`` is (cases,), or (cases, n) as :meth:`Dataset.clips` gives them: then as many batches
+    are filled with clips drawn at random, each of which stands together, and n must divide
+    ``batch_size``. Full batches only, so that every step has the same shape; fewer rows than one
+    batch are repeated to fill it.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(rows)
-    if len(order) < batch_size:
-        return np.resize(order, (1, batch_size))
-    batches = len(order) // batch_size
-    return order[: batches * batch_size].reshape(batches, batch_size)
+    order = rows[np.random.default_rng([seed, epoch]).permutation(len(rows))]
+    return np.resize(order, (max(len(rows) // batch_size, 1), batch_size))
 
 
 def arrays(data: Dataset) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 A ResNet and three fully connected layers give θ, as a correction of the training set's mean θ, and
 β. With ``refinements``, further networks look at the image resampled into the canonical frame by
 the θ before, and correct θ and β there (a cascade, as in Dollár et al., "Cascaded pose
-regression", 2010).
+regression", 2010). With ``searches``, further ones look across the wall (:mod:`jssm.search`).
 """
 
 from collections.abc import Callable
@@ -15,14 +15,15 @@ from flax import linen as nn
 from flax import struct
 from jax import lax
 
-from jssm import affine, labels, losses
+from jssm import affine, labels, losses, search
 from jssm.integrity import Integrity, integrity
-from jssm.rasterizer import rasterize
+from jssm.rasterizer import rasterize, rasterize_whole
 from jssm.resnet import ResNet
 from jssm.shape_model import ShapeModel
 
 # The part of the canonical frame that a refinement sees: ± this, in RMS radii of the mean shape.
 VIEW_EXTENT = 2.0
+LOG_NOISE = -2.3  # how well a search knows where points belong, at first: to 0.1 RMS radii
 
 
 class Method(NamedTuple):
@@ -31,13 +32,19 @@ class Method(NamedTuple):
     init(key) gives the Linen variables. loss(variables, batch, key) gives the scalar loss and,
     beside it, the metrics and the new batch statistics; it runs under a mapped axis "batch".
     predict(variables, images) gives an object with mask (N, H, W), and points (N, T, 2) or None.
-    learns_points: its loss has a point term, with which training begins.
+    learns_points: its loss has a point term, with which training begins. clip: the frames of one
+    cine that stand side by side in a batch and are augmented alike; 1 for single images.
+    flow(variables, cine) gives, of a method that has it, the displacement (F, H, W, 2) px (x, y)
+    of a cine (F, H, W): what lies at p in the first frame lies at p + displacement[f](p) in
+    frame f.
     """
 
     init: Callable[[jax.Array], Any]
     loss: Callable[[Any, dict[str, jax.Array], jax.Array], tuple[jax.Array, Any]]
     predict: Callable[[Any, jax.Array], Any]
     learns_points: bool = True
+    clip: int = 1
+    flow: Callable[[Any, jax.Array], jax.Array] | None = None
 
 
 class Pose(NamedTuple):
@@ -72,6 +79,7 @@ class Network(nn.Module):
     num_modes: K. depth, width, dtype, axis_name: of each :class:`jssm.resnet.ResNet`.
     locate_size: the side to which the image is shrunk for the first network; 0 for its full size.
     refinements: how many networks follow the first. view_size: the side of their view.
+    searches: how many look across the wall after them.
     """
 
     num_modes: int
@@ -80,12 +88,26 @@ class Network(nn.Module):
     locate_size: int = 0
     refinements: int = 0
     view_size: int = 128
+    searches: int = 0
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images: jax.Array, mean_theta: jax.Array, *, train: bool) -> list[Pose]:
-        """The poses after each stage, each with a leading axis N, for ``images`` (N, H, W)."""
+    def __call__(
+        self,
+        images: jax.Array,
+        mean_theta: jax.Array,
+        shape: ShapeModel | None = None,
+        *,
+        train: bool,
+    ) -> list[Pose]:
+        """The poses after each stage, each with a leading axis N, for ``images`` (N, H, W).
+
+        ``shape`` is the shape model that searches move.
+
+        Raises:
+          ValueError: when there are searches and no shape model.
+        """
         images = jax.vmap(normalize)(images)
         batch, height, width = images.shape
 
@@ -108,7 +130,26 @@ class Network(nn.Module):
             correction, change = regress(view, f"refine_{stage}")
             theta = affine.compose(theta, jnp.eye(2, 3) + correction)
             poses.append(Pose(theta, latent + change))
+        for stage in range(self.searches):
+            if shape is None:
+                raise ValueError(f"{self.searches} searches along the wall need the shape model")
+            poses.append(self._searched(images, poses[-1], shape, stage, train=train))
         return poses
+
+    def _searched(
+        self, images: jax.Array, pose: Pose, shape: ShapeModel, stage: int, *, train: bool
+    ) -> Pose:
+        """The pose after one search across the wall."""
+        network = search.Search(self.width, self.dtype, self.axis_name, name=f"search_{stage}")
+        log_noise = self.param(f"log_noise_{stage}", nn.initializers.constant(LOG_NOISE), ())
+        canonical = jax.vmap(decode, (None, 0))(shape, lax.stop_gradient(pose))[1]
+        profiles = jax.vmap(search.profiles)(images, lax.stop_gradient(pose.theta), canonical)
+        moves = jax.vmap(search.to_canonical)(network(profiles, train=train), canonical)
+        correction, change = jax.vmap(search.fit, (None, 0, 0, None))(
+            shape, canonical, moves, jnp.exp(log_noise)
+        )
+        theta = affine.compose(pose.theta, jnp.eye(2, 3) + correction)
+        return Pose(theta, pose.latent + change)
 
 
 class Model(struct.PyTreeNode):
@@ -131,7 +172,8 @@ class Model(struct.PyTreeNode):
 class Prediction(struct.PyTreeNode):
     """What a model sees in N images of (H, W), in the pixels of those images.
 
-    points: (N, T, 2) (Eq. 4). mask: (N, H, W) in [0, 1] (Eq. 8). theta: (N, 2, 3), from the
+    points: (N, T, 2) (Eq. 4). mask: (N, H, W) in [0, 1] (Eq. 8), a wall of at least about a pixel
+    everywhere, so that it is one piece when cut at 0.5. theta: (N, 2, 3), from the
     canonical frame to the image. beta: (N, K), within ±3√λ. canonical_points: (N, T, 2) (Eq. 3).
     integrity: the certificate of each shape, (N,) in each field; ``integrity.ok`` sums it up.
     """
@@ -167,12 +209,14 @@ def predict(model: Model, images: jax.Array, *, aspect: jax.Array | None = None)
         inputs = images
     else:
         inputs = jax.vmap(_letterboxed, (0, None, None))(images, square, to_square)
-    poses: Any = model.network.apply(model.variables, inputs, model.mean_theta, train=False)
+    poses: Any = model.network.apply(
+        model.variables, inputs, model.mean_theta, model.shape, train=False
+    )
     theta = affine.compose(affine.invert(to_square), poses[-1].theta)
     beta, canonical, points = jax.vmap(decode, (None, 0))(
         model.shape, Pose(theta, poses[-1].latent)
     )
-    mask = jax.vmap(lambda p: rasterize(p, shape, tau=model.tau))(points)
+    mask = jax.vmap(lambda p: rasterize_whole(p, shape, tau=model.tau))(points)
     return Prediction(points, mask, theta, beta, canonical, jax.vmap(integrity)(points))
 
 
@@ -185,7 +229,7 @@ def method(model: Model) -> Method:
 
     def init(key: jax.Array) -> Any:
         images = jnp.zeros((1, model.size, model.size))
-        return model.network.init(key, images, model.mean_theta, train=False)
+        return model.network.init(key, images, model.mean_theta, model.shape, train=False)
 
     return Method(
         init=init,
@@ -234,7 +278,12 @@ def loss(
     is rendered only where its weight is not 0.
     """
     poses, new_stats = model.network.apply(
-        model.variables, batch["image"], model.mean_theta, train=True, mutable=["batch_stats"]
+        model.variables,
+        batch["image"],
+        model.mean_theta,
+        model.shape,
+        train=True,
+        mutable=["batch_stats"],
     )
     shape_hw = batch["mask"].shape[1:]
     axis_name, covers = model.network.axis_name, batch["covers"]

@@ -368,9 +368,9 @@ def _cross(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _norm(vectors: jax.Array) -> jax.Array:
-    """The lengths of vectors (..., 2); the gradient of a zero vector is 0."""
+    """The lengths of vectors (..., 2), NaN where one is; the gradient of a zero vector is 0."""
     square = jnp.sum(vectors**2, axis=-1)
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    return jnp.where(square == 0, 0.0, jnp.sqrt(_nonzero(square)))
 
 
 def _nonzero(value: jax.Array) -> jax.Array:

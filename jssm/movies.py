@@ -18,47 +18,65 @@ GREYS = 160
 WALL = 64  # colours along the wall
 OUTLINE, TEXT = GREYS + WALL, GREYS + WALL + 1
 SUPPOSED_FPS = 20.0
+Window = tuple[float, float, float]  # left, top and side of a square, px
 LEAST_S = 3.0  # an MP4 repeats a whole cycle until it is as long
 
 
 def draw(
-    frames: np.ndarray, points: np.ndarray, *, aspect: float = 1.0, labels: Sequence[str] = ()
+    frames: np.ndarray,
+    points: np.ndarray,
+    *,
+    aspect: float = 1.0,
+    labels: Sequence[str] = (),
+    window: Window | None = None,
 ) -> Iterator[Image.Image]:
     """Palette pictures of a cine (F, H, W) with its points (F, T, 2) px, one at a time.
 
     One view, cropped to all places of the heart, holds for all frames. The outline of the wall is
     orange; points have one colour per place along the wall, from the first basal end (dark) to the
     last (bright). aspect: height over width of the pixels; the picture shows them as they are.
-    labels: a text for each frame.
+    labels: a text for each frame. window: what to show instead, of ``jssm.plots.crop_window``.
+    Points that are not finite are left out.
     """
     tall = np.array([1.0, aspect])
     height, width = frames.shape[1], frames.shape[2]
-    left, top, side = plots.crop_window(
+    window = window or plots.crop_window(
         (math.ceil(height * aspect), width), None, points.reshape(-1, 2) * tall
     )
+    left, top, side = window
+    half = points.shape[1] // 2
+    loop = np.r_[:half, 2 * half - 1 : half - 1 : -1, 0]
+    colours = np.tile(GREYS + np.rint(np.linspace(0, WALL - 1, half)).astype(int), 2)
+    for k, picture in enumerate(grey(frames, window, aspect=aspect, labels=labels)):
+        pen = ImageDraw.Draw(picture)
+        places = (points[k] * tall - (left, top)) * (SIDE_PX / side) - 0.5
+        known = np.isfinite(places).all(axis=1)
+        pen.line([tuple(p) for p in places[loop[known[loop]]].tolist()], fill=OUTLINE, width=1)
+        for (x, y), colour in zip(places[known].tolist(), colours[known].tolist(), strict=True):
+            pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
+        yield picture
+
+
+def grey(
+    frames: np.ndarray, window: Window, *, aspect: float = 1.0, labels: Sequence[str] = ()
+) -> Iterator[Image.Image]:
+    """The palette pictures of :func:`draw` without points: what ``window`` shows of the frames."""
+    left, top, side = window
     low, high = plots.grey_range(frames)
     scale = SIDE_PX / side
     palette = _palette()
     # Pillow counts from the corner of the first pixel, we from its centre.
-    window = (1 / scale, 0, left + 0.5, 0, 1 / scale / aspect, (top + 0.5 * aspect) / aspect)
-    half = points.shape[1] // 2
-    colours = GREYS + np.rint(np.linspace(0, WALL - 1, half)).astype(int)
+    affine = (1 / scale, 0, left + 0.5, 0, 1 / scale / aspect, (top + 0.5 * aspect) / aspect)
     for k, frame in enumerate(frames):
-        grey = np.clip((frame - low) * ((GREYS - 1) / (high - low)), 0, GREYS - 1)
-        flat = Image.fromarray(np.nan_to_num(grey).astype(np.uint8))
+        shade = np.clip((frame - low) * ((GREYS - 1) / (high - low)), 0, GREYS - 1)
+        flat = Image.fromarray(np.nan_to_num(shade).astype(np.uint8))
         flat = flat.transform(
-            (SIDE_PX, SIDE_PX), Image.Transform.AFFINE, window, Image.Resampling.BILINEAR
+            (SIDE_PX, SIDE_PX), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR
         )
         picture = Image.frombytes("P", flat.size, flat.tobytes())
         picture.putpalette(palette)
-        pen = ImageDraw.Draw(picture)
-        places = (points[k] * tall - (left, top)) * scale - 0.5
-        loop = np.concatenate([places[:half], places[: half - 1 : -1], places[:1]])
-        pen.line([tuple(p) for p in loop.tolist()], fill=OUTLINE, width=1)
-        for (x, y), colour in zip(places.tolist(), np.tile(colours, 2).tolist(), strict=True):
-            pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
         if labels:
-            pen.text((8, 6), labels[k], fill=TEXT)
+            ImageDraw.Draw(picture).text((8, 6), labels[k], fill=TEXT)
         yield picture
 
 

@@ -24,6 +24,7 @@ from jssm import metrics
 TRUTH_COLOUR = "#56B4E9"  # sky blue
 PREDICTION_COLOUR = "#E69F00"  # orange
 TRAIN_COLOUR, VAL_COLOUR = "#0072B2", "#D55E00"  # blue, vermilion
+CURVE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
 
 # Viridis without its darkest part, which cannot be seen on the black of an image.
 WALL_COLOURS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.3, 1.0, 256)))
@@ -91,10 +92,10 @@ def cine_gif(
     frames = []
     for k in tqdm(range(len(images)), "cine", disable=not progress, delay=2, leave=False):
         axes.clear()
-        _show(axes, images[k], window, (low, high))
+        show_image(axes, images[k], window, (low, high))
         for tail in range(max(0, k - 5), k):
-            _draw_points(axes, points[tail], size=2, alpha=0.5, mark=False)
-        _draw_points(axes, points[k], size=14)
+            draw_points(axes, points[tail], size=2, alpha=0.5, mark=False)
+        draw_points(axes, points[k], size=14)
         label = f"{title}  frame {k + 1}/{len(images)}  (squares: first basal end)"
         axes.set_title(label.strip(), color="white", fontsize=9)
         canvas.draw()
@@ -167,13 +168,12 @@ def motion_curves(
     marks: names and places on the x axis of vertical lines, such as end-diastole. Values that are
     not finite leave a gap.
     """
-    colours = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"]  # Okabe, Ito
     figure = Figure(figsize=(10, 6.4), dpi=80)
     canvas = FigureCanvasAgg(figure)
     grid = figure.subplots(2, 2)
     figure.subplots_adjust(0.07, 0.08, 0.985, 0.92, 0.17, 0.3)
     for axes, (label, curves_by_name) in zip(grid.flat, panels.items(), strict=False):
-        for (name, values), colour in zip(curves_by_name.items(), colours, strict=False):
+        for (name, values), colour in zip(curves_by_name.items(), CURVE_COLOURS, strict=False):
             axes.plot(x, values, color=colour, label=name, linewidth=1.5)
         for name, place in marks.items():
             axes.axvline(place, color="0.6", linestyle=":", linewidth=1)
@@ -220,7 +220,7 @@ def _sheet(
         heart = predicted if truth is None else predicted | truth
         window = crop_window(image.shape, heart, shape_points)
         axes = grid[band * per_case, column]
-        _show(axes, image, window, grey_range(image))
+        show_image(axes, image, window, grey_range(image))
         for mask, colour in ((truth, TRUTH_COLOUR), (predicted, PREDICTION_COLOUR)):
             if mask is not None and mask.any():
                 edge = np.pad(mask.astype(float), 1)  # closes outlines at the image border
@@ -229,8 +229,8 @@ def _sheet(
         axes.set_title(title, color="white", fontsize=8)
         if shape_points is not None:
             below = grid[band * per_case + 1, column]
-            _show(below, image, window, grey_range(image))
-            _draw_points(below, shape_points, size=11)
+            show_image(below, image, window, grey_range(image))
+            draw_points(below, shape_points, size=11)
     figure.legend(
         handles=_legend(true_masks is not None, points is not None),
         loc="outside lower center",
@@ -257,7 +257,7 @@ def _legend(with_truth: bool, with_points: bool) -> list[Line2D]:
     return handles
 
 
-def _show(
+def show_image(
     axes: Axes, image: NDArray, window: tuple[float, float, float], grey: tuple[float, float]
 ) -> None:
     """One grey image (H, W), cropped to the square `window` = (left, top, side) in px."""
@@ -268,7 +268,7 @@ def _show(
     axes.set_axis_off()
 
 
-def _draw_points(
+def draw_points(
     axes: Axes, points: NDArray, *, size: float, alpha: float = 1.0, mark: bool = True
 ) -> None:
     """Points (T, 2) coloured by their place along the wall; squares mark the first basal end."""

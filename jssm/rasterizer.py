@@ -29,14 +29,23 @@ from jssm.strip import (
     outline,
     outline_indices,
     strip_triangles,
+    thicken,
     unit,
 )
 
-__all__ = ["outline_indices", "rasterize", "sharpness", "signed_distance", "strip_triangles"]
+__all__ = [
+    "outline_indices",
+    "rasterize",
+    "rasterize_whole",
+    "sharpness",
+    "signed_distance",
+    "strip_triangles",
+]
 
 REACH = 12.0  # in τ: farther from the outline the sigmoid is within 1e-5 of 0 or 1
 TILE = 8  # pixels along a tile's side
 CHUNK = 48  # tiles visited together
+THINNEST = 1.1  # px: a band of 1 px has a pixel's centre in every row or column that it crosses
 FLAT = 1e-6  # a triangle's area over the square of its longest side, below which it covers nothing
 SEAM = 1e-5  # px by which triangles overlap, so that rounding opens no seam between them
 SLACK = 1e-3  # px added to the tests of what is near
@@ -80,6 +89,15 @@ def rasterize(points: jax.Array, shape: tuple[int, ...], *, tau: float = 0.5) ->
     """
     tiles, _ = _search(jnp.asarray(points, jnp.float32), lax.stop_gradient(REACH * tau), shape)
     return _untile(jax.nn.sigmoid(tiles / tau), shape)
+
+
+@partial(jax.jit, static_argnames="shape")
+def rasterize_whole(points: jax.Array, shape: tuple[int, ...], *, tau: float = 0.5) -> jax.Array:
+    """As :func:`rasterize`, of a wall that is at least :data:`THINNEST` px thick everywhere.
+
+    A thinner one can slip between the centres of the pixels, and the mask, cut at 0.5, tears.
+    """
+    return rasterize(thicken(points, THINNEST), shape, tau=tau)
 
 
 def sharpness(progress: jax.Array, *, widest: float = 16.0, tau: float = 0.5) -> jax.Array:

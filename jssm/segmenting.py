@@ -14,7 +14,7 @@ from jssm.integrity import Integrity, integrity
 from jssm.metrics import THRESHOLD
 from jssm.model import Model, Prediction, predict
 from jssm.motion import Motion, measure_motion, smooth_points
-from jssm.rasterizer import rasterize
+from jssm.rasterizer import rasterize_whole
 from jssm.shape_model import ShapeModel
 
 # A program is compiled per image size and per number of frames. No more than these are held, so
@@ -112,7 +112,7 @@ def _smooth(shape: ShapeModel, theta: jax.Array, beta: jax.Array, *, harmonics: 
 
 
 def _render(points: jax.Array, *, shape: tuple[int, int], tau: float) -> jax.Array:
-    return jax.vmap(lambda p: rasterize(p, shape, tau=tau))(points) > THRESHOLD
+    return jax.vmap(lambda p: rasterize_whole(p, shape, tau=tau))(points) > THRESHOLD
 
 
 def _certify(points: jax.Array) -> Integrity:

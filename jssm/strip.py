@@ -63,6 +63,23 @@ def outline(points: jax.Array) -> Outline:
     return Outline(start, tangent, length, inward, _corner_directions(tangent, inward))
 
 
+def thicken(points: jax.Array, least_px: float) -> jax.Array:
+    """The strip (T, 2) with the places where its wall is thinner than ``least_px`` widened to that.
+
+    Thickness is measured across the line in the middle between both boundaries, and both move
+    apart from it alike. A place that is folded deeper than that stays as it is.
+    """
+    inner, outer = jnp.split(points, 2)
+    middle = (inner + outer) / 2
+    beyond = jnp.pad(middle, ((1, 1), (0, 0)), mode="edge")
+    tangent = unit(beyond[2:] - beyond[:-2])[0]
+    normal = jnp.stack([-tangent[:, 1], tangent[:, 0]], axis=-1)
+    half = dot(outer - middle, normal)
+    outward = jnp.where(jnp.sum(half) < 0, -1.0, 1.0)
+    shift = jnp.where(jnp.abs(half) < least_px / 2, outward * least_px / 2 - half, 0.0)
+    return jnp.concatenate([inner - shift[:, None] * normal, outer + shift[:, None] * normal])
+
+
 def unit(v: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Vectors (..., 2) at unit length, 0 where they are 0, and their lengths (...)."""
     square = dot(v, v)

@@ -1,4 +1,4 @@
-"""Training: the jitted step under pmap, and the loop around it.
+"""Training: the loop around the steps of :mod:`jssm.steps`.
 
 Every random number is a function of the seed, the step and the case's place in the batch. A run
 that was stopped and started again is therefore bit-equal to one that was not, and the number of
@@ -8,7 +8,7 @@ devices does not matter.
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,39 +17,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import struct
 from tqdm import tqdm
 
-from jssm import checkpoint, labels, losses, pretrained
+from jssm import checkpoint, labels
 from jssm import config as config_lib
 from jssm import dataset as dataset_lib
-from jssm.augment import Augmentation, augment
-from jssm.config import Config, TrainConfig
+from jssm.config import Config
 from jssm.dataset import Dataset
-from jssm.feed import AHEAD, AXIS, Feed, place, replicate
-from jssm.metrics import THRESHOLD
-from jssm.model import Method
-from jssm.rasterizer import rasterize
+from jssm.feed import AHEAD, Feed, place, replicate
 from jssm.runlog import RunLog
+from jssm.steps import TrainState, eval_step, init_state, make_optimizer, parallel, train_step
 
 PICTURES = 8  # fixed validation cases drawn while training
 SHEETS = 5  # times that they are drawn in a whole run
-
-
-class TrainState(struct.PyTreeNode):
-    """What a step changes: its number, the Linen variables, the optimizer's state, and the moving
-    average of the variables (None where it is off)."""
-
-    step: jax.Array
-    variables: Any
-    opt_state: Any
-    average: Any
-
-    @property
-    def best_variables(self) -> Any:
-        """The variables to predict with."""
-        return self.variables if self.average is None else self.average
 
 
 @dataclass
@@ -67,140 +47,6 @@ class Progress:
 
 class Stopped(Exception):
     """Training was interrupted; everything is saved."""
-
-
-def make_optimizer(options: TrainConfig, steps_per_epoch: int) -> optax.GradientTransformation:
-    """Adam (with decoupled weight decay, a warm-up, a cosine and clipping where asked for)."""
-    steps = options.epochs * steps_per_epoch
-    warmup = options.warmup_epochs * steps_per_epoch
-    decay = (
-        optax.cosine_decay_schedule(options.learning_rate, max(steps - warmup, 1))
-        if options.cosine
-        else optax.constant_schedule(options.learning_rate)
-    )
-    ramp = optax.linear_schedule(0.0, options.learning_rate, warmup)
-    schedule = optax.join_schedules([ramp, decay], [warmup]) if warmup else decay
-    return optax.chain(
-        optax.clip_by_global_norm(options.clip_norm) if options.clip_norm else optax.identity(),
-        optax.adamw(schedule, weight_decay=options.weight_decay),
-    )
-
-
-def init_state(how: Method, optimizer: optax.GradientTransformation, config: Config) -> TrainState:
-    """The state before the first step, with pretrained backbones where the settings name some.
-
-    Raises:
-      FileNotFoundError: when the file of weights is not there.
-      ValueError: when it does not suit the network.
-    """
-
-    def fresh(key: jax.Array) -> TrainState:
-        variables = how.init(key)
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            variables=variables,
-            opt_state=optimizer.init(variables["params"]),
-            average=variables if config.train.ema else None,
-        )
-
-    # One program for all of it compiles faster than one for each array.
-    state = jax.jit(fresh)(jax.random.key(config.seed, impl="rbg"))
-    if config.init_from:
-        weights = pretrained.read(config.init_from)
-        variables = pretrained.into_backbones(
-            state.variables, weights, depth=config.model.depth, source=config.init_from
-        )
-        average = jax.tree.map(jnp.copy, variables) if config.train.ema else None
-        state = state.replace(variables=variables, average=average)
-    return state
-
-
-def train_step(
-    state: TrainState,
-    batch: dict[str, jax.Array],
-    *,
-    how: Method,
-    optimizer: optax.GradientTransformation,
-    augmentation: Augmentation,
-    ema: float,
-    seed: int,
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One step on this device's part of the batch, under the mapped axis "batch".
-
-    ``batch`` has image (n, S, S) uint8, mask (n, S, S) uint8, points (n, T, 2), covers (n,), the
-    place (n,) of each case in the whole batch, and the scalars point_weight, mask_weight and
-    epoch, of which a method takes what it needs.
-    Gradients and metrics are means over all devices.
-    """
-    key = jax.random.fold_in(jax.random.key(seed), state.step)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["place"])
-    image, mask, points = jax.vmap(lambda *case: augment(*case, options=augmentation))(
-        keys, batch["image"] / 255.0, batch["mask"].astype(jnp.float32), batch["points"]
-    )
-    batch = batch | {"image": image, "mask": mask, "points": points}
-
-    def objective(params: Any) -> tuple[jax.Array, Any]:
-        return how.loss(state.variables | {"params": params}, batch, key)
-
-    params = state.variables["params"]
-    grads, (metrics, batch_stats) = jax.grad(objective, has_aux=True)(params)
-    grads, metrics = jax.lax.pmean((grads, metrics), AXIS)
-    updates, opt_state = optimizer.update(grads, state.opt_state, params)
-    variables = {"params": optax.apply_updates(params, updates), "batch_stats": batch_stats}
-    average = state.average
-    if average is not None:
-        # Early on the plain mean of the weights so far, so that the start is soon forgotten.
-        rate = jnp.maximum(1 - ema, 1 / (state.step + 1.0))
-        average = optax.incremental_update(variables, average, rate)
-    return TrainState(state.step + 1, variables, opt_state, average), metrics
-
-
-def eval_step(how: Method, variables: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """The scores of each case of a batch, each (n,), NaN where its label does not give them.
-
-    dice: of the wall. cavity_dice: of the inner points' polygon. points_loss: Eq. 6, over the
-    points that are known. A method without points has the first alone.
-    """
-    prediction = how.predict(variables, batch["image"])
-    shape, covers = batch["mask"].shape[1:], batch["covers"]
-    is_wall = covers == labels.MYOCARDIUM
-    if prediction.points is None:
-        return {"dice": jnp.where(is_wall, _hard_dice(prediction.mask, batch["mask"]), jnp.nan)}
-    strips = prediction.points[:, labels.cavity_strip(prediction.points.shape[1])]
-    cavity = jax.vmap(lambda p: rasterize(p, shape))(strips)
-    is_cavity = covers == labels.CAVITY
-    drawn = jnp.where(is_cavity[:, None, None], cavity, prediction.mask)
-    dice = _hard_dice(drawn, batch["mask"])
-    point_loss = jax.vmap(lambda p, true: losses.point_loss(p, true, shape))
-    has_points = jnp.any(jnp.isfinite(batch["points"]), axis=(1, 2))
-    scores = {
-        "dice": (dice, is_wall),
-        "cavity_dice": (dice, is_cavity),
-        "points_loss": (point_loss(prediction.points, batch["points"]), has_points),
-    }
-    return {name: jnp.where(known, value, jnp.nan) for name, (value, known) in scores.items()}
-
-
-def _hard_dice(predicted: jax.Array, true: jax.Array) -> jax.Array:
-    """The Dice (n,) of predicted masks (n, H, W) in [0, 1], thresholded, and true ones."""
-    pairs = (predicted > THRESHOLD).astype(jnp.float32), true.astype(jnp.float32)
-    return 1 - jax.vmap(losses.dice_loss)(*pairs)
-
-
-def parallel(step: Callable, devices: list[jax.Device]) -> Callable:
-    """``step`` over all devices: the state replicated, the batch split along its first axis.
-
-    It takes and gives the state as :func:`jssm.feed.replicate` places it (and reuses its memory:
-    do not use the old one again), and batches as :func:`jssm.feed.place` does.
-    """
-    return jax.pmap(
-        step,
-        axis_name=AXIS,
-        in_axes=(None, 0),
-        out_axes=(None, None),
-        devices=devices,
-        donate_argnums=(0,),
-    )
 
 
 def train(config: Config, run: str | Path) -> None:
@@ -230,13 +76,13 @@ class _Loop:
 
     def __init__(self, config: Config, run: Path, data: Dataset):
         self.config, self.directory, self.data = config, run, data
-        self.rows = data.rows("train")
         self.constants = checkpoint.constants_of(config, data)
         self.how = checkpoint.method_from(config, self.constants)
+        self.clips = data.clips("train", self.how.clip)
         size = config.train.batch_size
-        self.steps_per_epoch = max(len(self.rows) // size, 1)
+        self.steps_per_epoch = max(len(self.clips) // size, 1)
         optimizer = make_optimizer(config.train, self.steps_per_epoch)
-        devices = _devices_for(size)
+        devices = _devices_for(size, self.how.clip)
         self.devices, self.feed = devices, Feed(data, devices)
         self.state = replicate(init_state(self.how, optimizer, config), devices)
         self.progress = Progress(with_mask=not self.how.learns_points)
@@ -284,7 +130,7 @@ class _Loop:
     def _train_epoch(self, epoch: int) -> None:
         options, progress = self.config.train, self.progress
         order = dataset_lib.epoch_order(
-            self.rows, options.batch_size, seed=self.config.seed, epoch=epoch
+            self.clips, options.batch_size, seed=self.config.seed, epoch=epoch
         )
         done = progress.step - epoch * self.steps_per_epoch
         if not progress.with_mask and epoch >= options.points_epochs:
@@ -450,16 +296,21 @@ def _claim(run: Path, config: Config) -> None:
     path.write_text(config_lib.to_json(config))
 
 
-def _devices_for(batch_size: int) -> list[jax.Device]:
+def _devices_for(batch_size: int, clip: int) -> list[jax.Device]:
     """All local devices.
 
     Raises:
-      ValueError: when they cannot share a batch evenly.
+      ValueError: when they cannot share a batch evenly, in whole clips.
     """
     devices = jax.local_devices()
     if batch_size % len(devices):
         raise ValueError(
             f"train.batch_size {batch_size} cannot be shared evenly by {len(devices)} devices"
+        )
+    if batch_size // len(devices) % clip:
+        raise ValueError(
+            f"train.batch_size {batch_size} on {len(devices)} device(s) is not made of whole clips "
+            f"of {clip} frames (baseline.clip_frames)"
         )
     return devices
 

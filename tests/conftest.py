@@ -44,11 +44,11 @@ def small_model(small_shape) -> Model:
     return Model(random_variables(network), small_shape, mean_theta, network, SIZE)
 
 
-def random_variables(network: Network):
+def random_variables(network: Network, shape: shape_model.ShapeModel | None = None):
     """Weights from numpy: to compile the network's own initializers takes many times longer."""
     shapes = jax.eval_shape(
         lambda: network.init(
-            jax.random.key(0), jnp.zeros((1, SIZE, SIZE)), jnp.eye(2, 3), train=False
+            jax.random.key(0), jnp.zeros((1, SIZE, SIZE)), jnp.eye(2, 3), shape, train=False
         )
     )
     rng = np.random.default_rng(0)
@@ -112,7 +112,7 @@ def write_dataset(directory, *, cases=20, num_points=16, size=SIZE, seed=0):
         }
     )
     table.to_csv(directory / "cases.csv", index=False)
-    (directory / "dataset.json").write_text(json.dumps({"format": 1, "size": size}))
+    (directory / "dataset.json").write_text(json.dumps({"format": 1, "view": "4ch", "size": size}))
     return directory
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jssm import checkpoint, dataset, feed, labels, training
+from jssm import checkpoint, dataset, feed, labels, steps
 from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
 from jssm.model import Model, method
@@ -28,7 +28,7 @@ def main(directory: str) -> None:
     descent = optax.sgd(1.0)
 
     def step(state, batch):
-        return training.train_step(
+        return steps.train_step(
             state,
             batch,
             how=how,
@@ -46,11 +46,11 @@ def main(directory: str) -> None:
     points[covers == labels.NONE] = np.nan
     batch |= {"covers": covers, "points": points}
     scalars = {"place": np.arange(16), "point_weight": np.ones(()), "mask_weight": np.float32(0.5)}
-    start = training.init_state(how, descent, config)
+    start = steps.init_state(how, descent, config)
     ends = []
     for devices in (jax.devices()[:1], jax.devices()):
         state = feed.replicate(jax.tree.map(jnp.copy, start), devices)
-        end, _ = training.parallel(step, devices)(state, feed.place(batch | scalars, devices))
+        end, _ = steps.parallel(step, devices)(state, feed.place(batch | scalars, devices))
         ends.append(end.variables["params"])
     differences = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), *ends)
     moved = jax.tree.map(

@@ -10,6 +10,7 @@ import pytest
 import jssm
 from jssm import checkpoint, config
 from jssm.__main__ import main
+from tests.conftest import random_variables
 
 PROGRAM = """
 import sys
@@ -32,19 +33,27 @@ np.savez(sys.argv[3], **out)
 
 
 @pytest.fixture(scope="module")
-def run_directory(small_model, tmp_path_factory):
-    """A run with a model of random weights."""
+def model(small_model):
+    """A model of random weights, with a search, whose least squares have to be exported too."""
+    network = small_model.network.clone(searches=1)
+    variables = random_variables(network, small_model.shape)
+    return small_model.replace(network=network, variables=variables)
+
+
+@pytest.fixture(scope="module")
+def run_directory(model, tmp_path_factory):
+    """A run with that model."""
     run = tmp_path_factory.mktemp("run")
     settings = config.Config(data="data")
-    settings.model = config.ModelConfig(size=32, depth=18, width=4, num_modes=2)
+    settings.model = config.ModelConfig(size=32, depth=18, width=4, num_modes=2, searches=1)
     (run / "config.json").write_text(config.to_json(settings))
     with checkpoint.Checkpoints(run) as files:
-        files.save_best(1, checkpoint.weights_of(small_model))
+        files.save_best(1, checkpoint.weights_of(model))
     return run
 
 
 @pytest.mark.parametrize("shape", [(), (40, 24)])
-def test_the_artifact_runs_without_this_package(run_directory, small_model, tmp_path, shape):
+def test_the_artifact_runs_without_this_package(run_directory, model, tmp_path, shape):
     more = ["--shape", *map(str, shape)] if shape else []
     file = tmp_path / "model.jax"
     assert main(["export", "--ckpt", str(run_directory), "--out", str(file), *more]) == 0
@@ -56,7 +65,7 @@ def test_the_artifact_runs_without_this_package(run_directory, small_model, tmp_
         [sys.executable, "-c", PROGRAM, *names], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    expected = jax.jit(jssm.predict)(small_model, images)
+    expected = jax.jit(jssm.predict)(model, images)
     with np.load(tmp_path / "out.npz") as out:
         fields = set(vars(expected)) - {"integrity"}
         assert set(out) == fields | {f"integrity.{name}" for name in vars(expected.integrity)}

@@ -338,3 +338,11 @@ def test_smoothed_points_stay_within_the_shape_model(small_shape):
 def test_other_shapes_are_refused(shape, message):
     with pytest.raises(ValueError, match=message):
         motion.measure_motion(np.zeros(shape))
+
+
+def test_a_point_that_is_not_a_number_gives_no_strain():
+    points = np.array(cine(np.eye(2), 0.9 * np.eye(2), 0.8 * np.eye(2)))
+    points[1, 3] = np.nan
+    found = motion.measure_motion(points)
+    assert all(np.isnan(getattr(found, name).gls_percent) for name in ("endo", "mid", "epi"))
+    assert np.isnan(found.radial_peak_percent)

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import jssm
-from jssm import checkpoint, dataset, feed, labels, training
+from jssm import checkpoint, dataset, feed, labels, steps, training
 from jssm.augment import Augmentation
 from jssm.config import Config, ModelConfig, TrainConfig
 from jssm.model import method
@@ -127,7 +127,7 @@ def test_validation_of_half_labelled_cases(small_model, small_data):
     batch["covers"] = np.array([labels.MYOCARDIUM, labels.CAVITY, labels.NONE], np.int8)
     batch["points"] = np.array(batch["points"])[:, ::2]  # the small model has eight points
     batch["points"][2] = np.nan
-    scores = jax.jit(lambda b: training.eval_step(method(small_model), small_model.variables, b))(
+    scores = jax.jit(lambda b: steps.eval_step(method(small_model), small_model.variables, b))(
         batch
     )
     known = {name: np.isfinite(values).tolist() for name, values in scores.items()}
@@ -181,7 +181,7 @@ def test_load_of_a_run_without_checkpoints(tmp_path):
 )
 def test_the_optimizer_is_adam_with_its_schedule(options, expected):
     """Adam's step has the size of the learning rate when the gradient is constant."""
-    optimizer = training.make_optimizer(TrainConfig(**options), steps_per_epoch=1)
+    optimizer = steps.make_optimizer(TrainConfig(**options), steps_per_epoch=1)
     params = {"w": np.zeros(1, np.float32)}
     state = optimizer.init(params)
     sizes = []

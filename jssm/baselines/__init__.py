@@ -6,7 +6,7 @@ Each is one file that gives a :class:`jssm.model.Method`, so the same loops trai
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jssm.baselines import contour, fcn8s, tetris, unet
+from jssm.baselines import contour, fcn8s, tetris, tracking, unet
 from jssm.config import Config
 from jssm.dataset import Dataset
 from jssm.model import Method
@@ -27,5 +27,6 @@ BASELINES = {
     "contour": Baseline(contour.method),
     "fcn8s": Baseline(fcn8s.method),
     "tetris": Baseline(tetris.method, tetris.constants),
+    "tracking": Baseline(tracking.method),
     "unet": Baseline(unet.method),
 }

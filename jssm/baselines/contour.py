@@ -1,8 +1,9 @@
 """Contour: the U-Net with the active-contour loss (Chen et al., "Learning active contour models
 for medical image segmentation", 2019), after some epochs of cross-entropy, as its authors advise.
 
-The two differences of the length are taken at the same pixel. The weights λ and μ are both 1 where
-the settings do not say otherwise; how long to pretrain, 10 epochs, is our choice.
+Means, ε and the weights λ and μ, both 1 where the settings do not say otherwise, are those of the
+authors' code. It takes the length's two differences at pixels diagonally apart, ours at the same
+one. How long to pretrain, 10 epochs, is our choice.
 """
 
 from functools import partial

@@ -12,13 +12,15 @@ from jssm.layers import BatchNorm
 class Convolutions(nn.Module):
     """``count`` times a 'same' convolution, batch normalization and ReLU.
 
-    (N, H, W, C) to (N, H, W, features). kernel: the side of the convolutions. dtype: what they
-    compute in. axis_name: the pmap axis over which batch statistics are averaged in training.
+    (N, H, W, C) to (N, H / stride, W / stride, features). kernel: the side of the convolutions.
+    stride: of the first one. dtype: what they compute in. axis_name: the pmap axis over which batch
+    statistics are averaged in training.
     """
 
     features: int
     count: int
     kernel: int = 3
+    stride: int = 1
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -27,7 +29,14 @@ class Convolutions(nn.Module):
         """The features; ``train`` selects batch over running statistics."""
         init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
         side = (self.kernel, self.kernel)
-        for _ in range(self.count):
-            x = nn.Conv(self.features, side, use_bias=False, dtype=self.dtype, kernel_init=init)(x)
-            x = nn.relu(BatchNorm(train, self.dtype, self.axis_name)(x))
+        for k in range(self.count):
+            conv = nn.Conv(
+                self.features,
+                side,
+                strides=self.stride if k == 0 else 1,
+                use_bias=False,
+                dtype=self.dtype,
+                kernel_init=init,
+            )
+            x = nn.relu(BatchNorm(train, self.dtype, self.axis_name)(conv(x)))
         return x

@@ -1,10 +1,11 @@
 """FCN-8s (Long et al., "Fully convolutional networks for semantic segmentation", 2015).
 
 A VGG16 whose fully connected layers are convolutions, 1×1 scores of its last, fourth and third
-stages, and their sums, widened by transposed convolutions that begin as bilinear interpolation.
-Ours differs from the original in 'same' convolutions with batch normalization in place of padding
-by 100 pixels, dropout and pretrained weights, and in one logit per pixel for the two classes. It
-is trained at once, not by way of FCN-32s and FCN-16s.
+stages, and their sums, widened by transposed convolutions: the two between the sums begin as
+bilinear interpolation and are learned, the last one stays it. Ours differs from the original in
+'same' convolutions with batch normalization in place of padding by 100 pixels, dropout and
+pretrained weights, and in one logit per pixel for the two classes. It is trained at once, not by
+way of FCN-32s and FCN-16s.
 """
 
 from functools import partial
@@ -50,7 +51,7 @@ class FCN8s(nn.Module):
             x = block(self.width * HEAD, 1, kernel)(x, train=train)
         logits = UpScore(2)(_score(x)) + _score(pools[3])
         logits = UpScore(2)(logits) + _score(pools[2])
-        return UpScore(8)(logits)[:, :height, :width, 0]
+        return widen(logits, jnp.asarray(bilinear(8)), 8)[:, :height, :width, 0]
 
 
 class UpScore(nn.Module):
@@ -60,15 +61,19 @@ class UpScore(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """The map (N, factor·H, factor·W, 1), that begins and ends half a pixel further out."""
-        return nn.ConvTranspose(
-            1,
-            (2 * self.factor, 2 * self.factor),
-            (self.factor, self.factor),
-            padding="SAME",
-            use_bias=False,
-            kernel_init=lambda key, shape, dtype: jnp.asarray(bilinear(self.factor), dtype),
-        )(x)
+        """The map (N, factor·H, factor·W, 1), as :func:`widen` gives it."""
+        kernel = self.param("kernel", lambda key: jnp.asarray(bilinear(self.factor)))
+        return widen(x, kernel, self.factor)
+
+
+def widen(x: jax.Array, kernel: jax.Array, factor: int) -> jax.Array:
+    """The transposed convolution of stride ``factor`` of a map (N, H, W, 1) with a ``kernel``.
+
+    The result (N, factor·H, factor·W, 1) begins and ends half a pixel of ``x`` further out.
+    """
+    layout = ("NHWC", "HWIO", "NHWC")
+    strides = (factor, factor)
+    return jax.lax.conv_transpose(x, kernel, strides, "SAME", dimension_numbers=layout)
 
 
 def bilinear(factor: int) -> np.ndarray:
@@ -77,7 +82,7 @@ def bilinear(factor: int) -> np.ndarray:
     Pixel i of the widened map lies at (i + ½) / factor − ½ of the map.
     """
     distance = np.abs(np.arange(2 * factor) - factor + 0.5) / factor
-    return np.outer(1 - distance, 1 - distance)[..., None, None]
+    return np.outer(1 - distance, 1 - distance)[..., None, None].astype(np.float32)
 
 
 def _score(x: jax.Array) -> jax.Array:

@@ -58,15 +58,15 @@ def from_network(
 
     def loss(variables: Any, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, Any]:
         outputs, changed = training.apply(
-            variables, _inputs(batch["image"]), *given, train=True, mutable=["batch_stats"]
+            variables, inputs(batch["image"]), *given, train=True, mutable=["batch_stats"]
         )
         each = jax.vmap(case_loss, (0, 0, None))(outputs, batch["mask"], batch["epoch"])
         total = losses.mean_over(each, batch["covers"] == labels.MYOCARDIUM, AXIS)
         return total, ({"loss": total}, changed["batch_stats"])
 
     def predict(variables: Any, images: jax.Array) -> Segmentation:
-        inputs = _inputs(check_images(images))
-        return Segmentation(masks_of(network.apply(variables, inputs, *given, train=False)))
+        outputs = network.apply(variables, inputs(check_images(images)), *given, train=False)
+        return Segmentation(masks_of(outputs))
 
     return Method(init, loss, predict, learns_points=False)
 
@@ -76,5 +76,6 @@ def masks_of_logits(logits: jax.Array) -> jax.Array:
     return jax.nn.sigmoid(logits)
 
 
-def _inputs(images: jax.Array) -> jax.Array:
+def inputs(images: jax.Array) -> jax.Array:
+    """Images (N, H, W) as networks take them: (N, H, W, 1), mean 0, standard deviation 1."""
     return jax.vmap(normalize)(images)[..., None]

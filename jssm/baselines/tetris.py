@@ -2,10 +2,13 @@
 priors", 2019): a network deforms one template, the mean mask, through a spatial transformer.
 
 An affine map comes first, then a free-form deformation whose cubic B-spline displacements a second
-network reads off the image and the affinely placed template. The paper leaves open, and we chose:
+network reads off the image and the affinely placed template. Only the paper's abstract was at hand
+and no code of its authors, so these are our choices:
 
 - template: the training masks, each brought by its θ to the mean place, and averaged;
-- affine: our own ResNet head (``model.depth``, ``model.width``), from the identity;
+- affine: our own ResNet head (``model.depth``, ``model.width``), from the identity, its numbers
+  times 0.1 so that the first steps do not throw the template off the heart, where the mask loss
+  has no gradient to bring it back;
 - control points: one in the middle of each cell of ``baseline.grid_px`` = 16 pixels, those at the
   margin repeated outside; two 3×3 convolutions and a 2×2 maximum per halving of the resolution
   until one pixel is one cell, ``model.width`` channels at first, twice as many after each halving;
@@ -34,6 +37,7 @@ from jssm.model import Method, Regressor
 from jssm.unet import halve
 
 BATCH = 64  # masks that are averaged together
+AFFINE_SCALE = 0.1  # of the head's numbers: ten times smaller steps of the affine map under Adam
 
 
 class Deformed(NamedTuple):
@@ -61,7 +65,7 @@ class Transformer(nn.Module):
         """The template in the place that each image shows."""
         regressor = Regressor(0, self.depth, self.width, self.dtype, self.axis_name, name="affine")
         numbers = regressor(images[..., 0], train=train).reshape(-1, 2, 3)
-        theta = jax.vmap(about_center, (0, None))(numbers, template.shape)
+        theta = jax.vmap(about_center, (0, None))(AFFINE_SCALE * numbers, template.shape)
         placed = jax.vmap(affine.resample, (None, 0, None))(template, theta, template.shape)
         x = jnp.concatenate([images, placed[..., None]], axis=-1).astype(self.dtype)
         for level in range(int(np.log2(self.grid_px))):

@@ -1,8 +1,9 @@
 """U-Net (Ronneberger et al., "U-Net: convolutional networks for biomedical image segmentation",
 2015), with cross-entropy or the Dice loss (``baseline.loss``).
 
-Ours differs from the original in 'same' convolutions with batch normalization, in one logit per
-pixel for the two classes, and in doing without the weights at borders between touching cells.
+Ours differs from the original in 'same' convolutions with batch normalization and no dropout, in
+one logit per pixel for the two classes, and in doing without the weights at borders between
+touching cells.
 """
 
 from functools import partial
