@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 WARM_UPS = 2  # the first call compiles; the second finds caches as later ones do
+REST_S = 0.1  # before each call: PyTorch's threads stay busy for a while after their work is done
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def measure(
     """Times all ``functions`` in turn, round after round, so that what slows the machine for a
     while slows all of them.
 
-    Each is called ``WARM_UPS`` times, then ``repeats`` times against ``clock`` (seconds). JAX
-    arrays that a function returns are waited for.
+    Each is called ``WARM_UPS`` times, then ``repeats`` times against ``clock`` (seconds), after a
+    rest. JAX arrays that a function returns are waited for.
 
     Raises:
       ValueError: when there is no round.
@@ -60,6 +61,7 @@ def measure(
     rounds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
+            time.sleep(REST_S)
             start = clock()
             jax.block_until_ready(function())
             rounds[name].append(clock() - start)
