@@ -156,7 +156,11 @@ def to_json(config: Config) -> str:
 
 
 def from_json(text: str) -> Config:
-    """The configuration of :func:`to_json`'s text."""
+    """The configuration of :func:`to_json`'s text.
+
+    Raises:
+      ValueError: when it has a field that there is not.
+    """
     values = json.loads(text)
     parts = {
         "model": ModelConfig,
@@ -164,7 +168,10 @@ def from_json(text: str) -> Config:
         "train": TrainConfig,
         "augment": Augmentation,
     }
-    return Config(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+    try:
+        return Config(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+    except TypeError as error:
+        raise ValueError(f"the settings are those of another version: {error}") from error
 
 
 def load(run: str | Path) -> Config:
@@ -172,11 +179,15 @@ def load(run: str | Path) -> Config:
 
     Raises:
       FileNotFoundError: when the directory holds no run.
+      ValueError: when its settings are of another version.
     """
     path = Path(run) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{run}: no training run there (config.json is missing)")
-    return from_json(path.read_text())
+    try:
+        return from_json(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _field_types(value: Any, prefix: str = "") -> dict[str, type]:

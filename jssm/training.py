@@ -9,8 +9,10 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,6 @@ class _Loop:
         optimizer = make_optimizer(config.train, self.steps_per_epoch)
         devices = _devices_for(size, self.how.clip)
         self.devices, self.feed = devices, Feed(data, devices)
-        self.state = replicate(init_state(self.how, optimizer, config), devices)
         self.progress = Progress(with_mask=not self.how.learns_points)
         self.pending: deque = deque()  # metrics of the last steps, still being computed
 
@@ -99,7 +100,13 @@ class _Loop:
                 seed=config.seed,
             )
 
-        self.step = parallel(step, devices)
+        begin = partial(init_state, self.how, optimizer, config)
+        first = dataset_lib.epoch_order(self.clips, size, seed=config.seed, epoch=0)[:1]
+        batch = next(self.feed.batches(first)) | self._of_epoch(0)
+        with ThreadPoolExecutor(1) as beside:  # both programs take long to compile
+            state = beside.submit(begin)
+            self.step = parallel(step, devices).lower(jax.eval_shape(begin), batch).compile()
+        self.state = replicate(state.result(), devices)
         self.evaluate = jax.jit(lambda variables, batch: eval_step(self.how, variables, batch))
         self.predict = jax.jit(self.how.predict)
 
@@ -136,15 +143,7 @@ class _Loop:
         if not progress.with_mask and epoch >= options.points_epochs:
             progress.with_mask = True
         self._epoch_started, self._epoch_first = time.perf_counter(), done
-        same = place(
-            {
-                "place": np.arange(options.batch_size),
-                "point_weight": np.float32(options.point_weight),
-                "mask_weight": np.float32(options.mask_weight * progress.with_mask),
-                "epoch": np.float32(epoch),
-            },
-            self.devices,
-        )
+        same = self._of_epoch(epoch)
         # A transfer that nobody asked for would make every step wait for it.
         with jax.transfer_guard("disallow"):
             for batch in self.feed.batches(order[done:]):
@@ -158,6 +157,17 @@ class _Loop:
                 self.pending.append(metrics)
                 self._count(keep=AHEAD)
             self._count(keep=0)
+
+    def _of_epoch(self, epoch: int) -> dict[str, jax.Array]:
+        """What the batches of an epoch have in common."""
+        options = self.config.train
+        common = {
+            "place": np.arange(options.batch_size),
+            "point_weight": np.float32(options.point_weight),
+            "mask_weight": np.float32(options.mask_weight * self.progress.with_mask),
+            "epoch": np.float32(epoch),
+        }
+        return place(common, self.devices)
 
     def _count(self, *, keep: int) -> None:
         """Take in the metrics of all but the last ``keep`` steps, on which devices still work."""

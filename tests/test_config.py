@@ -26,6 +26,13 @@ def test_every_config_is_valid_and_survives_json(path):
     assert config.from_json(config.to_json(found)) == found
 
 
+def test_settings_of_another_version_are_named(tmp_path):
+    text = config.to_json(config.Config()).replace('"tau"', '"softness"')
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json: .* another version: .*softness"):
+        config.load(tmp_path)
+
+
 @pytest.mark.parametrize("view", ["2ch", "3ch", "4ch"])
 def test_the_views_hold_the_papers_settings(view):
     found = load(Path(f"configs/{view}.py"))

@@ -124,6 +124,7 @@ def test_a_summary_has_means_spreads_and_counts(found):
     assert line["patients"] == 2
     assert line["point_mm_mean"] == pytest.approx(own["point_mm"].mean())
     assert line["point_mm_std"] == pytest.approx(np.std(own["point_mm"].to_numpy()))
+    assert line["point_mm_median"] == pytest.approx(own["point_mm"].median())
     assert line["gls_mid_bias_pp"] == pytest.approx(own["gls_mid_pp"].mean())
     assert line["gls_mid_abs_pp_mean"] == pytest.approx(own["gls_mid_pp"].abs().mean())
     lost = summary.loc["lost"]

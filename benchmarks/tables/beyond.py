@@ -18,7 +18,7 @@ LEGENDS = {
         "Whole cycles of phantom patients whom no run has seen. Point: distance from the true "
         "material point; across the wall: from the true boundary; along it: the rest; motion: of "
         "the displacement since the first frame. GLS: absolute error (bias) of the peak, in "
-        "percentage points. Mean ± standard deviation over the patients."
+        "percentage points. Mean ± standard deviation over the patients; the median in brackets."
     ),
     "Size of the training set": (
         "All runs take as many steps. The shape model is computed from the cases that are left; "
@@ -104,8 +104,8 @@ def _correspondence_line(line: dict) -> dict:
     cells = {"Data": line["data"], "Method": line["method"]}
     names = {"point": "Point", "across": "across", "along": "along", "motion": "Motion"}
     for name, title in names.items():
-        mean, std = line[f"{name}_mm_mean"], line[f"{name}_mm_std"]
-        cells[f"{title} (mm) ↓"] = f"{mean:.2f} ± {std:.2f}"
+        mean, std, median = (line[f"{name}_mm_{kind}"] for kind in ("mean", "std", "median"))
+        cells[f"{title} (mm) ↓"] = f"{mean:.2f} ± {std:.2f} [{median:.2f}]"
     for muscle in cycles.LINES:
         error, bias = line[f"gls_{muscle}_abs_pp_mean"], line[f"gls_{muscle}_bias_pp"]
         cells[f"GLS {muscle} (pp) ↓"] = f"{error:.2f} ({bias:+.2f})"

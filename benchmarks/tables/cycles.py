@@ -148,9 +148,9 @@ def cycle_errors(
 def summarize(patients: pd.DataFrame) -> pd.DataFrame:
     """A line per method over the lines ``patients`` of :class:`Cycles`, in their order.
 
-    Columns: method, patients, of each distance NAME_mm_mean and NAME_mm_std (over patients),
-    gls_LINE_abs_pp_mean and gls_LINE_abs_pp_std (absolute), gls_LINE_bias_pp (signed), over the
-    patients whose strain is known, failed_frames and gls_failed (counts).
+    Columns: method, patients, of each distance NAME_mm_mean, NAME_mm_std and NAME_mm_median (over
+    patients), gls_LINE_abs_pp_mean and gls_LINE_abs_pp_std (absolute), gls_LINE_bias_pp (signed),
+    over the patients whose strain is known, failed_frames and gls_failed (counts).
     """
     lines = []
     for name, found in patients.groupby("method", sort=False):
@@ -159,6 +159,7 @@ def summarize(patients: pd.DataFrame) -> pd.DataFrame:
             line |= {
                 f"{column}_mean": found[column].mean(),
                 f"{column}_std": _spread(found[column]),
+                f"{column}_median": found[column].median(),
             }
         for muscle in LINES:
             error = found[f"gls_{muscle}_pp"]

@@ -227,21 +227,23 @@ def size_lines(path: Path, table: pd.DataFrame, *, ours: str = OURS) -> None:
 
 
 def drift_lines(path: Path, frames: pd.DataFrame, *, ours: str = OURS) -> None:
-    """A PNG of the errors over the heart cycle, a panel per part of the error; the mean over the
-    patients. ``frames``: those of :class:`benchmarks.tables.cycles.Cycles`.
+    """A PNG of the errors over the heart cycle, a panel per part of the error; the median over the
+    patients, since one lost cycle rules a mean. ``frames``: those of
+    :class:`benchmarks.tables.cycles.Cycles`.
     """
     scores = [name for name in SCORE_LABELS if name in frames]
-    means = frames.groupby(["method", "phase"], sort=False)[scores].mean().add_suffix("_mean")
-    _lines(path, means.reset_index(), "phase", "Phase of the heart cycle", ours=ours)
+    medians = frames.groupby(["method", "phase"], sort=False)[scores].median().add_suffix("_median")
+    title = "Phase of the heart cycle (medians)"
+    _lines(path, medians.reset_index(), "phase", title, ours=ours, statistic="median")
 
 
 def arc_lines(path: Path, arcs: Mapping[str, NDArray], *, ours: str = OURS) -> None:
     """A PNG of the error along the wall: inner boundary left, outer boundary right.
 
     arcs: by method, the distance (n, T) of each point in mm, as `Cycles.arc` or
-    :func:`benchmarks.tables.cycles.distances_mm` gives them. A line is the mean over the n frames,
-    the band about it their middle half. Places run from the first basal end round the apex to the
-    last.
+    :func:`benchmarks.tables.cycles.distances_mm` gives them. A line is the median over the n
+    frames, the band about it their middle half. Places run from the first basal end round the apex
+    to the last.
     """
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -250,9 +252,9 @@ def arc_lines(path: Path, arcs: Mapping[str, NDArray], *, ours: str = OURS) -> N
         halves = np.split(np.asarray(arcs[method], np.float64), 2, axis=1)
         for axes, errors in zip(panels, halves, strict=True):
             place = np.linspace(0, 1, errors.shape[1])
-            low, high = np.percentile(errors, [25, 75], axis=0)
+            low, middle, high = np.percentile(errors, [25, 50, 75], axis=0)
             axes.fill_between(place, low, high, color=colours[method], alpha=0.18, linewidth=0)
-            axes.plot(place, errors.mean(axis=0), color=colours[method], label=method)
+            axes.plot(place, middle, color=colours[method], label=method)
     for axes, title in zip(panels, ("Inner boundary", "Outer boundary"), strict=True):
         axes.set_title(title, fontsize=10)
         axes.set_xticks([0, 0.5, 1], ["first base", "apex", "last base"])
@@ -280,13 +282,15 @@ def _lines(
     ours: str,
     columns: str = "",
     log: bool = False,
+    statistic: str = "mean",
 ) -> None:
-    """A PNG of the means of all scores in ``table`` against the column ``x``, a line per method.
+    """A PNG of the means (or another statistic) of all scores in ``table`` against the column
+    ``x``, a line per method.
 
     One panel per score, in a row; with ``columns``, a row per score and a column of panels for each
     value of that column. Distances in px are left out where there are such in mm.
     """
-    scores = [name for name in SCORE_LABELS if f"{name}_mean" in table]
+    scores = [name for name in SCORE_LABELS if f"{name}_{statistic}" in table]
     if "hd_mm" in scores and "hd_px" in scores:
         scores.remove("hd_px")
     if columns:
@@ -302,7 +306,7 @@ def _lines(
     colours = method_colours(table["method"].tolist(), ours=ours)
     for across, row in zip(grid, panels, strict=True):
         for axes, (score, title, part) in zip(across, row, strict=True):
-            _panel(axes, part, x, f"{score}_mean", colours)
+            _panel(axes, part, x, f"{score}_{statistic}", colours)
             if axes in grid[0]:
                 axes.set_title(title, fontsize=10)
             if axes in grid[-1]:
