@@ -42,13 +42,14 @@ def measure(
     functions: Mapping[str, Callable[[], Any]],
     *,
     repeats: int,
+    rest_s: float = REST_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
     """Times all ``functions`` in turn, round after round, so that what slows the machine for a
     while slows all of them.
 
-    Each is called ``WARM_UPS`` times, then ``repeats`` times against ``clock`` (seconds), after a
-    rest. JAX arrays that a function returns are waited for.
+    Each is called ``WARM_UPS`` times, then ``repeats`` times against ``clock`` (seconds), after
+    ``rest_s`` without work. JAX arrays that a function returns are waited for.
 
     Raises:
       ValueError: when there is no round.
@@ -61,7 +62,7 @@ def measure(
     rounds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            time.sleep(REST_S)
+            time.sleep(rest_s)
             start = clock()
             jax.block_until_ready(function())
             rounds[name].append(clock() - start)

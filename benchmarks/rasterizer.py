@@ -1,6 +1,7 @@
 """``python -m benchmarks rasterizer``: speed, memory and accuracy, beside DEODR.
 
-DEODR runs in one thread; JAX takes every core it is given (``taskset -c 0`` gives it one).
+DEODR runs in one thread; JAX takes every core it is given (``taskset -c 0`` gives it one). Calls
+follow one another without rest, as in training: waking threads takes longer than a mask.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     found.notes += [sentence] if sentence else []
     makers = [PROJECT] if sentence else [PROJECT, PEER]
     points = shapes.horseshoes(args.batch, args.points, args.size)
-    timings = measure(functions(points, args.size, makers), repeats=args.repeats)
+    timings = measure(functions(points, args.size, makers), repeats=args.repeats, rest_s=0)
     rows = report.comparison(timings, [FORWARD, GRADIENT], makers, items=args.batch)
     title = f"{args.size}×{args.size}, {args.points} points, batch {args.batch}"
     found.tables[title] = rows
@@ -173,7 +174,7 @@ def _point(
 ) -> dict[str, Any]:
     points = shapes.horseshoes(args.batch, count, size)
     wanted = {k: v for k, v in functions(points, size, makers).items() if k.startswith(GRADIENT)}
-    timings = measure(wanted, repeats=max(args.repeats // 3, 1))
+    timings = measure(wanted, repeats=max(args.repeats // 3, 1), rest_s=0)
     masks = np.asarray(draw(points, size))
     row: dict[str, Any] = {name: size if name == "pixels" else count}
     row |= {m: timings[f"{GRADIENT}, {m}"].ms_per(args.batch) for m in makers}
