@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 WARM_UPS = 2  # the first call compiles; the second finds caches as later ones do
 REST_S = 0.1  # before each call: PyTorch's threads stay busy for a while after their work is done
@@ -56,16 +57,20 @@ def measure(
     """
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}, expected at least 1")
-    for function in functions.values():
-        for _ in range(WARM_UPS):
-            jax.block_until_ready(function())
+    calls = len(functions) * (WARM_UPS + repeats)
     rounds: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(repeats):
-        for name, function in functions.items():
-            time.sleep(rest_s)
-            start = clock()
-            jax.block_until_ready(function())
-            rounds[name].append(clock() - start)
+    with tqdm(total=calls, desc="measuring", unit="call", leave=False, disable=None) as bar:
+        for function in functions.values():
+            for _ in range(WARM_UPS):
+                jax.block_until_ready(function())
+                bar.update()
+        for _ in range(repeats):
+            for name, function in functions.items():
+                time.sleep(rest_s)
+                start = clock()
+                jax.block_until_ready(function())
+                rounds[name].append(clock() - start)
+                bar.update()
     return {name: _summary(times) for name, times in rounds.items()}
 
 
