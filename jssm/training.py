@@ -227,8 +227,9 @@ class _Loop:
         """Mean scores over the cases of ``rows`` that have them, in batches of one shape."""
         size = min(self.config.train.batch_size, len(rows))
         padded = np.resize(rows, (-(-len(rows) // size), size))
+        variables = self._on_one_device()
         parts = [
-            self.evaluate(self.state.best_variables, batch)
+            self.evaluate(variables, batch)
             for batch in dataset_lib.batches(self.data, padded)
         ]
         stacked = {k: np.concatenate([p[k] for p in parts])[: len(rows)] for k in parts[0]}
@@ -239,9 +240,14 @@ class _Loop:
         rows = self.data.rows("val")
         rows = rows[np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).astype(int)]
         images, masks = self.data.images[rows], self.data.masks[rows]
-        prediction = jax.tree.map(np.asarray, self.predict(self.state.best_variables, images))
+        prediction = jax.tree.map(np.asarray, self.predict(self._on_one_device(), images))
         titles = self.data.cases["case"].iloc[rows].tolist()
         self.log.overlays(self.progress.step, epoch, images, masks, prediction, titles)
+
+    def _on_one_device(self) -> Any:
+        """The weights to predict with. With those on all devices XLA spreads the validation over
+        them too, and it has hung."""
+        return jax.device_put(self.state.best_variables, self.devices[0])
 
     def _weights(self) -> dict[str, Any]:
         """Copies, since the next step reuses the memory while files are still being written."""

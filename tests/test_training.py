@@ -203,6 +203,28 @@ def test_eight_devices_give_the_gradients_of_one(small_data):
     assert float(done.stdout) < 1e-5
 
 
+def test_two_devices_train_and_validate(small_data, tmp_path):
+    """The whole loop; once the validation, spread over both, waited forever."""
+    environment = os.environ | {
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
+    }
+    code = (
+        "import jax; from jssm import training; from tests.test_training import tiny; "
+        f"training.train(tiny({str(small_data)!r}, epochs=1, points_epochs=0), {str(tmp_path)!r}); "
+        "assert len(jax.devices()) == 2"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(records(tmp_path)) == 1
+
+
 def test_data_that_does_not_fit_is_streamed(small_data, monkeypatch):
     """The same batches in the same order, and no more than a few of them at a time."""
     data = dataset.load(small_data)
