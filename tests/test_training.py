@@ -204,7 +204,7 @@ def test_eight_devices_give_the_gradients_of_one(small_data):
 
 
 def test_two_devices_train_and_validate(small_data, tmp_path):
-    """The whole loop; once the validation, spread over both, waited forever."""
+    """The whole loop, from the compiled step to the last validation."""
     environment = os.environ | {
         "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
     }
