@@ -229,8 +229,7 @@ class _Loop:
         padded = np.resize(rows, (-(-len(rows) // size), size))
         variables = self._on_one_device()
         parts = [
-            self.evaluate(variables, batch)
-            for batch in dataset_lib.batches(self.data, padded)
+            self.evaluate(variables, batch) for batch in dataset_lib.batches(self.data, padded)
         ]
         stacked = {k: np.concatenate([p[k] for p in parts])[: len(rows)] for k in parts[0]}
         known = {name: values[~np.isnan(values)] for name, values in stacked.items()}
