@@ -150,7 +150,7 @@ def _hard_dice(predicted: jax.Array, true: jax.Array) -> jax.Array:
     return 1 - jax.vmap(losses.dice_loss)(*pairs)
 
 
-def parallel(step: Callable, devices: list[jax.Device]) -> Callable:
+def parallel(step: Callable, devices: list[jax.Device]) -> jax.stages.Wrapped:
     """``step`` over all devices: the state replicated, the batch split along its first axis.
 
     It takes and gives the state as :func:`jssm.feed.replicate` places it (and reuses its memory:
