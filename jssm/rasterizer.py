@@ -480,7 +480,7 @@ def _through(
     # Beside the edge along its normal, on the pixel's side; else away from the edge's start.
     at_start = along <= 0
     beside = sign * jnp.sign(tx * dy - ty * dx)
-    away = sign * lax.rsqrt(jnp.where(on_outline | ~at_start, 1.0, dx * dx + dy * dy))
+    away = sign * lax.rsqrt(jnp.maximum(dx * dx + dy * dy, ON_OUTLINE**2))
     ux = jnp.where(at_start, dx * away, -ty * beside)
     uy = jnp.where(at_start, dy * away, tx * beside)
     if exactly:
