@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 WARM_UPS = 2  # the first call compiles; the second finds caches as later ones do
 REST_S = 0.1  # before each call: PyTorch's threads stay busy for a while after their work is done
+QUEUED = 10  # calls that a GPU is given at once, as in training
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,15 @@ def measure(
     functions: Mapping[str, Callable[[], Any]],
     *,
     repeats: int,
+    queued: int = 1,
     rest_s: float = REST_S,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
     """Times all ``functions`` in turn, round after round, so that what slows the machine for a
     while slows all of them.
 
-    Each is called ``WARM_UPS`` times, then ``repeats`` times against ``clock`` (seconds), after
-    ``rest_s`` without work. JAX arrays that a function returns are waited for.
+    Each is called ``WARM_UPS`` times, then, ``repeats`` times against ``clock`` (seconds), after
+    ``rest_s`` without work, ``queued`` times; what it gives is waited for after the last.
 
     Raises:
       ValueError: when there is no round.
@@ -62,16 +65,31 @@ def measure(
     with tqdm(total=calls, desc="measuring", unit="call", leave=False, disable=None) as bar:
         for function in functions.values():
             for _ in range(WARM_UPS):
-                jax.block_until_ready(function())
+                _wait(function())
                 bar.update()
         for _ in range(repeats):
             for name, function in functions.items():
                 time.sleep(rest_s)
                 start = clock()
-                jax.block_until_ready(function())
-                rounds[name].append(clock() - start)
+                for _ in range(queued):
+                    result = function()
+                _wait(result)
+                rounds[name].append((clock() - start) / queued)
                 bar.update()
     return {name: _summary(times) for name, times in rounds.items()}
+
+
+def on_gpu() -> bool:
+    """Whether JAX computes on a GPU."""
+    return jax.default_backend() == "gpu"
+
+
+def _wait(result: Any) -> None:
+    """Until the devices have done what was asked of them, by JAX or by PyTorch."""
+    jax.block_until_ready(result)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def _summary(times: list[float]) -> Timing:

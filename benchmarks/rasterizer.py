@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import exact, peers, report, shapes
-from benchmarks.measure import machine, measure
+from benchmarks.measure import QUEUED, Timing, machine, measure, on_gpu
 from benchmarks.peers import PROJECT
 from benchmarks.report import COLOURS, Report, Rows
 from jssm.rasterizer import rasterize
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     found.notes += [sentence] if sentence else []
     makers = [PROJECT] if sentence else [PROJECT, PEER]
     points = shapes.horseshoes(args.batch, args.points, args.size)
-    timings = measure(functions(points, args.size, makers), repeats=args.repeats, rest_s=0)
+    timings = timed(functions(points, args.size, makers), args.repeats)
     rows = report.comparison(timings, [FORWARD, GRADIENT], makers, items=args.batch)
     title = f"{args.size}×{args.size}, {args.points} points, batch {args.batch}"
     found.tables[title] = rows
@@ -68,6 +68,11 @@ def run(args: argparse.Namespace) -> None:
     else:
         report.bars(args.out / "rasterizer.png", rows, makers, "rasterizer", "ms per image")
     found.write(args.out)
+
+
+def timed(functions: Functions, repeats: int) -> dict[str, Timing]:
+    """All of them, call after call."""
+    return measure(functions, repeats=repeats, queued=QUEUED if on_gpu() else 1, rest_s=0)
 
 
 def functions(points: np.ndarray, size: int, makers: Sequence[str]) -> Functions:
@@ -174,7 +179,7 @@ def _point(
 ) -> dict[str, Any]:
     points = shapes.horseshoes(args.batch, count, size)
     wanted = {k: v for k, v in functions(points, size, makers).items() if k.startswith(GRADIENT)}
-    timings = measure(wanted, repeats=max(args.repeats // 3, 1), rest_s=0)
+    timings = timed(wanted, max(args.repeats // 3, 1))
     masks = np.asarray(draw(points, size))
     row: dict[str, Any] = {name: size if name == "pixels" else count}
     row |= {m: timings[f"{GRADIENT}, {m}"].ms_per(args.batch) for m in makers}

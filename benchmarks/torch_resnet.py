@@ -49,7 +49,8 @@ def resnet(depth: int, width: int, outputs: int) -> nn.Module:
 
 class Peer:
     """The network on one device, as a PyTorch user would run it there: on a GPU with channels
-    last, autocast to ``bfloat16`` where asked for, and compiled; on a CPU as it is."""
+    last, autocast to ``bfloat16`` where asked for, and compiled; on a CPU as it is. A GPU's work is
+    only queued by the calls."""
 
     def __init__(self, depth: int, width: int, outputs: int, *, device: str, bfloat16: bool):
         self.device, self.bfloat16 = device, bfloat16
@@ -69,7 +70,7 @@ class Peer:
         """The outputs (N, outputs) with running statistics."""
         self.network.eval()
         with torch.inference_mode(), self._autocast():
-            return self._finished(self.call(images))
+            return self.call(images)
 
     def gradients(self, images: Tensor, targets: Tensor) -> Tensor:
         """The loss after a forward and a backward pass."""
@@ -79,20 +80,14 @@ class Peer:
             output = self.call(images)
         loss = torch.mean((output.float() - targets) ** 2)
         loss.backward()
-        return self._finished(loss)
+        return loss
 
     def step(self, images: Tensor, targets: Tensor) -> Tensor:
         """The loss after a whole training step with Adam."""
         loss = self.gradients(images, targets)
         self.optimizer.step()
-        return self._finished(loss)
+        return loss
 
     def _autocast(self) -> torch.autocast:
         kind = self.device.partition(":")[0]
         return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.bfloat16)
-
-    def _finished(self, result: Tensor) -> Tensor:
-        """Waits for a GPU, whose work is only queued by the call."""
-        if self.device != "cpu":
-            torch.cuda.synchronize()
-        return result

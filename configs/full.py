@@ -12,6 +12,6 @@ from jssm.config import Config
 
 
 def get_config() -> Config:
-    """As configs/default.py, with three searches."""
+    """As configs/default.py, with three searches, and networks that compute in bfloat16."""
     config = default.get_config()
-    return replace(config, model=replace(config.model, searches=3))
+    return replace(config, model=replace(config.model, searches=3, bfloat16=True))

@@ -61,6 +61,14 @@ class Feed:
         else:
             yield from self._streamed(order)
 
+    def whole_batches(self, order: np.ndarray) -> Iterator[dict[str, Any]]:
+        """The same, each (n, ...) on one device, or in the host's memory."""
+        if self._resident is not None and len(self._devices) == 1:
+            for batch in self.batches(order):
+                yield {name: array[0] for name, array in batch.items()}
+        else:
+            yield from dataset_lib.batches(self._data, order)
+
     def _streamed(self, order: np.ndarray) -> Iterator[dict[str, jax.Array]]:
         def load(rows: np.ndarray) -> dict[str, jax.Array]:
             return place(next(dataset_lib.batches(self._data, rows[None])), self._devices)

@@ -56,7 +56,7 @@ def outline(points: jax.Array) -> Outline:
     loop = outline_indices(num_points)
     start = points[loop]
     tangent, length = unit(jnp.roll(start, -1, axis=0) - start)
-    third, fourth = points[_facing_corners(num_points)] - start
+    third, fourth = points[facing_corners(num_points)] - start
     inward = normal_toward(tangent, third)
     is_flat = jnp.all(inward == 0, axis=-1, keepdims=True)
     inward = jnp.where(is_flat, normal_toward(tangent, fourth), inward)
@@ -128,7 +128,7 @@ def _corner_directions(tangent: jax.Array, inward: jax.Array) -> jax.Array:
     return jnp.stack(slopes, axis=-1)
 
 
-def _facing_corners(num_points: int) -> np.ndarray:
+def facing_corners(num_points: int) -> np.ndarray:
     """For each outline edge: the third corner of its triangle, and the fourth of its quad (2, T).
 
     The fourth tells the inner side where the triangle has no area.

@@ -32,6 +32,7 @@ from jssm.steps import TrainState, eval_step, init_state, make_optimizer, parall
 
 PICTURES = 8  # fixed validation cases drawn while training
 SHEETS = 5  # times that they are drawn in a whole run
+SAVE_S = 10.0  # between two checkpoints, at least; a quick GPU validates every second
 
 
 @dataclass
@@ -88,6 +89,8 @@ class _Loop:
         self.devices, self.feed = devices, Feed(data, devices)
         self.progress = Progress(with_mask=not self.how.learns_points)
         self.pending: deque = deque()  # metrics of the last steps, still being computed
+        self.best: tuple[int, Any] | None = None  # the best step's weights, when not yet saved
+        self.saved_s = time.monotonic()
 
         def step(state: TrainState, batch: dict[str, jax.Array]):
             return train_step(
@@ -128,10 +131,12 @@ class _Loop:
                     desc="train",
                 ) as self.bar,
             ):
-                for epoch in range(first, options.epochs):
-                    self._train_epoch(epoch)
-                    if (epoch + 1) % options.validate_every == 0 or epoch + 1 == options.epochs:
-                        self._validate(epoch + 1)
+                try:
+                    for epoch in range(first, options.epochs):
+                        self._train_epoch(epoch)
+                        self._epoch_ended(epoch + 1)
+                finally:
+                    self._save_best()
                 self.log.curves()
 
     def _train_epoch(self, epoch: int) -> None:
@@ -190,6 +195,16 @@ class _Loop:
         self.bar.update()
         self.bar.set_postfix(shown | {"val_dice": best}, refresh=False)
 
+    def _epoch_ended(self, epoch: int) -> None:
+        options = self.config.train
+        is_last = epoch == options.epochs
+        if is_last or epoch % options.validate_every == 0:
+            self._validate(epoch)
+            if is_last or time.monotonic() - self.saved_s >= SAVE_S:
+                self._save()
+            if is_last or epoch % max(options.epochs // SHEETS, 1) == 0:
+                self._draw(epoch)
+
     def _validate(self, epoch: int) -> None:
         options, progress = self.config.train, self.progress
         seconds = time.perf_counter() - self._epoch_started
@@ -208,12 +223,9 @@ class _Loop:
         dice = float(np.mean([scores[k] for k in ("dice", "cavity_dice") if k in scores]))
         if dice > progress.best_dice:
             progress.best_dice = dice
-            self.files.save_best(progress.step, self._weights())
+            self.best = progress.step, self._weights()
         if not progress.with_mask:
             self._watch_convergence(scores.get("points_loss", float("inf")))
-        self._save()
-        if epoch % max(options.epochs // SHEETS, 1) == 0 or epoch == options.epochs:
-            self._draw(epoch)
 
     def _watch_convergence(self, points_loss: float) -> None:
         """Begin with the mask loss once the point loss has stopped improving (Appendix C)."""
@@ -228,9 +240,7 @@ class _Loop:
         size = min(self.config.train.batch_size, len(rows))
         padded = np.resize(rows, (-(-len(rows) // size), size))
         variables = self._on_one_device()
-        parts = [
-            self.evaluate(variables, batch) for batch in dataset_lib.batches(self.data, padded)
-        ]
+        parts = [self.evaluate(variables, batch) for batch in self.feed.whole_batches(padded)]
         stacked = {k: np.concatenate([p[k] for p in parts])[: len(rows)] for k in parts[0]}
         known = {name: values[~np.isnan(values)] for name, values in stacked.items()}
         return {name: float(np.mean(values)) for name, values in known.items() if len(values)}
@@ -261,9 +271,16 @@ class _Loop:
         return jax.tree.map(jnp.copy, kept)
 
     def _save(self) -> None:
+        self.saved_s = time.monotonic()
+        self._save_best()
         self.files.save_latest(
             self.progress.step, self._weights(), self._training(), asdict(self.progress)
         )
+
+    def _save_best(self) -> None:
+        if self.best is not None:
+            self.files.save_best(*self.best)
+            self.best = None
 
     def _restore(self) -> None:
         restored = self.files.restore_latest(self._weights(), self._training())

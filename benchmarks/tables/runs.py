@@ -107,7 +107,8 @@ def finish(run: Run, bar: tqdm) -> None:
 def _call(run: Run, command: list[str], bar: tqdm) -> None:
     """One script of the checkout, its output in the run's log."""
     log = run.folder / "log.txt"
-    where = os.environ | {"PYTHONPATH": str(ROOT)}
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    where = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     arguments = [sys.executable, str(ROOT / command[0]), *command[1:]]
     arguments = [str(ROOT / a) if a == str(run.config.relative_to(ROOT)) else a for a in arguments]
     with log.open("a") as file:

@@ -1,0 +1,81 @@
+"""A function that has a kernel of its own for NVIDIA GPUs."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+_on_gpu = Primitive("on_gpu")
+_on_gpu.multiple_results = True
+
+
+def on_gpu(kernel: Callable, otherwise: Callable, *args: Any) -> Any:
+    """``kernel(*args)`` in a program compiled for an NVIDIA GPU, ``otherwise(*args)`` elsewhere.
+
+    Both give the same pytree of arrays. What is chosen is decided when the program is lowered, so
+    that one traced program serves any device. Exported programs, which may run anywhere, hold
+    ``otherwise``; so do derivatives, in forward mode, as the kernel has none.
+    """
+    leaves, given = jax.tree.flatten(jax.tree.map(jnp.asarray, args))
+    shapes, result = jax.tree.flatten(jax.eval_shape(otherwise, *args))
+
+    def flat(function: Callable) -> Callable:
+        return lambda *leaves: jax.tree.leaves(function(*jax.tree.unflatten(given, leaves)))
+
+    found = _on_gpu.bind(
+        *leaves,
+        kernel=flat(kernel),
+        otherwise=flat(otherwise),
+        outputs=tuple((s.shape, s.dtype) for s in shapes),
+    )
+    return jax.tree.unflatten(result, found)
+
+
+def _otherwise(*leaves: jax.Array, otherwise: Callable, **others: Any) -> list[jax.Array]:
+    return otherwise(*leaves)
+
+
+def _lowered_for_gpu(ctx: mlir.LoweringRuleContext, *leaves: Any, **parameters: Any) -> Any:
+    exported = ctx.module_context.lowering_parameters.for_export
+    function = parameters["otherwise" if exported else "kernel"]
+    return mlir.lower_fun(function, multiple_results=True)(ctx, *leaves)
+
+
+def _jvp(primals: Any, tangents: Any, *, otherwise: Callable, **others: Any) -> Any:
+    tangents = tuple(ad.instantiate_zeros(tangent) for tangent in tangents)
+    return jax.jvp(otherwise, tuple(primals), tangents)
+
+
+def _batched(
+    args: Any, axes: Any, *, kernel: Callable, otherwise: Callable, outputs: tuple
+) -> tuple[list[jax.Array], list[int]]:
+    size = next(x.shape[axis] for x, axis in zip(args, axes, strict=True) if axis is not None)
+    args = [
+        jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
+        for x, axis in zip(args, axes, strict=True)
+    ]
+    found = _on_gpu.bind(
+        *args,
+        kernel=jax.vmap(kernel),
+        otherwise=jax.vmap(otherwise),
+        outputs=tuple(((size, *shape), dtype) for shape, dtype in outputs),
+    )
+    return found, [0] * len(found)
+
+
+@_on_gpu.def_abstract_eval
+def _abstract(*leaves: Any, outputs: tuple, **functions: Callable) -> list[jax.core.ShapedArray]:
+    return [jax.core.ShapedArray(shape, dtype) for shape, dtype in outputs]
+
+
+_on_gpu.def_impl(
+    lambda *leaves, **parameters: jax.jit(partial(_on_gpu.bind, **parameters))(*leaves)
+)
+mlir.register_lowering(_on_gpu, mlir.lower_fun(_otherwise, multiple_results=True))
+mlir.register_lowering(_on_gpu, _lowered_for_gpu, platform="cuda")
+ad.primitive_jvps[_on_gpu] = _jvp
+batching.primitive_batchers[_on_gpu] = _batched
