@@ -5,7 +5,7 @@
     python train.py --config configs/2ch.py
 
 The paper (4,848 images): Dice 0.804 ± 0.093. It has not been trained
-in full here: batch 256 at this size needs a GPU.
+here; configs/4ch.py, with the same settings, has. Batch 256 at this size needs a GPU.
 """
 
 from configs import default

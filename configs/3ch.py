@@ -5,7 +5,7 @@
     python train.py --config configs/3ch.py
 
 The paper (4,031 images): Dice 0.840 ± 0.052. It has not been trained
-in full here: batch 256 at this size needs a GPU.
+here; configs/4ch.py, with the same settings, has. Batch 256 at this size needs a GPU.
 """
 
 from configs import default

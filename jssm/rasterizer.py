@@ -158,27 +158,23 @@ def _search_by_chunks(
 
 def _plan(sides: Side, reach: float, shape: tuple[int, ...]) -> Visits:
     """The tiles to visit, from the distances between their centres and the cells."""
-    n, cells = int(np.prod(tiling.grid(shape))), tiling.cell_edges(sides.stop.size)
+    n = int(np.prod(tiling.grid(shape)))
     padded = -(-n // CHUNK) * CHUNK
     x, y = tiling.centers(np.arange(n), shape)
-    both: Side = jax.tree.map(lambda field: field[cells][..., None], sides)  # (cells, 2, 1)
-    (sx, sy), (tx, ty) = both.start, both.tangent
-    length = jnp.where(both.line == 0, jnp.maximum(both.stop, 0), 0.0)
-    along = jnp.clip((x - sx) * tx + (y - sy) * ty, 0, length)
-    square = jnp.min((x - sx - along * tx) ** 2 + (y - sy - along * ty) ** 2, axis=1)
+    pair = [_of_cells(sides, side) for side in range(2)]
+    square = jnp.minimum(*(_to_edge(side, x, y) for side in pair))
     distance = jnp.sqrt(jnp.min(square, axis=0))
     # A circle round each cell.
-    ends = [jnp.concatenate(pair, axis=1) for pair in zip(both.start, both.end, strict=True)]
-    center = [jnp.mean(end, axis=1) for end in ends]
-    off_corners = [end - middle[:, None] for end, middle in zip(ends, center, strict=True)]
-    radius = jnp.sqrt(jnp.max(off_corners[0] ** 2 + off_corners[1] ** 2, axis=1))
+    ends = jnp.array([end for side in pair for end in (side.start, side.end)])
+    center = jnp.mean(ends, axis=0)
+    radius = jnp.sqrt(jnp.max(jnp.sum((ends - center) ** 2, axis=1), axis=0))
     off_center = (x - center[0]) ** 2 + (y - center[1]) ** 2
     # What is nearest to some pixel is not much farther from the centre than what is nearest there.
     matters = (square <= (distance + 2 * _HALF_DIAGONAL + SLACK) ** 2) | (
         off_center <= (radius + _HALF_DIAGONAL + SLACK) ** 2
     )
     near = (distance <= reach + _HALF_DIAGONAL) | jnp.any(off_center <= radius**2, axis=0)
-    count = len(cells)
+    count = len(radius)
     index = np.arange(count)[:, None]
     low = jnp.min(jnp.where(matters, index, count), axis=0)
     high = jnp.max(jnp.where(matters, index, -1), axis=0)
@@ -193,6 +189,20 @@ def _plan(sides: Side, reach: float, shape: tuple[int, ...]) -> Visits:
         high=high,
         edges=jnp.zeros((padded, PIXELS), jnp.int32),
     )
+
+
+def _of_cells(sides: Side, side: int) -> Side:
+    """The inner (0) or the outer (1) side of each cell, each field (T/2 + 1, 1)."""
+    number = tiling.cell_edges(sides.stop.size)[:, side]
+    return jax.tree.map(lambda field: field[number, None], sides)
+
+
+def _to_edge(side: Side, x: jax.Array, y: jax.Array) -> jax.Array:
+    """The squared distances from (x, y) to edges."""
+    (sx, sy), (tx, ty) = side.start, side.tangent
+    length = jnp.where(side.line == 0, jnp.maximum(side.stop, 0), 0.0)
+    along = jnp.clip((x - sx) * tx + (y - sy) * ty, 0, length)
+    return (x - sx - along * tx) ** 2 + (y - sy - along * ty) ** 2
 
 
 def _nearest(sides: Side, tiles: jax.Array, visits: Visits, shape: tuple[int, ...]) -> Nearest:

@@ -155,22 +155,21 @@ def shapes(draw):
     return jnp.asarray(points, jnp.float32)
 
 
-SLIVER = np.array(
-    [(0, 2), (0, 2), (1, 0), (1e-5, 0), (0, 0), (0, 0)]
-    + [(0, 2), (0, 2), (0, 2), (1, 0), (0, 0), (0, 0)]
-)
-SEAMS = np.array(
-    [(-1, 26.00001), (-1, 26.00001), (3, 19), (3, 19), (-2, 6), (-2, 6)]
-    + [(18.00001, 22.00001), (18, 22.00001), (17, -1.99999), (17, -2), (-5.99999, 19), (-6, 19)]
-)
+SLIVER = """0 2, 0 2, 1 0, 1e-5 0, 0 0, 0 0, 0 2, 0 2, 0 2, 1 0, 0 0, 0 0"""
+SEAMS = """-1 26.00001, -1 26.00001, 3 19, 3 19, -2 6, -2 6, 18.00001 22.00001, 18 22.00001,
+17 -1.99999, 17 -2, -5.99999 19, -6 19"""
+
+
+def _points(text):
+    return jnp.array([[float(x) for x in point.split()] for point in text.split(",")])
 
 
 @settings(deadline=None, max_examples=80)
 @given(shapes())
 @example(jnp.zeros((12, 2)).at[0, 1].set(16.0))  # a point on a pixel just below the image
 @example(jnp.zeros((12, 2)).at[10, 1].set(2.0).at[11, 0].set(1e-5))  # a triangle 1e-5 px high
-@example(jnp.array(SLIVER))
-@example(jnp.array(SEAMS))  # triangles meet on pixels' centres
+@example(_points(SLIVER))
+@example(_points(SEAMS))  # triangles meet on pixels' centres
 def test_any_shape_has_the_right_mask_and_finite_gradients(points):
     value, gradient, forward = _value_and_gradients(points)
     expected = reference.soft_mask(np.asarray(points), (16, 16), 0.5)
