@@ -52,17 +52,18 @@ def measure(
     """Times all ``functions`` in turn, round after round, so that what slows the machine for a
     while slows all of them.
 
-    Each is called ``WARM_UPS`` times, then, ``repeats`` times against ``clock`` (seconds), after
-    ``rest_s`` without work, ``queued`` times; what it gives is waited for after the last.
+    Each is called ``WARM_UPS`` times. Then a round rests for ``rest_s`` (seconds), calls it
+    ``queued`` times, waits for the last result, and counts the time per call, by ``clock``
+    (seconds).
 
     Raises:
       ValueError: when there is no round.
     """
-    if repeats < 1:
-        raise ValueError(f"repeats is {repeats}, expected at least 1")
+    if min(repeats, queued) < 1:
+        raise ValueError(f"repeats is {repeats} and queued {queued}, expected at least 1")
     calls = len(functions) * (WARM_UPS + repeats)
     rounds: dict[str, list[float]] = {name: [] for name in functions}
-    with tqdm(total=calls, desc="measuring", unit="call", leave=False, disable=None) as bar:
+    with tqdm(total=calls, desc="measuring", unit="round", leave=False, disable=None) as bar:
         for function in functions.values():
             for _ in range(WARM_UPS):
                 _wait(function())
@@ -79,7 +80,7 @@ def measure(
     return {name: _summary(times) for name, times in rounds.items()}
 
 
-def on_gpu() -> bool:
+def has_gpu() -> bool:
     """Whether JAX computes on a GPU."""
     return jax.default_backend() == "gpu"
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import jssm
 from benchmarks import peers, report, shapes
-from benchmarks.measure import machine, measure
+from benchmarks.measure import has_gpu, machine, measure
 from benchmarks.peers import PROJECT
 from benchmarks.report import Report
 from jssm.model import Model
@@ -87,7 +87,7 @@ def torch_network(args: argparse.Namespace) -> Callable[[np.ndarray], Callable[[
     from benchmarks.torch_resnet import Peer
 
     peers.torch_threads()
-    device = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
+    device = "cuda" if has_gpu() and torch.cuda.is_available() else "cpu"
     peer = Peer(args.depth, args.width, 6 + shapes.NUM_MODES, device=device, bfloat16=False)
 
     def prepared(images: np.ndarray) -> Callable[[], Any]:

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 from benchmarks import peers, report, shapes
-from benchmarks.measure import QUEUED, REST_S, Timing, machine, measure, on_gpu
+from benchmarks.measure import QUEUED, REST_S, Timing, has_gpu, machine, measure
 from benchmarks.peers import PROJECT
 from benchmarks.report import Report, Rows
 from jssm import dataset, feed, labels, steps
@@ -79,17 +79,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print, write."""
-    args.loads = args.loads or ([Load(224, 256)] if on_gpu() else [Load(128, 16), Load(224, 8)])
-    args.bfloat16 = on_gpu() if args.bfloat16 is None else args.bfloat16
-    queued, rest_s = (QUEUED, 0.0) if on_gpu() else (1, REST_S)
+    args.loads = args.loads or ([Load(224, 256)] if has_gpu() else [Load(128, 16), Load(224, 8)])
+    args.bfloat16 = has_gpu() if args.bfloat16 is None else args.bfloat16
+    queued, rest_s = (QUEUED, 0.0) if has_gpu() else (1, REST_S)
     found = Report("train", machine(), report.settings(args))
     sentence = peers.missing(PEER)
     found.notes += [sentence] if sentence else []
     makers = [PROJECT] if sentence else [PROJECT, PEER]
     for item in args.loads:
         title = f"ResNet{args.depth}, {item.size}×{item.size}, batch {item.batch}"
-        functions = all_functions(args, item, with_peer=not sentence)
-        timings = measure(functions, repeats=args.repeats, queued=queued, rest_s=rest_s)
+        timed = functions(args, item, with_peer=not sentence)
+        timings = measure(timed, repeats=args.repeats, queued=queued, rest_s=rest_s)
         if not sentence:  # the same function: PyTorch's step is the network's
             timings[f"{STEP}, {PEER}"] = timings[f"{NETWORK_STEP}, {PEER}"]
         tasks = [STEP, NETWORK_STEP, BACKWARD, FORWARD, AUGMENT, RENDER]
@@ -122,7 +122,7 @@ def parts(timings: dict[str, Timing], args: argparse.Namespace, item: Load) -> R
     return rows
 
 
-def all_functions(args: argparse.Namespace, item: Load, *, with_peer: bool) -> Functions:
+def functions(args: argparse.Namespace, item: Load, *, with_peer: bool) -> Functions:
     """All that is timed, by ``task, maker``."""
     dtype = jnp.bfloat16 if args.bfloat16 else jnp.float32
     model = shapes.model(item.size, depth=args.depth, width=args.width, dtype=dtype)
@@ -252,7 +252,7 @@ def torch_functions(args: argparse.Namespace, data: dict[str, np.ndarray]) -> Fu
     from benchmarks.torch_resnet import Peer
 
     peers.torch_threads()
-    device = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
+    device = "cuda" if has_gpu() and torch.cuda.is_available() else "cpu"
     outputs = 6 + shapes.NUM_MODES
     peer = Peer(args.depth, args.width, outputs, device=device, bfloat16=args.bfloat16)
     pixels = np.asarray(data["image"], np.float32)

@@ -62,7 +62,11 @@ class Feed:
             yield from self._streamed(order)
 
     def whole_batches(self, order: np.ndarray) -> Iterator[dict[str, Any]]:
-        """The same, each (n, ...) on one device, or in the host's memory."""
+        """The same, each (n, ...) on one device, or in the host's memory.
+
+        From there when there are several devices: of arrays on all of them XLA spreads the work
+        too, and it has hung.
+        """
         if self._resident is not None and len(self._devices) == 1:
             for batch in self.batches(order):
                 yield {name: array[0] for name, array in batch.items()}

@@ -1,4 +1,4 @@
-"""A function that has a kernel of its own for NVIDIA GPUs."""
+"""A function that has a kernel of its own for NVIDIA GPUs (Ampere and later)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,8 @@ def on_gpu(kernel: Callable, otherwise: Callable, *args: Any) -> Any:
 
     Both give the same pytree of arrays. What is chosen is decided when the program is lowered, so
     that one traced program serves any device. Exported programs, which may run anywhere, hold
-    ``otherwise``; so do derivatives, in forward mode, as the kernel has none.
+    ``otherwise``, and GPUs older than Ampere, for which there is no Triton, run it. Derivatives are
+    those of ``otherwise``, as the kernel has none.
     """
     leaves, given = jax.tree.flatten(jax.tree.map(jnp.asarray, args))
     shapes, result = jax.tree.flatten(jax.eval_shape(otherwise, *args))
@@ -39,10 +40,25 @@ def _otherwise(*leaves: jax.Array, otherwise: Callable, **others: Any) -> list[j
     return otherwise(*leaves)
 
 
-def _lowered_for_gpu(ctx: mlir.LoweringRuleContext, *leaves: Any, **parameters: Any) -> Any:
-    exported = ctx.module_context.lowering_parameters.for_export
-    function = parameters["otherwise" if exported else "kernel"]
+def _lowered_for_gpu(
+    ctx: mlir.LoweringRuleContext,
+    *leaves: Any,
+    kernel: Callable,
+    otherwise: Callable,
+    **others: Any,
+) -> Any:
+    is_exported = ctx.module_context.lowering_parameters.for_export
+    function = kernel if _kernels_run() and not is_exported else otherwise
     return mlir.lower_fun(function, multiple_results=True)(ctx, *leaves)
+
+
+def _kernels_run() -> bool:
+    """Whether all NVIDIA GPUs of this process are of compute capability 8.0 or more."""
+    try:
+        devices = jax.local_devices(backend="cuda")
+    except RuntimeError:  # there is none
+        return False
+    return all(float(device.compute_capability) >= 8.0 for device in devices)
 
 
 def _jvp(primals: Any, tangents: Any, *, otherwise: Callable, **others: Any) -> Any:

@@ -23,7 +23,7 @@ from jssm import tiles as tiling
 from jssm.linear_map import linear_map
 from jssm.on_gpu import on_gpu
 from jssm.strip import outline_indices, strip_triangles, thicken
-from jssm.tiles import ON_OUTLINE, PIXELS, TILE, Edge, Found, Nearest, Pixels, Side
+from jssm.tiles import ON_OUTLINE, PIXELS, TILE, Edge, Found, Nearest, Pixels, Side, Visits
 
 __all__ = [
     "outline_indices",
@@ -42,22 +42,6 @@ SLACK = 1e-3  # px added to the tests of what is near
 
 _HALF_DIAGONAL = (TILE - 1) / np.sqrt(2)  # from a tile's centre to its farthest pixel
 _OFFSETS = tiling.offsets(np.arange(PIXELS, dtype=np.float32))
-
-
-class Visits(NamedTuple):
-    """Which tiles to visit, and what was found there; n tiles in all.
-
-    order: the near tiles, then n again and again, up to whole chunks. chunks: (), how many chunks
-    hold near tiles. low, high: (n,), the first and the last cell that matter, by tile. edges:
-    (len(order), PIXELS), of each pixel its nearest edges, by place in ``order``, as
-    :func:`tiles.settle` gives them.
-    """
-
-    order: jax.Array
-    chunks: jax.Array
-    low: jax.Array
-    high: jax.Array
-    edges: jax.Array
 
 
 @partial(jax.jit, static_argnames="shape")
@@ -123,7 +107,7 @@ def _search(points: jax.Array, reach: float, shape: tuple[int, ...]) -> tuple[ja
 
     In the tiles farther than ``reach`` (px) from the outline the distance is −2·reach.
     """
-    sides = tiling.sides(points)
+    sides = tiling.all_sides(points)
     visits = _plan(sides, reach, shape)
     far = jnp.full((visits.low.size, PIXELS), -2.0 * reach, jnp.float32)
     kernel, otherwise = partial(_search_at_once, shape), partial(_search_by_chunks, shape)
@@ -134,8 +118,8 @@ def _search(points: jax.Array, reach: float, shape: tuple[int, ...]) -> tuple[ja
 def _search_at_once(
     shape: tuple[int, ...], sides: Side, visits: Visits, far: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The distances by tile, and the edges by place."""
-    from jssm import tile_kernels
+    """The distances (n, PIXELS) by tile; the nearest edges (len(order), PIXELS) by place."""
+    from jssm import tile_kernels  # here, as it loads Pallas
 
     distance, edges = tile_kernels.search(_cells(sides), visits, shape)
     return _scatter(far, visits.order, distance), edges
@@ -149,9 +133,9 @@ def _search_by_chunks(
     def visit(chunk: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         distance, edges = state
         tiles = _chunk_of(visits.order, chunk)
-        found, nearest = tiling.settle(_nearest(sides, tiles, visits, shape))
-        edges = lax.dynamic_update_slice_in_dim(edges, nearest, chunk * CHUNK, axis=0)
-        return _scatter(distance, tiles, found), edges
+        here, numbers = tiling.settle(_nearest(sides, tiles, visits, shape))
+        edges = lax.dynamic_update_slice_in_dim(edges, numbers, chunk * CHUNK, axis=0)
+        return _scatter(distance, tiles, here), edges
 
     return lax.fori_loop(0, _shared_max(visits.chunks), visit, (far, visits.edges))
 
@@ -184,7 +168,7 @@ def _plan(sides: Side, reach: float, shape: tuple[int, ...]) -> Visits:
     order = jnp.where(order < count * n, order % n, n)
     return Visits(
         order=jnp.concatenate([order, jnp.full(padded - n, n)]),
-        chunks=_shared_max(-(-jnp.sum(near) // CHUNK)),
+        chunks=-(-jnp.sum(near) // CHUNK),
         low=low,
         high=high,
         edges=jnp.zeros((padded, PIXELS), jnp.int32),
@@ -275,7 +259,7 @@ def _push(shape: tuple[int, ...], given: tuple, points_dot: jax.Array) -> jax.Ar
     points, distance, visits = given
 
     def visit(chunk: jax.Array, distance_dot: jax.Array) -> jax.Array:
-        change = _change(tiling.edges(points), distance, visits, chunk, shape, points_dot)
+        change = _change(tiling.all_edges(points), distance, visits, chunk, shape, points_dot)
         return _scatter(distance_dot, _chunk_of(visits.order, chunk), change)
 
     return lax.fori_loop(0, _shared_max(visits.chunks), visit, jnp.zeros_like(distance))
@@ -294,9 +278,10 @@ def _pull_at_once(
     visits: Visits,
     distance_bar: jax.Array,
 ) -> jax.Array:
-    from jssm import tile_kernels
+    """All of :func:`_pull`."""
+    from jssm import tile_kernels  # here, as it loads Pallas
 
-    edges = tiling.edges(points)
+    edges = tiling.all_edges(points)
     bars = tile_kernels.pull(_cells(edges), visits, distance, distance_bar, shape)
     loop = outline_indices(len(points))
     return jnp.zeros_like(points).at[loop].set(bars[:, :2] + jnp.roll(bars[:, 2:], 1, axis=0))
@@ -309,8 +294,10 @@ def _pull_by_chunks(
     visits: Visits,
     distance_bar: jax.Array,
 ) -> jax.Array:
+    """As :func:`_pull_at_once`."""
+
     def visit(chunk: jax.Array, points_bar: jax.Array) -> jax.Array:
-        change = partial(_change, tiling.edges(points), distance, visits, chunk, shape)
+        change = partial(_change, tiling.all_edges(points), distance, visits, chunk, shape)
         bar = _gather(distance_bar, _chunk_of(visits.order, chunk))
         return points_bar + jax.linear_transpose(change, points)(bar)[0]
 

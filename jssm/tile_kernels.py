@@ -4,7 +4,7 @@ One program has one tile; its pixels stay in registers while it goes through the
 there. ``jssm.rasterizer`` has the same loops in plain JAX, and calls these.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,21 +14,18 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
 from jssm import tiles as tiling
-from jssm.tiles import PIXELS, Pixels
-
-if TYPE_CHECKING:
-    from jssm.rasterizer import Visits
+from jssm.tiles import PIXELS, Pixels, Visits
 
 WARPS = 1  # of 32 threads, for the 64 pixels of a tile
 
 _SIDE, _EDGE = (jax.tree.structure(jax.eval_shape(f, np.zeros((4, 2), np.float32)))
-                for f in (tiling.sides, tiling.edges))  # fmt: skip
+                for f in (tiling.all_sides, tiling.all_edges))  # fmt: skip
 _WHOLE = pl.BlockSpec()
 _ROW = pl.BlockSpec((None, PIXELS), lambda place: (place, 0))  # of this program's place
 
 
 def search(
-    cells: jax.Array, visits: "Visits", shape: tuple[int, ...], *, interpret: bool = False
+    cells: jax.Array, visits: Visits, shape: tuple[int, ...], *, interpret: bool = False
 ) -> tuple[jax.Array, jax.Array]:
     """What :func:`tiles.settle` gives of all pixels, (len(order), PIXELS) each, by place.
 
@@ -59,7 +56,7 @@ def search(
 
 def pull(
     cells: jax.Array,
-    visits: "Visits",
+    visits: Visits,
     distance: jax.Array,
     distance_bar: jax.Array,
     shape: tuple[int, ...],

@@ -18,7 +18,7 @@ TILE = 8  # pixels along a tile's side
 PIXELS = TILE * TILE
 FLAT = 2e-6  # radians; a triangle with a smaller angle covers nothing
 SEAM = 1e-5  # px by which triangles are widened, so that rounding opens no seam between them ...
-TIP = 1e-4  # px; ... but a thin one less, so that its tips become no longer than by this
+TIP = 1e-2  # px; ... but those as thin as 1e-3 less, so that tips grow by no more than twice this
 TINY = 1e-9  # px², below which two squared distances count as equal
 TIE = 1e-5  # squared distances with a smaller relative difference count as equal
 JOINT = 0.1  # px along an edge within which its end counts as the same point
@@ -33,12 +33,12 @@ Vector = tuple[Any, Any]  # x and y
 class Side(NamedTuple):
     """One of a cell's two sides: an edge of the outline, and the triangle on it.
 
-    Of the edge: start, end, tangent; line, up to where ahead of its start it is as near as its
-    line, and stop, where it ends; number, its place in the outline; before, after, those of the
-    edges with which it shares an end (−1 where that has no length). Of the triangle: inward, 1
-    where it lies to the left of the tangent, else −1; rung and diagonal, the normals, into it, of
-    its other sides, through the edge's start and through its end; margin, by how much (px) it is
-    widened.
+    Of the edge, in px: start, end, unit tangent; line, how far ahead of the start its line begins
+    (0, or infinite where it has no length and is a point), and stop, where it ends; number, its
+    place in the outline; before, after, those of the edges with which it shares an end (−1 where
+    that has no length). Of the triangle: inward, 1 where it lies to the left of the tangent, else
+    −1; at_start and at_end, the unit normals, into it, of its other sides, through the edge's start
+    and through its end; margin, by how much (px) it is widened.
     """
 
     start: Vector
@@ -50,8 +50,8 @@ class Side(NamedTuple):
     before: jax.Array
     after: jax.Array
     inward: jax.Array
-    rung: Vector
-    diagonal: Vector
+    at_start: Vector
+    at_end: Vector
     margin: jax.Array
 
 
@@ -63,6 +63,22 @@ class Nearest(NamedTuple):
     square: jax.Array
     edges: jax.Array
     depth: jax.Array
+
+
+class Visits(NamedTuple):
+    """Which tiles to visit, and what was found there; n tiles in all.
+
+    order: the near tiles, then n again and again, up to whole chunks. chunks: (), how many chunks
+    hold near tiles. low, high: (n,), the first and the last cell that matter, by tile. edges:
+    (len(order), PIXELS), of each pixel its nearest edges, by place in ``order``, as
+    :func:`settle` gives them.
+    """
+
+    order: jax.Array
+    chunks: jax.Array
+    low: jax.Array
+    high: jax.Array
+    edges: jax.Array
 
 
 class Pixels(NamedTuple):
@@ -113,7 +129,7 @@ def offsets(pixels: Any) -> Vector:
     return pixels % TILE - middle, pixels // TILE - middle
 
 
-def sides(points: jax.Array) -> Side:
+def all_sides(points: jax.Array) -> Side:
     """All T edges of the outline with their triangles: each field (T,)."""
     edges, number = outline(points), np.arange(points.shape[0])
     end = jnp.roll(edges.start, -1, axis=0)
@@ -139,8 +155,8 @@ def sides(points: jax.Array) -> Side:
         before=_neighbor(number - 1, edges),
         after=_neighbor(number + 1, edges),
         inward=inward,
-        rung=xy(normal[2]),
-        diagonal=xy(normal[1]),
+        at_start=xy(normal[2]),
+        at_end=xy(normal[1]),
         margin=jnp.where(angle > FLAT, jnp.minimum(SEAM, TIP * angle), -1.0),
     )
 
@@ -185,7 +201,7 @@ def nearer(best: Nearest, side: Side, pixels: Pixels) -> Nearest:
     square, edges, depth = best
     tx, ty = side.tangent
     beside, ahead = along((-ty, tx), side.start), along(side.tangent, side.start)
-    inside = jnp.minimum(along(side.rung, side.start), along(side.diagonal, side.end))
+    inside = jnp.minimum(along(side.at_start, side.start), along(side.at_end, side.end))
     inside = jnp.minimum(inside, side.inward * beside) + side.margin
     depth = jnp.maximum(depth, inside)
     behind = jnp.minimum(ahead, side.line)
@@ -203,7 +219,7 @@ def nearer(best: Nearest, side: Side, pixels: Pixels) -> Nearest:
 
 
 def settle(nearest: Nearest) -> tuple[jax.Array, jax.Array]:
-    """The signed distances, and the edges by way of which they change; or BURIED."""
+    """The signed distances (px), and the nearest edges as numbers; BURIED on a covered edge."""
     distance = jnp.where(nearest.depth >= 0, 1.0, -1.0) * jnp.sqrt(nearest.square)
     # On an edge that another triangle covers the distance is least, and has no slope.
     buried = (nearest.depth > SEAM + ON_OUTLINE) & (nearest.square <= ON_OUTLINE**2)
@@ -219,15 +235,15 @@ def found(pixels: Pixels, distance: jax.Array, edges: jax.Array) -> Found:
     return Found(cx + u, cy + v, distance, first, last, buried)
 
 
-def edges(points: jax.Array) -> Edge:
+def all_edges(points: jax.Array) -> Edge:
     """All T edges of the outline: each leaf (T,)."""
-    all_edges = outline(points)
+    edges = outline(points)
     return Edge(
-        start=xy(all_edges.start),
-        tangent=xy(all_edges.tangent),
-        length=all_edges.length,
-        inward=xy(all_edges.inward),
-        corner=xy(all_edges.corner),
+        start=xy(edges.start),
+        tangent=xy(edges.tangent),
+        length=edges.length,
+        inward=xy(edges.inward),
+        corner=xy(edges.corner),
     )
 
 

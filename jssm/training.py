@@ -2,7 +2,7 @@
 
 Every random number is a function of the seed, the step and the case's place in the batch. A run
 that was stopped and started again is therefore bit-equal to one that was not, and the number of
-devices does not matter.
+devices does not matter. (On a GPU both hold but for rounding: its sums have no fixed order.)
 """
 
 import signal

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from jax import export
 
+from jssm import on_gpu as module
 from jssm.on_gpu import on_gpu
 
 
@@ -29,6 +30,14 @@ def test_it_is_batched_and_differentiated():
     x = jnp.linspace(0.0, 1.0, 4)
     np.testing.assert_allclose(jax.vmap(value, (0, None))(x, 2.0), 2 * jnp.sin(x), rtol=1e-6)
     np.testing.assert_allclose(jax.jacfwd(value)(0.5, 2.0), 2 * np.cos(0.5), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("is_ampere", "chosen"), [(True, "sine"), (False, "cosine")])
+def test_a_gpu_takes_the_kernel_if_it_can(monkeypatch, is_ampere, chosen):
+    monkeypatch.setattr(module, "_kernels_run", lambda: is_ampere)
+    function = jax.jit(lambda x: on_gpu(jnp.sin, jnp.cos, x))
+    text = function.trace(1.0).lower(lowering_platforms=("cuda",)).as_text()
+    assert f"stablehlo.{chosen} " in text
 
 
 def test_an_exported_program_holds_no_kernel():

@@ -58,6 +58,20 @@ def test_no_seams_inside():
     assert mask[7:14, 7:18].min() > 0.99
 
 
+@pytest.mark.parametrize("direction", [(0.6, 0.8), (5 / 13, 12 / 13), (8 / 17, 15 / 17)])
+def test_no_holes_in_a_wall_of_thin_triangles(direction):
+    """Their common sides run through pixels' centres, 0.2 px apart across a wall of 40 px."""
+    along = np.array(direction)
+    across = np.array([-along[1], along[0]])
+    middle = 32 + 0.2 * np.arange(-100, 100)[:, None] * along
+    points = np.concatenate([middle - 20 * across, middle + 20 * across])
+    y, x = np.mgrid[:64, :64] - 32
+    off_middle, off_center = np.abs(x * across[0] + y * across[1]), x * along[0] + y * along[1]
+    inside = (off_middle < 19.9) & (np.abs(off_center) < 19.7)
+    found = np.asarray(rasterizer.signed_distance(jnp.asarray(points, jnp.float32), (64, 64)))
+    assert found[inside].min() > 0
+
+
 def test_area_of_a_large_shape():
     points = reference.horseshoe(88, center=(112, 112), inner=40, outer=52)
     loop = points[rasterizer.outline_indices(88)]
@@ -155,7 +169,7 @@ def shapes(draw):
     return jnp.asarray(points, jnp.float32)
 
 
-SLIVER = """0 2, 0 2, 1 0, 1e-5 0, 0 0, 0 0, 0 2, 0 2, 0 2, 1 0, 0 0, 0 0"""
+SLIVER = "0 2, 0 2, 1 0, 1e-5 0, 0 0, 0 0, 0 2, 0 2, 0 2, 1 0, 0 0, 0 0"
 SEAMS = """-1 26.00001, -1 26.00001, 3 19, 3 19, -2 6, -2 6, 18.00001 22.00001, 18 22.00001,
 17 -1.99999, 17 -2, -5.99999 19, -6 19"""
 
@@ -293,8 +307,7 @@ def _batch_on_and_off_pixels():
     return jnp.asarray(np.stack(shapes), jnp.float32)
 
 
-@pytest.fixture
-def with_kernels(monkeypatch):
+def _use_kernels(monkeypatch):
     """The GPU's kernels, step by step on this machine."""
     for name in ("search", "pull"):
         kernel = partial(getattr(tile_kernels, name), interpret=True)
@@ -313,10 +326,10 @@ def _masks_and_gradients(batch):
     return masks, gradients
 
 
-def test_kernels_agree_with_plain_loops(request):
+def test_kernels_agree_with_plain_loops(monkeypatch):
     batch = _batch_on_and_off_pixels()
     masks, gradients = _masks_and_gradients(batch)
-    request.getfixturevalue("with_kernels")
+    _use_kernels(monkeypatch)
     masks_of_kernels, gradients_of_kernels = _masks_and_gradients(batch)
     np.testing.assert_allclose(masks_of_kernels, masks, atol=1e-6)
     np.testing.assert_allclose(gradients_of_kernels, gradients, atol=1e-5)
