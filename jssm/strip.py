@@ -50,6 +50,20 @@ def outline_indices(num_points: int) -> np.ndarray:
     return np.concatenate([np.arange(half), np.arange(num_points - 1, half - 1, -1)])
 
 
+def facing_corners(num_points: int) -> np.ndarray:
+    """For each outline edge: the third corner of its triangle, and the fourth of its quad (2, T).
+
+    The fourth tells the inner side where the triangle has no area.
+    """
+    half = num_points // 2
+    i = np.arange(half - 1)
+    inner = np.stack([half + i, half + i + 1])
+    last = np.array([[num_points - 2], [half - 2]])
+    outer = np.stack([i + 1, i])[:, ::-1]
+    first = np.array([[1], [half + 1]])
+    return np.concatenate([inner, last, outer, first], axis=1)
+
+
 def outline(points: jax.Array) -> Outline:
     """The outline of the strip ``points`` (T, 2), differentiable and finite for any points."""
     num_points = points.shape[0]
@@ -57,9 +71,9 @@ def outline(points: jax.Array) -> Outline:
     start = points[loop]
     tangent, length = unit(jnp.roll(start, -1, axis=0) - start)
     third, fourth = points[facing_corners(num_points)] - start
-    inward = normal_toward(tangent, third)
+    inward = _normal_toward(tangent, third)
     is_flat = jnp.all(inward == 0, axis=-1, keepdims=True)
-    inward = jnp.where(is_flat, normal_toward(tangent, fourth), inward)
+    inward = jnp.where(is_flat, _normal_toward(tangent, fourth), inward)
     return Outline(start, tangent, length, inward, _corner_directions(tangent, inward))
 
 
@@ -88,7 +102,7 @@ def unit(v: jax.Array) -> tuple[jax.Array, jax.Array]:
     return v / jnp.where(is_zero, 1.0, length)[..., None], length
 
 
-def normal_toward(tangent: jax.Array, aim: jax.Array) -> jax.Array:
+def _normal_toward(tangent: jax.Array, aim: jax.Array) -> jax.Array:
     """The normal of ``tangent`` (..., 2) on the side of the vector ``aim``; 0 where that is 0."""
     side = jnp.sign(cross(tangent, aim))
     return jnp.stack([-tangent[..., 1], tangent[..., 0]], axis=-1) * side[..., None]
@@ -126,20 +140,6 @@ def _corner_directions(tangent: jax.Array, inward: jax.Array) -> jax.Array:
 
     slopes = [(distance(axis, 1.0) - distance(axis, -1.0)) / 2 for axis in range(2)]
     return jnp.stack(slopes, axis=-1)
-
-
-def facing_corners(num_points: int) -> np.ndarray:
-    """For each outline edge: the third corner of its triangle, and the fourth of its quad (2, T).
-
-    The fourth tells the inner side where the triangle has no area.
-    """
-    half = num_points // 2
-    i = np.arange(half - 1)
-    inner = np.stack([half + i, half + i + 1])
-    last = np.array([[num_points - 2], [half - 2]])
-    outer = np.stack([i + 1, i])[:, ::-1]
-    first = np.array([[1], [half + 1]])
-    return np.concatenate([inner, last, outer, first], axis=1)
 
 
 def _check_num_points(num_points: int) -> None:

@@ -54,9 +54,22 @@ def test_functions_are_timed_in_turn_and_the_medians_are_given():
     assert found["b"].spread_percent() == 25
 
 
-def test_no_rounds_are_refused():
-    with pytest.raises(ValueError, match="repeats is 0, expected at least 1"):
-        measure.measure({}, repeats=0)
+def test_queued_calls_share_their_time():
+    now = 0.0
+
+    def work():
+        nonlocal now
+        now += 2.0
+
+    found = measure.measure({"a": work}, repeats=2, queued=5, rest_s=0, clock=lambda: now)
+    assert found["a"].rounds_s == (2.0, 2.0)
+    assert now == 2.0 * (measure.WARM_UPS + 2 * 5)
+
+
+@pytest.mark.parametrize("wrong", [{"repeats": 0}, {"repeats": 1, "queued": 0}])
+def test_no_rounds_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected at least 1"):
+        measure.measure({}, **wrong)
 
 
 def test_the_report_holds_what_was_measured(tmp_path, capsys):

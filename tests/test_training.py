@@ -143,6 +143,32 @@ def test_a_loss_that_is_not_finite_names_the_step(small_data, tmp_path):
         training.train(tiny(small_data, learning_rate=1e30), tmp_path / "run")
 
 
+def test_a_run_that_fails_leaves_its_best_and_can_begin_anew(
+    trained, small_data, tmp_path, monkeypatch
+):
+    """Before any checkpoint was due."""
+    whole, model = trained
+    run, config = tmp_path / "failed", tiny(small_data, ema=0.9)
+    monkeypatch.setattr(training, "SAVE_S", np.inf)
+    count = training._Loop._count_step
+
+    def count_and_fail(self, metrics):
+        count(self, metrics)
+        if self.progress.step == 6:
+            raise FloatingPointError("the loss is nan at step 6")
+
+    monkeypatch.setattr(training._Loop, "_count_step", count_and_fail)
+    with pytest.raises(FloatingPointError):
+        training.train(config, run)
+    jssm.load(run)
+    with pytest.raises(FileNotFoundError):
+        checkpoint.load(run, step="latest")
+    monkeypatch.setattr(training._Loop, "_count_step", count)
+    training.train(config, run)
+    jax.tree.map(np.testing.assert_array_equal, jssm.load(run), model)
+    assert [r["val_dice"] for r in records(run)] == [r["val_dice"] for r in records(whole)]
+
+
 def test_settings_must_suit_the_data(small_data, tmp_path):
     config = tiny(small_data)
     config.model.size = 64
