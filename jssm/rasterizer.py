@@ -268,33 +268,23 @@ def _push(shape: tuple[int, ...], given: tuple, points_dot: jax.Array) -> jax.Ar
 def _pull(shape: tuple[int, ...], given: tuple, distance_bar: jax.Array) -> jax.Array:
     """The transpose of :func:`_push`: (n, PIXELS) to (T, 2)."""
     kernel, otherwise = partial(_pull_at_once, shape), partial(_pull_by_chunks, shape)
-    return on_gpu(kernel, otherwise, *given, distance_bar)
+    return on_gpu(kernel, otherwise, given, distance_bar)
 
 
-def _pull_at_once(
-    shape: tuple[int, ...],
-    points: jax.Array,
-    distance: jax.Array,
-    visits: Visits,
-    distance_bar: jax.Array,
-) -> jax.Array:
+def _pull_at_once(shape: tuple[int, ...], given: tuple, distance_bar: jax.Array) -> jax.Array:
     """All of :func:`_pull`."""
     from jssm import tile_kernels  # here, as it loads Pallas
 
+    points, distance, visits = given
     edges = tiling.all_edges(points)
     bars = tile_kernels.pull(_cells(edges), visits, distance, distance_bar, shape)
     loop = outline_indices(len(points))
     return jnp.zeros_like(points).at[loop].set(bars[:, :2] + jnp.roll(bars[:, 2:], 1, axis=0))
 
 
-def _pull_by_chunks(
-    shape: tuple[int, ...],
-    points: jax.Array,
-    distance: jax.Array,
-    visits: Visits,
-    distance_bar: jax.Array,
-) -> jax.Array:
+def _pull_by_chunks(shape: tuple[int, ...], given: tuple, distance_bar: jax.Array) -> jax.Array:
     """As :func:`_pull_at_once`."""
+    points, distance, visits = given
 
     def visit(chunk: jax.Array, points_bar: jax.Array) -> jax.Array:
         change = partial(_change, tiling.all_edges(points), distance, visits, chunk, shape)
