@@ -1,7 +1,7 @@
-"""The rasterizer's two loops as kernels for NVIDIA GPUs (Pallas, by way of Triton).
+"""The rasterizer's work as kernels for NVIDIA GPUs (Pallas, by way of Triton), for one image.
 
-One program has one tile; its pixels stay in registers while it goes through the cells that matter
-there. ``jssm.rasterizer`` has the same loops in plain JAX, and calls these.
+One program has one tile; its pixels stay in registers while it goes through the sides that matter
+there. ``jssm.tile_loops`` has the same in plain JAX, for a batch.
 """
 
 from typing import Any
@@ -13,114 +13,133 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
+from jssm import tile_grid as grid
 from jssm import tiles as tiling
-from jssm.tiles import PIXELS, Pixels, Visits
+from jssm.tile_grid import PIXELS, TILE
+from jssm.tiles import Edge, Pixels, Runs, Side, Trace
 
 WARPS = 1  # of 32 threads, for the 64 pixels of a tile
 
 _SIDE, _EDGE = (jax.tree.structure(jax.eval_shape(f, np.zeros((4, 2), np.float32)))
                 for f in (tiling.all_sides, tiling.all_edges))  # fmt: skip
 _WHOLE = pl.BlockSpec()
-_ROW = pl.BlockSpec((None, PIXELS), lambda place: (place, 0))  # of this program's place
+_TILE = pl.BlockSpec((None, PIXELS), lambda tile: (tile, 0))  # of this program
+_PARAMETERS = triton.CompilerParams(num_warps=WARPS, num_stages=1)
 
 
-def search(
-    cells: jax.Array, visits: Visits, shape: tuple[int, ...], *, interpret: bool = False
-) -> tuple[jax.Array, jax.Array]:
-    """What :func:`tiles.settle` gives of all pixels, (len(order), PIXELS) each, by place.
+def draw(
+    shape: tuple[int, ...], sides: Side, tau: jax.Array | None, *, interpret: bool = False
+) -> tuple[jax.Array, Trace]:
+    """As :func:`tile_loops.draw`, of one image. interpret: to run on any device."""
+    num_points = sides.stop.size
+    runs = _plan(sides, jnp.inf if tau is None else tiling.REACH * tau, shape)
 
-    cells: (T/2 + 1, 2, fields), the sides of all cells as rows. interpret: to run on any device.
-    """
+    def kernel(first: Any, count: Any, rows: Any, distance: Any, codes: Any) -> None:
+        tile = pl.program_id(0)
+        pixels, turns, number_of = _work(tile, first, count, shape)
 
-    def kernel(order: Any, low: Any, high: Any, cells: Any, distance: Any, edges: Any) -> None:
-        _, pixels, (begin, end) = _place(order, low, high, shape)
+        def visit(turn: jax.Array, best: tiling.Nearest) -> tiling.Nearest:
+            return tiling.nearer(best, _fields(_SIDE, rows, number_of(turn)), pixels)
 
-        def visit(cell: jax.Array, best: tiling.Nearest) -> tiling.Nearest:
-            for side in range(2):
-                best = tiling.nearer(best, _fields(_SIDE, cells, cell, side), pixels)
-            return best
+        nearest = lax.fori_loop(0, turns, visit, tiling.nothing((PIXELS,)))
+        distance[...], code = tiling.settle(nearest, num_points)
+        codes[...] = code.astype(jnp.int32)
 
-        nearest = lax.fori_loop(begin, end, visit, tiling.nothing((PIXELS,)))
-        distance[...], edges[...] = tiling.settle(nearest)
-
-    size = (len(visits.order), PIXELS)
-    return pl.pallas_call(
+    size = (grid.count(shape), PIXELS)
+    distance, codes = pl.pallas_call(
         kernel,
         grid=size[:1],
-        out_specs=[_ROW, _ROW],
+        out_specs=[_TILE, _TILE],
         out_shape=[jax.ShapeDtypeStruct(size, kind) for kind in (jnp.float32, jnp.int32)],
-        compiler_params=triton.CompilerParams(num_warps=WARPS, num_stages=1),
+        compiler_params=_PARAMETERS,
         interpret=interpret,
-    )(visits.order, visits.low, visits.high, cells)
+    )(*runs, _rows(sides))
+    value = distance if tau is None else jax.nn.sigmoid(distance / tau)
+    codes = codes.astype(tiling.code_type(num_points))
+    return grid.windows_of(value, shape), Trace(runs, codes)
 
 
 def pull(
-    cells: jax.Array,
-    visits: Visits,
-    distance: jax.Array,
-    distance_bar: jax.Array,
     shape: tuple[int, ...],
+    given: tuple[Edge, jax.Array | None, jax.Array, Trace],
+    windows_bar: jax.Array,
     *,
     interpret: bool = False,
 ) -> jax.Array:
-    """The gradient (T, 4) for the start and the end of each edge.
+    """As :func:`tile_loops.pull`, of one image: (T, 4).
 
-    cells: (T/2 + 1, 2, fields), the edges of all cells as rows. distance and its cotangent: (n,
-    PIXELS), by tile. Sums are added up in the order in which the programs end: equal inputs give
-    gradients that are equal but for rounding.
+    Sums are added up in the order in which the programs end: equal inputs give gradients that are
+    equal but for rounding.
     """
-    count = 2 * (len(cells) - 1)
+    edges, tau, windows, trace = given
+    count = edges.length.size
+    factor = 1.0 if tau is None else windows * (1 - windows) / tau
 
     def kernel(
-        order: Any, low: Any, high: Any, cells: Any, distance: Any, edges: Any, bar: Any, _: Any,
-        sums: Any,
-    ) -> None:  # fmt: skip
-        tile, pixels, (begin, end) = _place(order, low, high, shape)
-        found = tiling.found(pixels, distance[tile, :], edges[...])
-        half = 0.5 * bar[tile, :]  # for each of the two nearest edges
+        first: Any, count_of: Any, rows: Any, codes: Any, bar: Any, _: Any, sums: Any
+    ) -> None:
+        tile = pl.program_id(0)
+        pixels, turns, number_of = _work(tile, first, count_of, shape)
+        found = tiling.found(pixels, codes[...], count)
+        half = 0.5 * bar[...]  # for each of the two nearest edges
 
-        def visit(cell: jax.Array, carry: jax.Array) -> jax.Array:
-            inner, outer = (cell + count - 1) % count, count - 1 - cell  # as in tiles.cell_edges
-            for side, number in enumerate((inner, outer)):
-                hits = jnp.where(found.first == number, half, 0.0)
-                hits += jnp.where(found.last == number, half, 0.0)
-                if side == 1:  # the cells at the ends have one edge, not two
-                    hits *= inner != outer
-                start, stop = tiling.slopes(_fields(_EDGE, cells, cell, side), found)
-                for i, slope in enumerate((*start, *stop)):
-                    triton.atomic_add(sums, (4 * number + i,), jnp.sum(slope * hits))
+        def visit(turn: jax.Array, carry: jax.Array) -> jax.Array:
+            number = number_of(turn)
+            hits = jnp.where(found.first == number, half, 0.0)
+            hits += jnp.where(found.last == number, half, 0.0)
+            slope = tiling.slope(_fields(_EDGE, rows, number), found)
+            for i, change in enumerate(tiling.of_ends(slope)):
+                triton.atomic_add(sums, (4 * number + i,), jnp.sum(change * hits))
             return carry
 
-        lax.fori_loop(begin, end, visit, begin)
+        lax.fori_loop(0, turns, visit, tile)
 
     zeros = jnp.zeros(4 * count, jnp.float32)
     sums = pl.pallas_call(
         kernel,
-        grid=(len(visits.order),),
-        in_specs=[*[_WHOLE] * 5, _ROW, _WHOLE, _WHOLE],
+        grid=(grid.count(shape),),
+        in_specs=[*[_WHOLE] * 3, _TILE, _TILE, _WHOLE],
         out_specs=_WHOLE,
         out_shape=jax.ShapeDtypeStruct(zeros.shape, zeros.dtype),
-        input_output_aliases={7: 0},
-        compiler_params=triton.CompilerParams(num_warps=WARPS, num_stages=1),
+        input_output_aliases={5: 0},
+        compiler_params=_PARAMETERS,
         interpret=interpret,
-    )(visits.order, visits.low, visits.high, cells, distance, visits.edges, distance_bar, zeros)
+    )(
+        *trace.runs,
+        _rows(edges),
+        trace.codes.astype(jnp.int32),
+        grid.by_tile(factor * windows_bar, shape),
+        zeros,
+    )
     return sums.reshape(count, 4)
 
 
-def _place(
-    order: Any, low: Any, high: Any, shape: tuple[int, ...]
-) -> tuple[jax.Array, Pixels, tuple[jax.Array, jax.Array]]:
-    """The tile of this program's place in the order, its pixels, and which cells matter there: from
-    the first up to before the second. Where the place has no tile, none does."""
-    number = order[pl.program_id(0)]
-    is_tile = number < int(np.prod(tiling.grid(shape)))
-    tile = jnp.where(is_tile, number, 0)
-    begin = low[tile]
-    end = jnp.where(is_tile, high[tile] + 1, begin)
-    offset = tiling.offsets(lax.iota(jnp.int32, PIXELS))
-    return tile, Pixels(tiling.centers(tile, shape), offset), (begin, end)
+def _plan(sides: Side, reach: Any, shape: tuple[int, ...]) -> Runs:
+    """Which sides matter in which tiles: all of them against all, which a GPU does at once."""
+    center = grid.centers(np.arange(grid.count(shape)), shape)
+    column = jax.tree.map(lambda field: field[:, None], sides)
+    distance = jnp.sqrt(jnp.min(tiling.to_edge(column, center), axis=0))
+    matters = tiling.matters(column, center, tiling.limits(distance, reach, TILE))
+    half = sides.stop.size // 2
+    matters = matters.reshape(2, half, -1)
+    numbers = np.arange(2 * half).reshape(2, half, 1)
+    low = jnp.min(jnp.where(matters, numbers, 2 * half), axis=1)
+    high = jnp.max(jnp.where(matters, numbers, -1), axis=1)
+    return Runs(jnp.where(high < 0, 0, low).T, jnp.maximum(high - low + 1, 0).T)
 
 
-def _fields(tree: Any, cells: Any, cell: jax.Array, side: int) -> Any:
-    """A :class:`tiles.Side` or :class:`tiles.Edge` of numbers, from one row of ``cells``."""
-    return jax.tree.unflatten(tree, [cells[cell, side, i] for i in range(tree.num_leaves)])
+def _work(tile: Any, first: Any, count: Any, shape: tuple[int, ...]) -> tuple[Pixels, Any, Any]:
+    """A tile's pixels, how many sides matter there, and which one is visited in which turn."""
+    starts, counts = ((ref[tile, 0], ref[tile, 1]) for ref in (first, count))
+    pixels = Pixels(grid.centers(tile, shape), grid.offsets(lax.iota(jnp.int32, PIXELS)))
+    return pixels, counts[0] + counts[1], lambda turn: tiling.number_of(turn, starts, counts)
+
+
+def _rows(fields: Any) -> jax.Array:
+    """A row (fields,) for each edge."""
+    return jnp.stack(jax.tree.leaves(fields), axis=-1)
+
+
+def _fields(tree: Any, rows: Any, number: Any) -> Any:
+    """A :class:`tiles.Side` or :class:`tiles.Edge` of numbers, from one of the rows."""
+    return jax.tree.unflatten(tree, [rows[number, i] for i in range(tree.num_leaves)])

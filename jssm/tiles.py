@@ -1,5 +1,5 @@
-"""What the rasterizer does in one tile of the image: the nearest edges of its pixels, the sign of
-their distance, and how the distance changes.
+"""What the rasterizer does in one tile of the image: which sides of the strip matter there, the
+nearest edges of its pixels, the sign of their distance, and how the distance changes.
 
 The functions take numbers, or arrays that broadcast to the pixels: the fields of one side of the
 strip against all pixels of a tile, or one side for each of many tiles.
@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jssm.strip import Outline, cross, facing_corners, outline, unit
+from jssm.strip import Outline, cross, facing_corners, outline, outline_indices, unit
+from jssm.tile_grid import Vector
 
-TILE = 8  # pixels along a tile's side
-PIXELS = TILE * TILE
+REACH = 12.0  # in τ: farther from the outline the sigmoid is within 1e-5 of 0 or 1
+SLACK = 1e-3  # px added to the tests of what is near
 FLAT = 2e-6  # radians; a triangle with a smaller angle covers nothing
 SEAM = 1e-5  # px by which triangles are widened, so that rounding opens no seam between them ...
 TIP = 1e-2  # px; ... but those as thin as 1e-3 less, so that tips grow by no more than twice this
@@ -24,21 +25,21 @@ TIE = 1e-5  # squared distances with a smaller relative difference count as equa
 JOINT = 0.1  # px along an edge within which its end counts as the same point
 ON_OUTLINE = 1e-5  # px; a pixel nearer to the outline than this is on it, rounding considered
 
-EDGE_BITS = 15  # for the number of an edge
-BURIED = -1  # in place of edges
-
-Vector = tuple[Any, Any]  # x and y
+EDGE_BITS = 15  # for the number of an edge ...
+SHORT_BITS = 7  # ... and where all numbers are small
+EDGE_MASK = (1 << EDGE_BITS) - 1
 
 
 class Side(NamedTuple):
-    """One of a cell's two sides: an edge of the outline, and the triangle on it.
+    """An edge of the outline, and the triangle on it.
 
     Of the edge, in px: start, end, unit tangent; line, how far ahead of the start its line begins
     (0, or infinite where it has no length and is a point), and stop, where it ends; number, its
     place in the outline; before, after, those of the edges with which it shares an end (−1 where
     that has no length). Of the triangle: inward, 1 where it lies to the left of the tangent, else
     −1; at_start and at_end, the unit normals, into it, of its other sides, through the edge's start
-    and through its end; margin, by how much (px) it is widened.
+    and through its end; margin, by how much (px) it is widened, −∞ where it covers nothing; height,
+    how far (px) it reaches from the edge, or more.
     """
 
     start: Vector
@@ -53,6 +54,34 @@ class Side(NamedTuple):
     at_start: Vector
     at_end: Vector
     margin: jax.Array
+    height: jax.Array
+
+
+class Runs(NamedTuple):
+    """Which sides matter in each of n tiles: of either half of the outline (its first T/2 edges,
+    and the others) ``count`` of them from ``first`` on; none in tiles far from the outline.
+
+    Each (n, 2).
+    """
+
+    first: jax.Array
+    count: jax.Array
+
+
+class Limits(NamedTuple):
+    """What matters to a square: edges whose squared distance from its centre is at most ``square``,
+    and triangles that come within ``spread`` (px) of the centre."""
+
+    square: jax.Array
+    spread: float
+
+
+class Trace(NamedTuple):
+    """How an image was drawn: the runs of its n tiles, and codes (n, PIXELS) of what
+    :func:`settle` found."""
+
+    runs: Runs
+    codes: jax.Array
 
 
 class Nearest(NamedTuple):
@@ -63,22 +92,6 @@ class Nearest(NamedTuple):
     square: jax.Array
     edges: jax.Array
     depth: jax.Array
-
-
-class Visits(NamedTuple):
-    """Which tiles to visit, and what was found there; n tiles in all.
-
-    order: the near tiles, then n again and again, up to whole chunks. chunks: (), how many chunks
-    hold near tiles. low, high: (n,), the first and the last cell that matter, by tile. edges:
-    (len(order), PIXELS), of each pixel its nearest edges, by place in ``order``, as
-    :func:`settle` gives them.
-    """
-
-    order: jax.Array
-    chunks: jax.Array
-    low: jax.Array
-    high: jax.Array
-    edges: jax.Array
 
 
 class Pixels(NamedTuple):
@@ -100,33 +113,24 @@ class Edge(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Of pixels: their places, their signed distances, their nearest edges, and which of them lie
-    on an edge that another triangle covers."""
+    """Of pixels: their places, the sign of their distance, their nearest edges, whether they lie on
+    the outline, and whether another triangle covers it there."""
 
     x: jax.Array
     y: jax.Array
-    distance: jax.Array
+    sign: jax.Array
     first: jax.Array
     last: jax.Array
+    on_outline: jax.Array
     buried: jax.Array
 
 
-def grid(shape: tuple[int, ...]) -> tuple[int, int]:
-    """The rows and columns of tiles that cover the image."""
-    return -(-shape[0] // TILE), -(-shape[1] // TILE)
+class Slope(NamedTuple):
+    """How a pixel's distance changes with an edge: the unit vector u of the direction in which it
+    grows, and where on the edge the nearest point lies (0 at its start, 1 at its end)."""
 
-
-def centers(tiles: Any, shape: tuple[int, ...]) -> Vector:
-    """The centres of tiles, given by their numbers."""
-    columns = grid(shape)[1]
-    middle = (TILE - 1) / 2
-    return (tiles % columns) * TILE + middle, (tiles // columns) * TILE + middle
-
-
-def offsets(pixels: Any) -> Vector:
-    """Where the pixels of these numbers lie, from the centre of their tile."""
-    middle = (TILE - 1) / 2
-    return pixels % TILE - middle, pixels // TILE - middle
+    direction: Vector
+    share: jax.Array
 
 
 def all_sides(points: jax.Array) -> Side:
@@ -157,7 +161,8 @@ def all_sides(points: jax.Array) -> Side:
         inward=inward,
         at_start=xy(normal[2]),
         at_end=xy(normal[1]),
-        margin=jnp.where(angle > FLAT, jnp.minimum(SEAM, TIP * angle), -1.0),
+        margin=jnp.where(angle > FLAT, jnp.minimum(SEAM, TIP * angle), -jnp.inf),
+        height=jnp.minimum(length[1], length[2]),
     )
 
 
@@ -171,17 +176,47 @@ def _neighbor(number: np.ndarray, edges: Outline) -> jax.Array:
     return jnp.where(edges.length[number] > 0, number, -1.0)
 
 
-def cell_edges(num_points: int) -> np.ndarray:
-    """The numbers (T/2 + 1, 2) of the edges of each cell.
+# The plan
 
-    The cells are the T/2 − 1 quads of the strip, and one at either end for the edge there.
+
+def to_edge(side: Side, point: Vector) -> jax.Array:
+    """The squared distances from points to edges."""
+    (x, y), (sx, sy), (tx, ty) = point, side.start, side.tangent
+    length = jnp.where(side.line == 0, jnp.maximum(side.stop, 0), 0.0)
+    along = jnp.clip((x - sx) * tx + (y - sy) * ty, 0, length)
+    return (x - sx - along * tx) ** 2 + (y - sy - along * ty) ** 2
+
+
+def limits(distance: jax.Array, reach: Any, size: int) -> Limits:
+    """Of squares of ``size`` px whose centres have this distance (px) to the outline.
+
+    What is nearest to a pixel is not much farther from the centre than what is nearest there; and
+    beyond ``reach`` (px) nothing needs to be found.
     """
-    i = np.arange(num_points // 2 + 1)
-    return np.stack([(i - 1) % num_points, num_points - 1 - i], axis=1)
+    spread = (size - 1) / np.sqrt(2) + SLACK  # from the centre to the farthest pixel
+    return Limits((jnp.minimum(distance + spread, reach) + spread) ** 2, spread)
+
+
+def matters(side: Side, center: Vector, limits: Limits) -> jax.Array:
+    """Whether a side may hold what is nearest to a pixel of a square, or cover one."""
+    square = to_edge(side, center)
+    covers = _depth(side, Pixels(center, (0.0, 0.0))) >= -limits.spread
+    covers &= square <= (side.height + limits.spread) ** 2  # as thin triangles have long tips
+    return covers | (square <= limits.square)
+
+
+def number_of(turn: Any, first: Any, count: Any) -> Any:
+    """The side to visit in this turn, by the runs of the two halves; after the last one that one
+    again."""
+    turn = jnp.minimum(turn, count[0] + count[1] - 1)
+    return jnp.where(turn < count[0], first[0] + turn, first[1] + turn - count[0])
+
+
+# The search
 
 
 def nothing(shape: tuple[int, ...]) -> Nearest:
-    """What pixels have found before they visited any cell."""
+    """What pixels have found before they visited any side."""
     return Nearest(
         square=jnp.full(shape, jnp.inf),
         edges=jnp.zeros(shape, jnp.int32),
@@ -191,26 +226,18 @@ def nothing(shape: tuple[int, ...]) -> Nearest:
 
 def nearer(best: Nearest, side: Side, pixels: Pixels) -> Nearest:
     """The best so far, and one side more."""
-    (cx, cy), (u, v) = pixels
-
-    def along(direction: Vector, origin: Vector) -> jax.Array:
-        """direction · (pixel − origin)."""
-        (dx, dy), (x, y) = direction, origin
-        return dx * u + dy * v + (dx * (cx - x) + dy * (cy - y))
-
     square, edges, depth = best
-    tx, ty = side.tangent
-    beside, ahead = along((-ty, tx), side.start), along(side.tangent, side.start)
-    inside = jnp.minimum(along(side.at_start, side.start), along(side.at_end, side.end))
-    inside = jnp.minimum(inside, side.inward * beside) + side.margin
-    depth = jnp.maximum(depth, inside)
+    depth = jnp.maximum(depth, _depth(side, pixels))
+    beside, ahead = _from_start(side, pixels)
     behind = jnp.minimum(ahead, side.line)
     here = jnp.where(ahead <= side.stop, beside * beside + behind * behind, jnp.inf)
     number, before, after = (i.astype(jnp.int32) for i in (side.number, side.before, side.after))
-    first, last = edges & ((1 << EDGE_BITS) - 1), edges >> EDGE_BITS
+    first, last = edges & EDGE_MASK, edges >> EDGE_BITS
     closer = here * (1 + TIE) + TINY < square
-    # Two edges have one nearest point, no tie, near the end that they share.
-    shared = ((last == before) & (ahead < JOINT)) | ((last == after) & (ahead > side.stop - JOINT))
+    # Two edges have one nearest point, no tie, near the end that they share. As edges are visited
+    # in their order, the one before came last, and the one after first, if they came already.
+    shared = (last == before) & (ahead < JOINT)
+    shared |= (first == after) & (ahead > side.stop - JOINT)
     level = (here <= square * (1 + TIE) + TINY) & ~shared
     first = jnp.where(closer, number, first)
     last = jnp.where(closer | level, number, last)
@@ -218,21 +245,60 @@ def nearer(best: Nearest, side: Side, pixels: Pixels) -> Nearest:
     return Nearest(jnp.minimum(square, here), edges, depth)
 
 
-def settle(nearest: Nearest) -> tuple[jax.Array, jax.Array]:
-    """The signed distances (px), and the nearest edges as numbers; BURIED on a covered edge."""
-    distance = jnp.where(nearest.depth >= 0, 1.0, -1.0) * jnp.sqrt(nearest.square)
+def _from_start(side: Side, pixels: Pixels) -> Vector:
+    """How far (px) pixels lie to the left of an edge's line, and ahead of its start."""
+    tx, ty = side.tangent
+    return _along((-ty, tx), side.start, pixels), _along(side.tangent, side.start, pixels)
+
+
+def _depth(side: Side, pixels: Pixels) -> jax.Array:
+    """How deep (px) pixels lie in a side's triangle; negative outside."""
+    beside, _ = _from_start(side, pixels)
+    others = _along(side.at_start, side.start, pixels), _along(side.at_end, side.end, pixels)
+    return jnp.minimum(jnp.minimum(*others), side.inward * beside) + side.margin
+
+
+def _along(direction: Vector, origin: Vector, pixels: Pixels) -> jax.Array:
+    """direction · (pixel − origin)."""
+    (dx, dy), (x, y), ((cx, cy), (u, v)) = direction, origin, pixels
+    return dx * u + dy * v + (dx * (cx - x) + dy * (cy - y))
+
+
+def settle(nearest: Nearest, num_points: int) -> tuple[jax.Array, jax.Array]:
+    """The signed distances (px), infinite where nothing was found; and codes of the nearest edges
+    and of where the pixel lies, for :func:`found`."""
+    inside = nearest.depth >= 0
+    distance = jnp.where(inside, 1.0, -1.0) * jnp.sqrt(nearest.square)
+    is_found, on_outline = nearest.square < jnp.inf, nearest.square <= ON_OUTLINE**2
     # On an edge that another triangle covers the distance is least, and has no slope.
-    buried = (nearest.depth > SEAM + ON_OUTLINE) & (nearest.square <= ON_OUTLINE**2)
-    return distance, jnp.where(buried, BURIED, nearest.edges)
+    buried = nearest.depth > SEAM + ON_OUTLINE
+    where = jnp.where(on_outline, jnp.where(buried, 3, 2), inside)
+    first, last = nearest.edges & EDGE_MASK, nearest.edges >> EDGE_BITS
+    bits = _bits(num_points)
+    edges = jnp.where(is_found, first | (last << bits), 0)
+    return distance, (edges | (where << (2 * bits))).astype(code_type(num_points))
 
 
-def found(pixels: Pixels, distance: jax.Array, edges: jax.Array) -> Found:
-    """What :func:`settle` gave, taken apart."""
+def code_type(num_points: int) -> Any:
+    """The codes' type: two numbers of edges and two bits."""
+    return jnp.uint16 if _bits(num_points) == SHORT_BITS else jnp.int32
+
+
+def _bits(num_points: int) -> int:
+    return SHORT_BITS if num_points <= 1 << SHORT_BITS else EDGE_BITS
+
+
+# The derivative
+
+
+def found(pixels: Pixels, codes: jax.Array, num_points: int) -> Found:
+    """What the codes of :func:`settle` say."""
     (cx, cy), (u, v) = pixels
-    buried = edges == BURIED
-    edges = jnp.where(buried, 0, edges)
-    first, last = edges & ((1 << EDGE_BITS) - 1), edges >> EDGE_BITS
-    return Found(cx + u, cy + v, distance, first, last, buried)
+    codes, bits = codes.astype(jnp.int32), _bits(num_points)
+    mask = (1 << bits) - 1
+    first, last, where = codes & mask, (codes >> bits) & mask, (codes >> (2 * bits)) & 3
+    sign = jnp.where(where == 1, 1.0, -1.0)
+    return Found(cx + u, cy + v, sign, first, last, where >= 2, where == 3)
 
 
 def all_edges(points: jax.Array) -> Edge:
@@ -247,27 +313,33 @@ def all_edges(points: jax.Array) -> Edge:
     )
 
 
-def slopes(edge: Edge, pixels: Found) -> tuple[Vector, Vector]:
-    """The gradient of each pixel's distance for the start and for the end of an edge, which is
-    one of the nearest.
+def ends(points: jax.Array) -> jax.Array:
+    """Of each edge x and y of its start, and of its end: (T, 4), linear in the points (T, 2)."""
+    start = points[outline_indices(len(points))]
+    return jnp.concatenate([start, jnp.roll(start, -1, axis=0)], axis=1)
 
-    The distance changes by −u · (the movement of the nearest point), u the direction in which it
-    grows (the envelope theorem).
-    """
-    sign, (tx, ty) = jnp.sign(pixels.distance), edge.tangent
+
+def slope(edge: Edge, pixels: Found) -> Slope:
+    """How each pixel's distance changes with an edge, one of the nearest."""
+    tx, ty = edge.tangent
     dx, dy = pixels.x - edge.start[0], pixels.y - edge.start[1]
     along = jnp.minimum(jnp.maximum(dx * tx + dy * ty, 0.0), edge.length)
     # Beside the edge along its normal, on the pixel's side; else away from the edge's start.
     at_start = along <= 0
-    beside = sign * jnp.sign(tx * dy - ty * dx)
-    away = sign * lax.rsqrt(jnp.maximum(dx * dx + dy * dy, ON_OUTLINE**2))
+    beside = pixels.sign * jnp.sign(tx * dy - ty * dx)
+    away = pixels.sign * lax.rsqrt(jnp.maximum(dx * dx + dy * dy, ON_OUTLINE**2))
     ux = jnp.where(at_start, dx * away, -ty * beside)
     uy = jnp.where(at_start, dy * away, tx * beside)
     if edge.corner is not None and edge.inward is not None:
-        on_outline = jnp.abs(pixels.distance) <= ON_OUTLINE
         ux, uy = (
-            jnp.where(on_outline, jnp.where(at_start, corner, inward) * ~pixels.buried, u)
+            jnp.where(pixels.on_outline, jnp.where(at_start, corner, inward) * ~pixels.buried, u)
             for corner, inward, u in zip(edge.corner, edge.inward, (ux, uy), strict=True)
         )
-    share = along / jnp.where(edge.length > 0, edge.length, 1.0)
-    return (ux * (share - 1), uy * (share - 1)), (-ux * share, -uy * share)
+    return Slope((ux, uy), along / jnp.where(edge.length > 0, edge.length, 1.0))
+
+
+def of_ends(slope: Slope) -> tuple[jax.Array, ...]:
+    """The gradient of the distance for the four numbers of the edge's :func:`ends`: −u · (the
+    movement of the nearest point), by the envelope theorem."""
+    (ux, uy), share = slope
+    return ux * (share - 1), uy * (share - 1), -ux * share, -uy * share

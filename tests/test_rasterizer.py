@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jssm import losses, rasterizer, tile_kernels
+from jssm import losses, rasterizer, tile_grid, tile_kernels, tile_loops, tiles
 from tests import reference
 
 SHAPE = (24, 28)
@@ -213,6 +213,57 @@ def _value_and_gradients(points):
     return mask, gradient, jax.jacfwd(total, has_aux=True)(points)[0]
 
 
+@pytest.mark.parametrize("num_points", [88, 150])
+def test_a_large_image_agrees_with_the_slow_reference(num_points):
+    """Of many blocks of tiles; with more than 128 points the numbers of edges need more bits."""
+    shape, rng = (72, 150), np.random.default_rng(num_points)
+    points = reference.horseshoe(num_points, center=(70, 40), inner=22, outer=30, aspect=1.4)
+    points = np.float32(points + rng.normal(size=points.shape) * 0.7)
+    expected = reference.soft_mask(np.float64(points), shape, 0.5)
+    weights = rng.normal(size=shape)
+
+    def total(p):
+        mask = rasterizer.rasterize(p, shape)
+        return jnp.sum(weights * mask), mask
+
+    gradient, found = jax.grad(total, has_aux=True)(jnp.asarray(points))
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    direction = rng.normal(size=points.shape)
+    ends = [reference.soft_mask(points + h * direction, shape, 0.5) for h in (1e-4, -1e-4)]
+    slope = np.sum(weights * (ends[0] - ends[1])) / 2e-4
+    assert float(np.sum(gradient * direction)) == pytest.approx(slope, rel=1e-3)
+
+
+@pytest.mark.parametrize("reach", [6.0, np.inf])
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_matters_is_the_same_by_blocks_and_at_once(name, reach):
+    shape = (72, 100)
+    points = jnp.asarray(SHAPES[name] * 2.5 + 3, jnp.float32)
+    sides = tiles.all_sides(points)
+    rows = jnp.stack(jax.tree.leaves(sides), axis=-1)[None]
+    by_blocks = tile_loops._plan(rows, jnp.array([reach]), shape)
+    at_once = tile_kernels._plan(sides, reach, shape)
+    np.testing.assert_array_equal(by_blocks.count[0], at_once.count)
+    is_run = np.asarray(at_once.count) > 0
+    np.testing.assert_array_equal(
+        np.asarray(by_blocks.first[0])[is_run], np.asarray(at_once.first)[is_run]
+    )
+
+
+def test_tiles_and_windows_are_two_orders_of_one_image():
+    shape = (40, 70)
+    rows, columns = tile_grid.size(shape)
+    y, x = np.mgrid[: 8 * rows, : 8 * columns].astype(np.float32)
+    for image, axis in ((x, 0), (y, 1)):
+        windows = jnp.asarray(image.reshape(tile_grid.windows(shape)))
+        by_tile = tile_grid.by_tile(windows, shape)
+        center = tile_grid.centers(np.arange(len(by_tile)), shape)[axis]
+        offset = tile_grid.offsets(np.arange(tile_grid.PIXELS))[axis]
+        np.testing.assert_array_equal(by_tile, center[:, None] + offset)
+        np.testing.assert_array_equal(tile_grid.windows_of(by_tile, shape), windows)
+        np.testing.assert_array_equal(tile_grid.image_of(windows, shape), image[:40, :70])
+
+
 def test_jit_and_vmap_agree_with_one_at_a_time():
     batch = jnp.asarray(np.stack([SHAPES["horseshoe"] + i for i in range(3)]), jnp.float32)
     one = jnp.stack([rasterizer.rasterize(p, SHAPE) for p in batch])
@@ -231,7 +282,7 @@ def test_forward_and_reverse_mode_agree():
 
 
 def test_vmap_of_grad_agrees_with_one_at_a_time():
-    """Shapes that need different numbers of tiles and cells share one loop."""
+    """Shapes that need different numbers of tiles and sides share one loop."""
     batch = jnp.asarray(
         np.stack([SHAPES["horseshoe"], SHAPES["wholly outside"], SHAPES["horseshoe"] * 1.7 - 6]),
         jnp.float32,
@@ -309,7 +360,7 @@ def _batch_on_and_off_pixels():
 
 def _use_kernels(monkeypatch):
     """The GPU's kernels, step by step on this machine."""
-    for name in ("search", "pull"):
+    for name in ("draw", "pull"):
         kernel = partial(getattr(tile_kernels, name), interpret=True)
         monkeypatch.setattr(tile_kernels, name, kernel)
     monkeypatch.setattr(rasterizer, "on_gpu", lambda kernel, otherwise, *args: kernel(*args))

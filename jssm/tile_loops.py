@@ -1,0 +1,315 @@
+"""The rasterizer's work as loops over chunks of tiles, in plain JAX.
+
+Everything here takes a whole batch, each array with a leading axis of images, so that a chunk may
+hold tiles of several. What there is to do is found on two levels: the image is cut into blocks of
+tiles; tiles are looked at in the blocks near the outline, and pixels in the tiles near it.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jssm import tile_grid as grid
+from jssm import tiles as tiling
+from jssm.tile_grid import BLOCK, PIXELS, TILE, TILES, Vector
+from jssm.tiles import Edge, Found, Nearest, Pixels, Runs, Side, Slope, Trace
+
+# Few large kernels: what XLA splits among threads should be worth waking them.
+TILES_AT_ONCE = 768
+BLOCKS_AT_ONCE = 32  # fewer, as a block in the cavity of the horseshoe can have very long runs
+TURNS = 5  # sides visited in one turn of a loop
+RANKS = 64  # tiles with longer runs than this are in no order
+FEW = 16  # tiles of a chunk whose gradients need a closer look, taken apart from the others
+
+_SIDE = jax.tree.structure(jax.eval_shape(tiling.all_sides, np.zeros((4, 2), np.float32)))
+_OFFSETS = grid.offsets(np.arange(PIXELS, dtype=np.float32))
+
+Given = tuple[Edge, jax.Array | None, jax.Array, Trace]
+
+
+def draw(shape: tuple[int, ...], sides: Side, tau: jax.Array | None) -> tuple[jax.Array, Trace]:
+    """The masks of a batch, or without τ the signed distances (images, *windows); and what was
+    found: see :func:`jssm.rasterizer._draw`."""
+    rows, (images, num_points) = _rows(sides), sides.stop.shape
+    reach = jnp.full(images, jnp.inf) if tau is None else tiling.REACH * tau
+    runs = _plan(rows, reach, shape)
+
+    def visit(tiles: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        windows, codes = state
+        image, pixels = _places(tiles, shape)
+        nearest = _nearest(rows, image, _picked(runs, tiles), pixels)
+        distance, code = tiling.settle(nearest, num_points)
+        value = distance if tau is None else jax.nn.sigmoid(distance / _each(tau, image))
+        return _put(windows, tiles, value, shape), _set(codes, tiles, code)
+
+    windows = jnp.zeros((images, *grid.windows(shape)))
+    codes = jnp.zeros((images * grid.count(shape), PIXELS), tiling.code_type(num_points))
+    windows, codes = _by_chunks(visit, runs, (windows, codes), TILES_AT_ONCE)
+    return windows, Trace(runs, codes.reshape(images, -1, PIXELS))
+
+
+def push(shape: tuple[int, ...], given: Given, moved: jax.Array) -> jax.Array:
+    """The change (images, *windows) when the edges' ends move by ``moved`` (images, T, 4). given:
+    the edges, τ, and what :func:`draw` gave."""
+    _, _, windows, trace = given
+
+    def visit(tiles: jax.Array, change: jax.Array) -> jax.Array:
+        here = _change(shape, given, tiles, _flat(moved))
+        return _put(change, tiles, here, shape)
+
+    return _by_chunks(visit, trace.runs, jnp.zeros_like(windows), TILES_AT_ONCE)
+
+
+def pull(shape: tuple[int, ...], given: Given, windows_bar: jax.Array) -> jax.Array:
+    """The transpose of :func:`push`: (images, *windows) to (images, T, 4)."""
+    edges, _, _, trace = given
+    zeros = jnp.zeros((edges.length.size, 4))
+
+    def visit(tiles: jax.Array, moved_bar: jax.Array) -> jax.Array:
+        bar = _windows(windows_bar, tiles, shape).get(mode="fill", fill_value=0)
+        change = jax.linear_transpose(lambda moved: _change(shape, given, tiles, moved), zeros)
+        return moved_bar + change(bar.reshape(-1, PIXELS))[0]
+
+    moved_bar = _by_chunks(visit, trace.runs, zeros, TILES_AT_ONCE)
+    return moved_bar.reshape(*edges.length.shape, 4)
+
+
+# Chunks
+
+
+def _by_chunks(visit: Callable, runs: Runs, state: Any, at_once: int) -> Any:
+    """``state``, after ``visit(tiles, state)`` for chunk after chunk of the tiles that have runs,
+    those with the longest first, so that a chunk's take as long.
+
+    Tiles (or blocks) have numbers that run through all images; the number of all of them stands
+    for none, where the last chunk is not full.
+    """
+    length = jnp.sum(runs.count, axis=-1).reshape(-1)
+    total = length.size
+    size = min(at_once, -(-total // 4))
+    rank = (RANKS - 1 - jnp.minimum(length, RANKS - 1)).astype(jnp.uint32)
+    order = lax.sort(rank * total + np.arange(total, dtype=np.uint32), is_stable=False) % total
+    used = jnp.sum(length > 0)
+    order = jnp.pad(order.astype(jnp.int32), (0, -total % size))
+    order = jnp.where(np.arange(len(order)) < used, order, total)
+
+    def step(chunk: jax.Array, state: Any) -> Any:
+        return visit(lax.dynamic_slice_in_dim(order, chunk * size, size), state)
+
+    return lax.fori_loop(0, -(-used // size), step, state)
+
+
+def _places(tiles: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, Pixels]:
+    """The images of tiles, and the places of their pixels."""
+    count = grid.count(shape)
+    return tiles // count, Pixels(grid.centers((tiles % count)[:, None], shape), _OFFSETS)
+
+
+def _picked(runs: Runs, tiles: jax.Array) -> Runs:
+    """Those of some tiles, (2, tiles): of either half of the outline."""
+    return jax.tree.map(lambda field: field.reshape(-1, 2).at[tiles].get(mode="clip").T, runs)
+
+
+def _each(numbers: jax.Array, image: jax.Array) -> jax.Array:
+    """The number of each tile's image, (tiles, 1)."""
+    return numbers.at[image].get(mode="clip")[:, None]
+
+
+def _windows(windows: jax.Array, tiles: jax.Array, shape: tuple[int, ...]) -> Any:
+    """The windows (tiles, TILE, TILE) of these tiles, to get or to set."""
+    count = grid.count(shape)
+    row, column = grid.place(tiles % count, shape)
+    return windows.at[tiles // count, row, :, column, :]
+
+
+def _put(
+    windows: jax.Array, tiles: jax.Array, values: jax.Array, shape: tuple[int, ...]
+) -> jax.Array:
+    values = values.reshape(-1, TILE, TILE)
+    return _windows(windows, tiles, shape).set(values, mode="drop", unique_indices=True)
+
+
+def _set(array: jax.Array, tiles: jax.Array, values: jax.Array) -> jax.Array:
+    return array.at[tiles].set(values, mode="drop", unique_indices=True)
+
+
+def _rows(fields: NamedTuple) -> jax.Array:
+    """What belongs to the edges, each leaf (..., T), as one row for each: (..., T, leaves). So one
+    gather brings all of it."""
+    return jnp.stack(jax.tree.leaves(fields), axis=-1)
+
+
+def _flat(array: jax.Array) -> jax.Array:
+    """The first two axes as one."""
+    return array.reshape(-1, *array.shape[2:])
+
+
+def _sides(rows: jax.Array) -> Side:
+    """Rows (..., fields) as sides, each field (..., 1)."""
+    return jax.tree.unflatten(_SIDE, [rows[..., i, None] for i in range(rows.shape[-1])])
+
+
+# The plan
+
+
+def _plan(rows: jax.Array, reach: jax.Array, shape: tuple[int, ...]) -> Runs:
+    """Which sides matter in which tiles of all images; reach: (images,) px."""
+    images, num_points = rows.shape[:2]
+    blocks, half = grid.count(shape) // TILES, num_points // 2
+    every = Runs(
+        jnp.broadcast_to(np.array([[0], [half]]), (2, images)), jnp.full((2, images), half)
+    )
+    corner = grid.centers(np.arange(blocks) * TILES, shape)
+    middle = tuple(x + TILE * (BLOCK - 1) / 2 for x in corner)
+    of_blocks = _narrowed(rows, np.arange(images), every, middle, TILE * BLOCK, reach)
+
+    def visit(numbers: jax.Array, state: Runs) -> Runs:
+        tiles = (numbers % blocks)[:, None] * TILES + np.arange(TILES)
+        image, centers = numbers // blocks, grid.centers(tiles, shape)
+        runs = _narrowed(rows, image, _picked(of_blocks, numbers), centers, TILE, reach)
+        return jax.tree.map(lambda all_of_them, new: _set(all_of_them, numbers, new), state, runs)
+
+    none = jnp.zeros((images * blocks, TILES, 2), jnp.int32)
+    runs = _by_chunks(visit, of_blocks, Runs(none, none), BLOCKS_AT_ONCE)
+    return jax.tree.map(lambda field: field.reshape(images, -1, 2), runs)
+
+
+def _narrowed(
+    rows: jax.Array,
+    image: jax.Array | np.ndarray,
+    runs: Runs,
+    centers: Vector,
+    size: int,
+    reach: jax.Array,
+) -> Runs:
+    """Which of the sides that matter to P parents matter to their C children: (P, C, 2).
+
+    image: (P,), that of each parent. runs: theirs, (2, P). centers, size: of the children, which
+    are squares of ``size`` px; (P or 1, C).
+    """
+    first, count = runs
+    rounds = -(-jnp.max(count) // TURNS)
+
+    def sides_of(turn: jax.Array) -> list[tuple[jax.Array, Side]]:
+        """The next sides of each parent, (2, P, 1), and their numbers; the last one again when
+        there are no more."""
+        places = turn * TURNS + np.arange(TURNS)[:, None, None]
+        numbers = first + jnp.clip(places, 0, jnp.maximum(count - 1, 0))
+        found = rows.at[image, numbers].get(mode="clip")
+        return [(n[..., None], _sides(row)) for n, row in zip(numbers, found, strict=True)]
+
+    def closest(turn: jax.Array, square: jax.Array) -> jax.Array:
+        for _, side in sides_of(turn):
+            square = jnp.minimum(square, tiling.to_edge(side, centers))
+        return square
+
+    children = (2, len(image), np.shape(centers[0])[-1])
+    is_run = (count > 0)[..., None]
+    square = lax.fori_loop(0, rounds, closest, jnp.full(children, jnp.inf))
+    distance = jnp.sqrt(jnp.min(jnp.where(is_run, square, jnp.inf), axis=0))
+    limits = tiling.limits(distance, _each(reach, jnp.asarray(image)), size)
+
+    def widened(turn: jax.Array, ends: jax.Array) -> jax.Array:
+        for number, side in sides_of(turn):
+            matters = is_run & tiling.matters(side, centers, limits)
+            low = jnp.where(ends < 0, number, ends >> tiling.EDGE_BITS)
+            ends = jnp.where(matters, low << tiling.EDGE_BITS | number, ends)
+        return ends
+
+    # The first and the last one in one number, since each array that a loop carries costs a kernel.
+    ends = lax.fori_loop(0, rounds, widened, jnp.full(children, -1))
+    low, high = ends >> tiling.EDGE_BITS, ends & tiling.EDGE_MASK
+    found = Runs(jnp.maximum(low, 0), jnp.where(ends < 0, 0, high - low + 1))
+    return jax.tree.map(lambda field: jnp.moveaxis(field, 0, -1), found)
+
+
+# The search
+
+
+def _nearest(rows: jax.Array, image: jax.Array, runs: Runs, pixels: Pixels) -> Nearest:
+    """What each pixel (PIXELS) of tiles finds among the sides that matter there."""
+    length = runs.count[0] + runs.count[1]
+
+    def visit(turn: jax.Array, best: Nearest) -> Nearest:
+        numbers = tiling.number_of(turn * TURNS + np.arange(TURNS)[:, None], *runs)
+        for row in rows.at[image, numbers].get(mode="clip"):
+            best = tiling.nearer(best, _sides(row), pixels)
+        return best
+
+    start = tiling.nothing((len(image), PIXELS))
+    return lax.fori_loop(0, -(-jnp.max(length) // TURNS), visit, start)
+
+
+# The derivative
+
+
+def _change(shape: tuple[int, ...], given: Given, tiles: jax.Array, moved: jax.Array) -> jax.Array:
+    """The change (tiles, PIXELS) in these tiles; linear in ``moved`` (images · T, 4)."""
+    edges, tau, windows, trace = given
+    image, pixels = _places(jnp.minimum(tiles, trace.codes[..., 0].size - 1), shape)
+    codes = _flat(trace.codes).at[tiles].get(mode="fill", fill_value=0)
+    found = tiling.found(pixels, codes, edges.length.shape[1])
+    special = jnp.any((found.first != found.last) | found.on_outline, axis=1)
+    number, all_of_them = jnp.sum(special), (image, found)
+
+    def exactly(image: jax.Array, found: Found, edge: jax.Array) -> Slope:
+        """By way of one of the two nearest edges, half of it."""
+        return _weighted(0.5, _slope(edges, image, found, edge))
+
+    def plainly(image: jax.Array, found: Found) -> Slope:
+        """Where there is no tie and no pixel on the outline."""
+        plain = edges._replace(inward=None, corner=None)
+        return _slope(plain, image, found, found.first)
+
+    def by_way_of(slope: Slope, image: jax.Array, edge: jax.Array) -> jax.Array:
+        there = moved.at[_place(edges, image, edge)].get(mode="promise_in_bounds")
+        return jnp.sum(jnp.stack(tiling.of_ends(slope), axis=-1) * there, axis=-1)
+
+    def amended() -> jax.Array:
+        """In the few special tiles what is right, less what is there already."""
+        beyond = len(tiles)
+        few = lax.sort(jnp.where(special, np.arange(beyond), beyond), is_stable=False)[:FEW]
+        image, found = jax.tree.map(lambda x: x.at[few].get(mode="clip"), all_of_them)
+        change = by_way_of(_weighted(-1.0, plainly(image, found)), image, found.first)
+        for edge in (found.first, found.last):
+            change += by_way_of(exactly(image, found, edge), image, edge)
+        return jnp.zeros(codes.shape).at[few].add(change, mode="drop")
+
+    def completed() -> jax.Array:
+        return by_way_of(exactly(*all_of_them, found.last), image, found.last)
+
+    # Ties and pixels on the outline are rare, and their way is long. (That slopes are computed in a
+    # branch also keeps XLA from computing them anew for each of the numbers stacked above.)
+    slope = lax.cond(
+        number > FEW,
+        lambda: exactly(*all_of_them, found.first),
+        lambda: plainly(*all_of_them),
+    )
+    rest = jnp.where(number > FEW, 2, jnp.minimum(number, 1))
+    change = by_way_of(slope, image, found.first)
+    change += lax.switch(rest, (lambda: jnp.zeros(codes.shape), amended, completed))
+    if tau is None:
+        return change
+    value = _windows(windows, tiles, shape).get(mode="clip").reshape(-1, PIXELS)
+    return change * value * (1 - value) / _each(tau, image)
+
+
+def _slope(edges: Edge, image: jax.Array, found: Found, number: jax.Array) -> Slope:
+    """By way of one edge for each pixel, given by its number."""
+    row = _flat(_rows(edges)).at[_place(edges, image, number)].get(mode="promise_in_bounds")
+    fields = (row[..., i] for i in range(row.shape[-1]))  # one gather brings all of them
+    return tiling.slope(jax.tree.unflatten(jax.tree.structure(edges), fields), found)
+
+
+def _weighted(weight: float, slope: Slope) -> Slope:
+    ux, uy = slope.direction
+    return Slope((weight * ux, weight * uy), slope.share)
+
+
+def _place(edges: Edge, image: jax.Array, number: jax.Array) -> jax.Array:
+    """The numbers of edges among those of all images."""
+    return image[:, None] * edges.length.shape[1] + number
