@@ -56,7 +56,7 @@ def _batched(args: Any, axes: Any, *, function: Callable) -> tuple[list[jax.Arra
 
 def _jvp(primals: Any, tangents: Any, *, function: Callable) -> tuple[list[Any], list[Any]]:
     count = len(primals)
-    is_real = [jnp.issubdtype(x.dtype, jnp.inexact) for x in primals]
+    is_real = [_is_real(x) for x in primals]
     given = [ad.instantiate_zeros(t) for t, real in zip(tangents, is_real, strict=True) if real]
 
     def change(*args: jax.Array) -> list[jax.Array]:
@@ -71,10 +71,14 @@ def _jvp(primals: Any, tangents: Any, *, function: Callable) -> tuple[list[Any],
     # Apart, as the values do not come from a batch of directions; only real numbers change.
     values = _pooled.bind(*primals, function=function)
     rest = iter(_pooled.bind(*primals, *given, function=change))
+    none = jax.dtypes.float0
     return values, [
-        next(rest) if jnp.issubdtype(x.dtype, jnp.inexact) else ad.Zero(jax.core.ShapedArray(x.shape, jax.dtypes.float0))
-        for x in values
+        next(rest) if _is_real(x) else ad.Zero(jax.core.ShapedArray(x.shape, none)) for x in values
     ]
+
+
+def _is_real(x: jax.Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
 @_pooled.def_abstract_eval

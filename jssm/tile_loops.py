@@ -6,6 +6,7 @@ tiles; tiles are looked at in the blocks near the outline, and pixels in the til
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,16 +22,20 @@ from jssm.tiles import Edge, Found, Nearest, Pixels, Runs, Side, Slope, Trace
 # Few large kernels: what XLA splits among threads should be worth waking them.
 TILES_AT_ONCE = 768
 BLOCKS_AT_ONCE = 32  # fewer, as a block in the cavity of the horseshoe can have very long runs
-TURNS = 5  # sides visited in one turn of a loop
+TURNS = 3  # sides visited in one turn of a loop
 RANKS = 64  # tiles with longer runs than this are in no order
-FEW = 16  # tiles of a chunk whose gradients need a closer look, taken apart from the others
+FEW = 16  # tiles of a chunk with ties, taken apart from the others
 
 _SIDE = jax.tree.structure(jax.eval_shape(tiling.all_sides, np.zeros((4, 2), np.float32)))
 _OFFSETS = grid.offsets(np.arange(PIXELS, dtype=np.float32))
 
+# They are asked for again and again while a program is traced: for its shapes, its derivative, ...
+_traced_once = partial(jax.jit, static_argnums=0, inline=True)
+
 Given = tuple[Edge, jax.Array | None, jax.Array, Trace]
 
 
+@_traced_once
 def draw(shape: tuple[int, ...], sides: Side, tau: jax.Array | None) -> tuple[jax.Array, Trace]:
     """The masks of a batch, or without τ the signed distances (images, *windows); and what was
     found: see :func:`jssm.rasterizer._draw`."""
@@ -52,6 +57,7 @@ def draw(shape: tuple[int, ...], sides: Side, tau: jax.Array | None) -> tuple[ja
     return windows, Trace(runs, codes.reshape(images, -1, PIXELS))
 
 
+@_traced_once
 def push(shape: tuple[int, ...], given: Given, moved: jax.Array) -> jax.Array:
     """The change (images, *windows) when the edges' ends move by ``moved`` (images, T, 4). given:
     the edges, τ, and what :func:`draw` gave."""
@@ -64,6 +70,7 @@ def push(shape: tuple[int, ...], given: Given, moved: jax.Array) -> jax.Array:
     return _by_chunks(visit, trace.runs, jnp.zeros_like(windows), TILES_AT_ONCE)
 
 
+@_traced_once
 def pull(shape: tuple[int, ...], given: Given, windows_bar: jax.Array) -> jax.Array:
     """The transpose of :func:`push`: (images, *windows) to (images, T, 4)."""
     edges, _, _, trace = given
@@ -253,45 +260,37 @@ def _change(shape: tuple[int, ...], given: Given, tiles: jax.Array, moved: jax.A
     image, pixels = _places(jnp.minimum(tiles, trace.codes[..., 0].size - 1), shape)
     codes = _flat(trace.codes).at[tiles].get(mode="fill", fill_value=0)
     found = tiling.found(pixels, codes, edges.length.shape[1])
-    special = jnp.any((found.first != found.last) | found.on_outline, axis=1)
-    number, all_of_them = jnp.sum(special), (image, found)
-
-    def exactly(image: jax.Array, found: Found, edge: jax.Array) -> Slope:
-        """By way of one of the two nearest edges, half of it."""
-        return _weighted(0.5, _slope(edges, image, found, edge))
-
-    def plainly(image: jax.Array, found: Found) -> Slope:
-        """Where there is no tie and no pixel on the outline."""
-        plain = edges._replace(inward=None, corner=None)
-        return _slope(plain, image, found, found.first)
+    is_tie = jnp.any(found.first != found.last, axis=1)
+    ties = jnp.sum(is_tie)
 
     def by_way_of(slope: Slope, image: jax.Array, edge: jax.Array) -> jax.Array:
         there = moved.at[_place(edges, image, edge)].get(mode="promise_in_bounds")
         return jnp.sum(jnp.stack(tiling.of_ends(slope), axis=-1) * there, axis=-1)
 
-    def amended() -> jax.Array:
-        """In the few special tiles what is right, less what is there already."""
+    def by_the_first(edges: Edge) -> Slope:
+        weight = jnp.where(found.first == found.last, 1.0, 0.5)
+        return _weighted(weight, _slope(edges, image, found, found.first))
+
+    def by_the_last(image: jax.Array, found: Found) -> jax.Array:
+        weight = jnp.where(found.first == found.last, 0.0, 0.5)
+        slope = _weighted(weight, _slope(edges, image, found, found.last))
+        return by_way_of(slope, image, found.last)
+
+    def in_few_tiles() -> jax.Array:
         beyond = len(tiles)
-        few = lax.sort(jnp.where(special, np.arange(beyond), beyond), is_stable=False)[:FEW]
-        image, found = jax.tree.map(lambda x: x.at[few].get(mode="clip"), all_of_them)
-        change = by_way_of(_weighted(-1.0, plainly(image, found)), image, found.first)
-        for edge in (found.first, found.last):
-            change += by_way_of(exactly(image, found, edge), image, edge)
-        return jnp.zeros(codes.shape).at[few].add(change, mode="drop")
+        few = lax.sort(jnp.where(is_tie, np.arange(beyond), beyond), is_stable=False)[:FEW]
+        some = jax.tree.map(lambda x: x.at[few].get(mode="clip"), (image, found))
+        return jnp.zeros(codes.shape).at[few].add(by_the_last(*some), mode="drop")
 
-    def completed() -> jax.Array:
-        return by_way_of(exactly(*all_of_them, found.last), image, found.last)
-
-    # Ties and pixels on the outline are rare, and their way is long. (That slopes are computed in a
+    # Pixels on the outline and ties are rare, and their way is long. (That slopes are computed in a
     # branch also keeps XLA from computing them anew for each of the numbers stacked above.)
+    off_outline = edges._replace(inward=None, corner=None)
     slope = lax.cond(
-        number > FEW,
-        lambda: exactly(*all_of_them, found.first),
-        lambda: plainly(*all_of_them),
+        jnp.any(found.on_outline), lambda: by_the_first(edges), lambda: by_the_first(off_outline)
     )
-    rest = jnp.where(number > FEW, 2, jnp.minimum(number, 1))
-    change = by_way_of(slope, image, found.first)
-    change += lax.switch(rest, (lambda: jnp.zeros(codes.shape), amended, completed))
+    ways = (lambda: jnp.zeros(codes.shape), in_few_tiles, lambda: by_the_last(image, found))
+    rest = lax.switch(jnp.where(ties > FEW, 2, jnp.minimum(ties, 1)), ways)
+    change = by_way_of(slope, image, found.first) + rest
     if tau is None:
         return change
     value = _windows(windows, tiles, shape).get(mode="clip").reshape(-1, PIXELS)
@@ -305,7 +304,7 @@ def _slope(edges: Edge, image: jax.Array, found: Found, number: jax.Array) -> Sl
     return tiling.slope(jax.tree.unflatten(jax.tree.structure(edges), fields), found)
 
 
-def _weighted(weight: float, slope: Slope) -> Slope:
+def _weighted(weight: jax.Array, slope: Slope) -> Slope:
     ux, uy = slope.direction
     return Slope((weight * ux, weight * uy), slope.share)
 
