@@ -34,9 +34,9 @@ def draw(
     num_points = sides.stop.size
     runs = _plan(sides, jnp.inf if tau is None else tiling.REACH * tau, shape)
 
-    def kernel(first: Any, count: Any, rows: Any, distance: Any, codes: Any) -> None:
+    def kernel(first: Any, length: Any, rows: Any, distance: Any, codes: Any) -> None:
         tile = pl.program_id(0)
-        pixels, turns, number_of = _work(tile, first, count, shape)
+        pixels, turns, number_of = _work(tile, first, length, shape)
 
         def visit(turn: jax.Array, best: tiling.Nearest) -> tiling.Nearest:
             return tiling.nearer(best, _fields(_SIDE, rows, number_of(turn)), pixels)
@@ -72,15 +72,13 @@ def pull(
     equal but for rounding.
     """
     edges, tau, windows, trace = given
-    count = edges.length.size
+    num_points = edges.length.size
     factor = 1.0 if tau is None else windows * (1 - windows) / tau
 
-    def kernel(
-        first: Any, count_of: Any, rows: Any, codes: Any, bar: Any, _: Any, sums: Any
-    ) -> None:
+    def kernel(first: Any, length: Any, rows: Any, codes: Any, bar: Any, _: Any, sums: Any) -> None:
         tile = pl.program_id(0)
-        pixels, turns, number_of = _work(tile, first, count_of, shape)
-        found = tiling.found(pixels, codes[...], count)
+        pixels, turns, number_of = _work(tile, first, length, shape)
+        found = tiling.found(pixels, codes[...], num_points)
         half = 0.5 * bar[...]  # for each of the two nearest edges
 
         def visit(turn: jax.Array, carry: jax.Array) -> jax.Array:
@@ -94,7 +92,7 @@ def pull(
 
         lax.fori_loop(0, turns, visit, tile)
 
-    zeros = jnp.zeros(4 * count, jnp.float32)
+    zeros = jnp.zeros(4 * num_points, jnp.float32)
     sums = pl.pallas_call(
         kernel,
         grid=(grid.count(shape),),
@@ -111,7 +109,7 @@ def pull(
         grid.by_tile(factor * windows_bar, shape),
         zeros,
     )
-    return sums.reshape(count, 4)
+    return sums.reshape(num_points, 4)
 
 
 def _plan(sides: Side, reach: Any, shape: tuple[int, ...]) -> Runs:
@@ -128,11 +126,11 @@ def _plan(sides: Side, reach: Any, shape: tuple[int, ...]) -> Runs:
     return Runs(jnp.where(high < 0, 0, low).T, jnp.maximum(high - low + 1, 0).T)
 
 
-def _work(tile: Any, first: Any, count: Any, shape: tuple[int, ...]) -> tuple[Pixels, Any, Any]:
+def _work(tile: Any, first: Any, length: Any, shape: tuple[int, ...]) -> tuple[Pixels, Any, Any]:
     """A tile's pixels, how many sides matter there, and which one is visited in which turn."""
-    starts, counts = ((ref[tile, 0], ref[tile, 1]) for ref in (first, count))
+    run = Runs(*((ref[tile, 0], ref[tile, 1]) for ref in (first, length)))
     pixels = Pixels(grid.centers(tile, shape), grid.offsets(lax.iota(jnp.int32, PIXELS)))
-    return pixels, counts[0] + counts[1], lambda turn: tiling.number_of(turn, starts, counts)
+    return pixels, run.length[0] + run.length[1], lambda turn: tiling.number_of(turn, *run)
 
 
 def _rows(fields: Any) -> jax.Array:

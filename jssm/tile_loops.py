@@ -95,7 +95,7 @@ def _by_chunks(visit: Callable, runs: Runs, state: Any, at_once: int) -> Any:
     Tiles (or blocks) have numbers that run through all images; the number of all of them stands
     for none, where the last chunk is not full.
     """
-    length = jnp.sum(runs.count, axis=-1).reshape(-1)
+    length = jnp.sum(runs.length, axis=-1).reshape(-1)
     total = length.size
     size = min(at_once, -(-total // 4))
     rank = (RANKS - 1 - jnp.minimum(length, RANKS - 1)).astype(jnp.uint32)
@@ -198,14 +198,14 @@ def _narrowed(
     image: (P,), that of each parent. runs: theirs, (2, P). centers, size: of the children, which
     are squares of ``size`` px; (P or 1, C).
     """
-    first, count = runs
-    rounds = -(-jnp.max(count) // TURNS)
+    first, length = runs
+    rounds = -(-jnp.max(length) // TURNS)
 
     def sides_of(turn: jax.Array) -> list[tuple[jax.Array, Side]]:
         """The next sides of each parent, (2, P, 1), and their numbers; the last one again when
         there are no more."""
         places = turn * TURNS + np.arange(TURNS)[:, None, None]
-        numbers = first + jnp.clip(places, 0, jnp.maximum(count - 1, 0))
+        numbers = first + jnp.clip(places, 0, jnp.maximum(length - 1, 0))
         found = rows.at[image, numbers].get(mode="clip")
         return [(n[..., None], _sides(row)) for n, row in zip(numbers, found, strict=True)]
 
@@ -215,7 +215,7 @@ def _narrowed(
         return square
 
     children = (2, len(image), np.shape(centers[0])[-1])
-    is_run = (count > 0)[..., None]
+    is_run = (length > 0)[..., None]
     square = lax.fori_loop(0, rounds, closest, jnp.full(children, jnp.inf))
     distance = jnp.sqrt(jnp.min(jnp.where(is_run, square, jnp.inf), axis=0))
     limits = tiling.limits(distance, _each(reach, jnp.asarray(image)), size)
@@ -239,7 +239,7 @@ def _narrowed(
 
 def _nearest(rows: jax.Array, image: jax.Array, runs: Runs, pixels: Pixels) -> Nearest:
     """What each pixel (PIXELS) of tiles finds among the sides that matter there."""
-    length = runs.count[0] + runs.count[1]
+    rounds = -(-jnp.max(runs.length[0] + runs.length[1]) // TURNS)
 
     def visit(turn: jax.Array, best: Nearest) -> Nearest:
         numbers = tiling.number_of(turn * TURNS + np.arange(TURNS)[:, None], *runs)
@@ -248,7 +248,7 @@ def _nearest(rows: jax.Array, image: jax.Array, runs: Runs, pixels: Pixels) -> N
         return best
 
     start = tiling.nothing((len(image), PIXELS))
-    return lax.fori_loop(0, -(-jnp.max(length) // TURNS), visit, start)
+    return lax.fori_loop(0, rounds, visit, start)
 
 
 # The derivative

@@ -59,13 +59,13 @@ class Side(NamedTuple):
 
 class Runs(NamedTuple):
     """Which sides matter in each of n tiles: of either half of the outline (its first T/2 edges,
-    and the others) ``count`` of them from ``first`` on; none in tiles far from the outline.
+    and the others) ``length`` of them from ``first`` on; none in tiles far from the outline.
 
     Each (n, 2).
     """
 
     first: jax.Array
-    count: jax.Array
+    length: jax.Array
 
 
 class Limits(NamedTuple):
@@ -205,11 +205,11 @@ def matters(side: Side, center: Vector, limits: Limits) -> jax.Array:
     return covers | (square <= limits.square)
 
 
-def number_of(turn: Any, first: Any, count: Any) -> Any:
+def number_of(turn: Any, first: Any, length: Any) -> Any:
     """The side to visit in this turn, by the runs of the two halves; after the last one that one
     again."""
-    turn = jnp.minimum(turn, count[0] + count[1] - 1)
-    return jnp.where(turn < count[0], first[0] + turn, first[1] + turn - count[0])
+    turn = jnp.minimum(turn, length[0] + length[1] - 1)
+    return jnp.where(turn < length[0], first[0] + turn, first[1] + turn - length[0])
 
 
 # The search

@@ -243,8 +243,8 @@ def test_what_matters_is_the_same_by_blocks_and_at_once(name, reach):
     rows = jnp.stack(jax.tree.leaves(sides), axis=-1)[None]
     by_blocks = tile_loops._plan(rows, jnp.array([reach]), shape)
     at_once = tile_kernels._plan(sides, reach, shape)
-    np.testing.assert_array_equal(by_blocks.count[0], at_once.count)
-    is_run = np.asarray(at_once.count) > 0
+    np.testing.assert_array_equal(by_blocks.length[0], at_once.length)
+    is_run = np.asarray(at_once.length) > 0
     np.testing.assert_array_equal(
         np.asarray(by_blocks.first[0])[is_run], np.asarray(at_once.first)[is_run]
     )
