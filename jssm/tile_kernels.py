@@ -42,8 +42,7 @@ def draw(
             return tiling.nearer(best, _fields(_SIDE, rows, number_of(turn)), pixels)
 
         nearest = lax.fori_loop(0, turns, visit, tiling.nothing((PIXELS,)))
-        distance[...], code = tiling.settle(nearest, num_points)
-        codes[...] = code.astype(jnp.int32)
+        distance[...], codes[...] = tiling.settle(nearest, num_points)
 
     size = (grid.count(shape), PIXELS)
     distance, codes = pl.pallas_call(
@@ -128,9 +127,9 @@ def _plan(sides: Side, reach: Any, shape: tuple[int, ...]) -> Runs:
 
 def _work(tile: Any, first: Any, length: Any, shape: tuple[int, ...]) -> tuple[Pixels, Any, Any]:
     """A tile's pixels, how many sides matter there, and which one is visited in which turn."""
-    run = Runs(*((ref[tile, 0], ref[tile, 1]) for ref in (first, length)))
+    starts, lengths = ((ref[tile, 0], ref[tile, 1]) for ref in (first, length))
     pixels = Pixels(grid.centers(tile, shape), grid.offsets(lax.iota(jnp.int32, PIXELS)))
-    return pixels, run.length[0] + run.length[1], lambda turn: tiling.number_of(turn, *run)
+    return pixels, lengths[0] + lengths[1], lambda turn: tiling.number_of(turn, starts, lengths)
 
 
 def _rows(fields: Any) -> jax.Array:

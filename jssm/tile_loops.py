@@ -49,7 +49,7 @@ def draw(shape: tuple[int, ...], sides: Side, tau: jax.Array | None) -> tuple[ja
         nearest = _nearest(rows, image, _picked(runs, tiles), pixels)
         distance, code = tiling.settle(nearest, num_points)
         value = distance if tau is None else jax.nn.sigmoid(distance / _each(tau, image))
-        return _put(windows, tiles, value, shape), _set(codes, tiles, code)
+        return _put(windows, tiles, value, shape), _set(codes, tiles, code.astype(codes.dtype))
 
     windows = jnp.zeros((images, *grid.windows(shape)))
     codes = jnp.zeros((images * grid.count(shape), PIXELS), tiling.code_type(num_points))

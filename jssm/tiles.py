@@ -276,11 +276,11 @@ def settle(nearest: Nearest, num_points: int) -> tuple[jax.Array, jax.Array]:
     first, last = nearest.edges & EDGE_MASK, nearest.edges >> EDGE_BITS
     bits = _bits(num_points)
     edges = jnp.where(is_found, first | (last << bits), 0)
-    return distance, (edges | (where << (2 * bits))).astype(code_type(num_points))
+    return distance, edges | (where << (2 * bits))
 
 
 def code_type(num_points: int) -> Any:
-    """The codes' type: two numbers of edges and two bits."""
+    """The type to keep codes in: two numbers of edges and two bits."""
     return jnp.uint16 if _bits(num_points) == SHORT_BITS else jnp.int32
 
 
