@@ -234,6 +234,24 @@ def test_a_large_image_agrees_with_the_slow_reference(num_points):
     assert float(np.sum(gradient * direction)) == pytest.approx(slope, rel=1e-3)
 
 
+@pytest.mark.parametrize(("few", "shape"), [(1, (40, 101)), (100, (40, 102))])
+def test_gradient_where_many_tiles_have_ties(monkeypatch, few, shape):
+    """The middle of a wall of 8 px is as near to either side; whatever number counts as few."""
+    monkeypatch.setattr(tile_loops, "FEW", few)  # read when a new shape is traced
+    x = np.linspace(3.3, 96.6, 24)
+    points = np.concatenate([np.stack([x, np.full(24, y)], axis=-1) for y in (14.0, 22.0)])
+    rng = np.random.default_rng(0)
+    weights, direction = rng.normal(size=shape), rng.normal(size=points.shape)
+    ends = [reference.soft_mask(points + h * direction, shape, 2.0) for h in (1e-5, -1e-5)]
+    slope = np.sum(weights * (ends[0] - ends[1])) / 2e-5
+
+    def total(p):
+        return jnp.sum(weights * rasterizer.rasterize(p, shape, tau=2.0))
+
+    gradient = jax.grad(total)(jnp.asarray(points, jnp.float32))
+    assert float(np.sum(gradient * direction)) == pytest.approx(slope, rel=1e-3)
+
+
 @pytest.mark.parametrize("reach", [6.0, np.inf])
 @pytest.mark.parametrize("name", SHAPES)
 def test_what_matters_is_the_same_by_blocks_and_at_once(name, reach):
