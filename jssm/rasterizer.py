@@ -6,7 +6,8 @@ along every edge that two triangles share. The sign is that of the union of the 
 a shape that folds over itself has no hole.
 
 Where the sigmoid is flat no distance is needed. The image is cut into tiles; only those near the
-outline are visited, each with the few edges and triangles that can matter there.
+outline, or covered by the strip, are visited, each with the few edges and triangles that can
+matter there.
 """
 
 from functools import partial
@@ -139,6 +140,7 @@ def _pull_at_once(*args: Any) -> jax.Array:
 
 
 def _slope_in_tau(mask: jax.Array, tau: jax.Array) -> jax.Array:
-    """How fast the mask falls as τ grows: m (1 − m) d / τ², d = τ log(m / (1 − m)) the distance."""
-    mask = jnp.clip(mask, 1e-7, 1 - 1e-7)
+    """How fast the mask falls as τ grows: m (1 − m) d / τ², d = τ log(m / (1 − m)) the distance; 0
+    where the mask is 0 or 1."""
+    mask = jnp.where((mask > 0) & (mask < 1), mask, 0.5)
     return mask * (1 - mask) * jnp.log(mask / (1 - mask)) / tau

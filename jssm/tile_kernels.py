@@ -52,7 +52,7 @@ def draw(
         out_shape=[jax.ShapeDtypeStruct(size, kind) for kind in (jnp.float32, jnp.int32)],
         compiler_params=_PARAMETERS,
         interpret=interpret,
-    )(*runs, _rows(sides))
+    )(*runs, tiling.rows(sides))
     value = distance if tau is None else jax.nn.sigmoid(distance / tau)
     codes = codes.astype(tiling.code_type(num_points))
     return grid.windows_of(value, shape), Trace(runs, codes)
@@ -80,7 +80,7 @@ def pull(
         found = tiling.found(pixels, codes[...], num_points)
         half = 0.5 * bar[...]  # for each of the two nearest edges
 
-        def visit(turn: jax.Array, carry: jax.Array) -> jax.Array:
+        def visit(turn: jax.Array, carry: int) -> int:
             number = number_of(turn)
             hits = jnp.where(found.first == number, half, 0.0)
             hits += jnp.where(found.last == number, half, 0.0)
@@ -89,7 +89,7 @@ def pull(
                 triton.atomic_add(sums, (4 * number + i,), jnp.sum(change * hits))
             return carry
 
-        lax.fori_loop(0, turns, visit, tile)
+        lax.fori_loop(0, turns, visit, 0)  # what is carried are the sums, by reference
 
     zeros = jnp.zeros(4 * num_points, jnp.float32)
     sums = pl.pallas_call(
@@ -103,7 +103,7 @@ def pull(
         interpret=interpret,
     )(
         *trace.runs,
-        _rows(edges),
+        tiling.rows(edges),
         trace.codes.astype(jnp.int32),
         grid.by_tile(factor * windows_bar, shape),
         zeros,
@@ -130,11 +130,6 @@ def _work(tile: Any, first: Any, length: Any, shape: tuple[int, ...]) -> tuple[P
     starts, lengths = ((ref[tile, 0], ref[tile, 1]) for ref in (first, length))
     pixels = Pixels(grid.centers(tile, shape), grid.offsets(lax.iota(jnp.int32, PIXELS)))
     return pixels, lengths[0] + lengths[1], lambda turn: tiling.number_of(turn, starts, lengths)
-
-
-def _rows(fields: Any) -> jax.Array:
-    """A row (fields,) for each edge."""
-    return jnp.stack(jax.tree.leaves(fields), axis=-1)
 
 
 def _fields(tree: Any, rows: Any, number: Any) -> Any:

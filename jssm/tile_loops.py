@@ -2,12 +2,13 @@
 
 Everything here takes a whole batch, each array with a leading axis of images, so that a chunk may
 hold tiles of several. What there is to do is found on two levels: the image is cut into blocks of
-tiles; tiles are looked at in the blocks near the outline, and pixels in the tiles near it.
+tiles; tiles are looked at in the blocks near the outline or covered by the strip, and pixels in
+such tiles.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from jssm.tiles import Edge, Found, Nearest, Pixels, Runs, Side, Slope, Trace
 TILES_AT_ONCE = 768
 BLOCKS_AT_ONCE = 32  # fewer, as a block in the cavity of the horseshoe can have very long runs
 TURNS = 3  # sides visited in one turn of a loop
-RANKS = 64  # tiles with longer runs than this are in no order
+RANKS = 64  # tiles with this many sides or more are in no order
 FEW = 16  # tiles of a chunk with ties, taken apart from the others
 
 _SIDE = jax.tree.structure(jax.eval_shape(tiling.all_sides, np.zeros((4, 2), np.float32)))
@@ -39,8 +40,8 @@ Given = tuple[Edge, jax.Array | None, jax.Array, Trace]
 def draw(shape: tuple[int, ...], sides: Side, tau: jax.Array | None) -> tuple[jax.Array, Trace]:
     """The masks of a batch, or without τ the signed distances (images, *windows); and what was
     found: see :func:`jssm.rasterizer._draw`."""
-    rows, (images, num_points) = _rows(sides), sides.stop.shape
-    reach = jnp.full(images, jnp.inf) if tau is None else tiling.REACH * tau
+    rows, (images, num_points) = tiling.rows(sides), sides.stop.shape
+    reach = jnp.full(images, jnp.inf, jnp.float32) if tau is None else tiling.REACH * tau
     runs = _plan(rows, reach, shape)
 
     def visit(tiles: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -51,7 +52,8 @@ def draw(shape: tuple[int, ...], sides: Side, tau: jax.Array | None) -> tuple[ja
         value = distance if tau is None else jax.nn.sigmoid(distance / _each(tau, image))
         return _put(windows, tiles, value, shape), _set(codes, tiles, code.astype(codes.dtype))
 
-    windows = jnp.zeros((images, *grid.windows(shape)))
+    nowhere = 0.0 if tau is not None else -jnp.inf
+    windows = jnp.full((images, *grid.windows(shape)), nowhere, jnp.float32)
     codes = jnp.zeros((images * grid.count(shape), PIXELS), tiling.code_type(num_points))
     windows, codes = _by_chunks(visit, runs, (windows, codes), TILES_AT_ONCE)
     return windows, Trace(runs, codes.reshape(images, -1, PIXELS))
@@ -74,7 +76,7 @@ def push(shape: tuple[int, ...], given: Given, moved: jax.Array) -> jax.Array:
 def pull(shape: tuple[int, ...], given: Given, windows_bar: jax.Array) -> jax.Array:
     """The transpose of :func:`push`: (images, *windows) to (images, T, 4)."""
     edges, _, _, trace = given
-    zeros = jnp.zeros((edges.length.size, 4))
+    zeros = jnp.zeros((edges.length.size, 4), jnp.float32)
 
     def visit(tiles: jax.Array, moved_bar: jax.Array) -> jax.Array:
         bar = _windows(windows_bar, tiles, shape).get(mode="fill", fill_value=0)
@@ -92,17 +94,18 @@ def _by_chunks(visit: Callable, runs: Runs, state: Any, at_once: int) -> Any:
     """``state``, after ``visit(tiles, state)`` for chunk after chunk of the tiles that have runs,
     those with the longest first, so that a chunk's take as long.
 
-    Tiles (or blocks) have numbers that run through all images; the number of all of them stands
-    for none, where the last chunk is not full.
+    Tiles (or blocks) are numbered through all images; places of the last chunk that stay empty hold
+    the number of all of them, which is no tile's.
     """
     length = jnp.sum(runs.length, axis=-1).reshape(-1)
     total = length.size
-    size = min(at_once, -(-total // 4))
-    rank = (RANKS - 1 - jnp.minimum(length, RANKS - 1)).astype(jnp.uint32)
-    order = lax.sort(rank * total + np.arange(total, dtype=np.uint32), is_stable=False) % total
+    size = min(at_once, -(-total // 4))  # a fourth, as few tiles of an image have any
+    rank = (RANKS - jnp.minimum(length, RANKS)).astype(jnp.uint32)
+    number = lax.iota(jnp.uint32, total)
+    order = (lax.sort(rank * total + number, is_stable=False) % total).astype(jnp.int32)
     used = jnp.sum(length > 0)
-    order = jnp.pad(order.astype(jnp.int32), (0, -total % size))
-    order = jnp.where(np.arange(len(order)) < used, order, total)
+    order = jnp.where(lax.iota(jnp.int32, total) < used, order, total)
+    order = jnp.pad(order, (0, -total % size), constant_values=total)
 
     def step(chunk: jax.Array, state: Any) -> Any:
         return visit(lax.dynamic_slice_in_dim(order, chunk * size, size), state)
@@ -144,12 +147,6 @@ def _set(array: jax.Array, tiles: jax.Array, values: jax.Array) -> jax.Array:
     return array.at[tiles].set(values, mode="drop", unique_indices=True)
 
 
-def _rows(fields: NamedTuple) -> jax.Array:
-    """What belongs to the edges, each leaf (..., T), as one row for each: (..., T, leaves). So one
-    gather brings all of it."""
-    return jnp.stack(jax.tree.leaves(fields), axis=-1)
-
-
 def _flat(array: jax.Array) -> jax.Array:
     """The first two axes as one."""
     return array.reshape(-1, *array.shape[2:])
@@ -168,7 +165,8 @@ def _plan(rows: jax.Array, reach: jax.Array, shape: tuple[int, ...]) -> Runs:
     images, num_points = rows.shape[:2]
     blocks, half = grid.count(shape) // TILES, num_points // 2
     every = Runs(
-        jnp.broadcast_to(np.array([[0], [half]]), (2, images)), jnp.full((2, images), half)
+        jnp.broadcast_to(np.array([[0], [half]], np.int32), (2, images)),
+        jnp.full((2, images), half, jnp.int32),
     )
     corner = grid.centers(np.arange(blocks) * TILES, shape)
     middle = tuple(x + TILE * (BLOCK - 1) / 2 for x in corner)
@@ -216,7 +214,7 @@ def _narrowed(
 
     children = (2, len(image), np.shape(centers[0])[-1])
     is_run = (length > 0)[..., None]
-    square = lax.fori_loop(0, rounds, closest, jnp.full(children, jnp.inf))
+    square = lax.fori_loop(0, rounds, closest, jnp.full(children, jnp.inf, jnp.float32))
     distance = jnp.sqrt(jnp.min(jnp.where(is_run, square, jnp.inf), axis=0))
     limits = tiling.limits(distance, _each(reach, jnp.asarray(image)), size)
 
@@ -228,7 +226,7 @@ def _narrowed(
         return ends
 
     # The first and the last one in one number, since each array that a loop carries costs a kernel.
-    ends = lax.fori_loop(0, rounds, widened, jnp.full(children, -1))
+    ends = lax.fori_loop(0, rounds, widened, jnp.full(children, -1, jnp.int32))
     low, high = ends >> tiling.EDGE_BITS, ends & tiling.EDGE_MASK
     found = Runs(jnp.maximum(low, 0), jnp.where(ends < 0, 0, high - low + 1))
     return jax.tree.map(lambda field: jnp.moveaxis(field, 0, -1), found)
@@ -257,40 +255,44 @@ def _nearest(rows: jax.Array, image: jax.Array, runs: Runs, pixels: Pixels) -> N
 def _change(shape: tuple[int, ...], given: Given, tiles: jax.Array, moved: jax.Array) -> jax.Array:
     """The change (tiles, PIXELS) in these tiles; linear in ``moved`` (images · T, 4)."""
     edges, tau, windows, trace = given
-    image, pixels = _places(jnp.minimum(tiles, trace.codes[..., 0].size - 1), shape)
-    codes = _flat(trace.codes).at[tiles].get(mode="fill", fill_value=0)
+    codes = _flat(trace.codes)
+    image, pixels = _places(jnp.minimum(tiles, len(codes) - 1), shape)
+    codes = codes.at[tiles].get(mode="fill", fill_value=0)
     found = tiling.found(pixels, codes, edges.length.shape[1])
     is_tie = jnp.any(found.first != found.last, axis=1)
     ties = jnp.sum(is_tie)
 
-    def by_way_of(slope: Slope, image: jax.Array, edge: jax.Array) -> jax.Array:
+    def change_through(slope: Slope, image: jax.Array, edge: jax.Array) -> jax.Array:
         there = moved.at[_place(edges, image, edge)].get(mode="promise_in_bounds")
         return jnp.sum(jnp.stack(tiling.of_ends(slope), axis=-1) * there, axis=-1)
 
-    def by_the_first(edges: Edge) -> Slope:
+    def slope_of_first(edges: Edge) -> Slope:
         weight = jnp.where(found.first == found.last, 1.0, 0.5)
         return _weighted(weight, _slope(edges, image, found, found.first))
 
-    def by_the_last(image: jax.Array, found: Found) -> jax.Array:
+    def from_the_last(image: jax.Array, found: Found) -> jax.Array:
         weight = jnp.where(found.first == found.last, 0.0, 0.5)
         slope = _weighted(weight, _slope(edges, image, found, found.last))
-        return by_way_of(slope, image, found.last)
+        return change_through(slope, image, found.last)
 
     def in_few_tiles() -> jax.Array:
         beyond = len(tiles)
         few = lax.sort(jnp.where(is_tie, np.arange(beyond), beyond), is_stable=False)[:FEW]
         some = jax.tree.map(lambda x: x.at[few].get(mode="clip"), (image, found))
-        return jnp.zeros(codes.shape).at[few].add(by_the_last(*some), mode="drop")
+        return jnp.zeros(codes.shape, jnp.float32).at[few].add(from_the_last(*some), mode="drop")
 
     # Pixels on the outline and ties are rare, and their way is long. (That slopes are computed in a
     # branch also keeps XLA from computing them anew for each of the numbers stacked above.)
     off_outline = edges._replace(inward=None, corner=None)
     slope = lax.cond(
-        jnp.any(found.on_outline), lambda: by_the_first(edges), lambda: by_the_first(off_outline)
+        jnp.any(found.on_outline),
+        lambda: slope_of_first(edges),
+        lambda: slope_of_first(off_outline),
     )
-    ways = (lambda: jnp.zeros(codes.shape), in_few_tiles, lambda: by_the_last(image, found))
-    rest = lax.switch(jnp.where(ties > FEW, 2, jnp.minimum(ties, 1)), ways)
-    change = by_way_of(slope, image, found.first) + rest
+    none = jnp.zeros(codes.shape, jnp.float32)
+    ways = (lambda: none, in_few_tiles, lambda: from_the_last(image, found))
+    from_last = lax.switch(jnp.where(ties > FEW, 2, jnp.minimum(ties, 1)), ways)
+    change = change_through(slope, image, found.first) + from_last
     if tau is None:
         return change
     value = _windows(windows, tiles, shape).get(mode="clip").reshape(-1, PIXELS)
@@ -299,7 +301,7 @@ def _change(shape: tuple[int, ...], given: Given, tiles: jax.Array, moved: jax.A
 
 def _slope(edges: Edge, image: jax.Array, found: Found, number: jax.Array) -> Slope:
     """By way of one edge for each pixel, given by its number."""
-    row = _flat(_rows(edges)).at[_place(edges, image, number)].get(mode="promise_in_bounds")
+    row = _flat(tiling.rows(edges)).at[_place(edges, image, number)].get(mode="promise_in_bounds")
     fields = (row[..., i] for i in range(row.shape[-1]))  # one gather brings all of them
     return tiling.slope(jax.tree.unflatten(jax.tree.structure(edges), fields), found)
 

@@ -59,7 +59,8 @@ class Side(NamedTuple):
 
 class Runs(NamedTuple):
     """Which sides matter in each of n tiles: of either half of the outline (its first T/2 edges,
-    and the others) ``length`` of them from ``first`` on; none in tiles far from the outline.
+    and the others) ``length`` of them from ``first`` on; none in tiles that are far from the
+    outline and not covered.
 
     Each (n, 2).
     """
@@ -171,6 +172,12 @@ def xy(vectors: jax.Array) -> Vector:
     return vectors[..., 0], vectors[..., 1]
 
 
+def rows(fields: Side | Edge) -> jax.Array:
+    """What belongs to the edges, each leaf (..., T), as one row for each: (..., T, leaves). So one
+    gather brings all of it."""
+    return jnp.stack(jax.tree.leaves(fields), axis=-1)
+
+
 def _neighbor(number: np.ndarray, edges: Outline) -> jax.Array:
     number = number % edges.length.size
     return jnp.where(edges.length[number] > 0, number, -1.0)
@@ -218,9 +225,9 @@ def number_of(turn: Any, first: Any, length: Any) -> Any:
 def nothing(shape: tuple[int, ...]) -> Nearest:
     """What pixels have found before they visited any side."""
     return Nearest(
-        square=jnp.full(shape, jnp.inf),
+        square=jnp.full(shape, jnp.inf, jnp.float32),
         edges=jnp.zeros(shape, jnp.int32),
-        depth=jnp.full(shape, -jnp.inf),
+        depth=jnp.full(shape, -jnp.inf, jnp.float32),
     )
 
 

@@ -258,8 +258,7 @@ def test_what_matters_is_the_same_by_blocks_and_at_once(name, reach):
     shape = (72, 100)
     points = jnp.asarray(SHAPES[name] * 2.5 + 3, jnp.float32)
     sides = tiles.all_sides(points)
-    rows = jnp.stack(jax.tree.leaves(sides), axis=-1)[None]
-    by_blocks = tile_loops._plan(rows, jnp.array([reach]), shape)
+    by_blocks = tile_loops._plan(tiles.rows(sides)[None], jnp.array([reach]), shape)
     at_once = tile_kernels._plan(sides, reach, shape)
     np.testing.assert_array_equal(by_blocks.length[0], at_once.length)
     is_run = np.asarray(at_once.length) > 0
@@ -319,6 +318,18 @@ def test_gradient_of_the_softness():
 
     slope = (total(1.01) - total(0.99)) / 0.02
     assert float(jax.grad(total)(1.0)) == pytest.approx(float(slope), rel=1e-2)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (150, 200)])
+def test_pixels_far_away_do_not_change_with_the_softness(shape):
+    points = SHAPES["horseshoe"]
+
+    def total(tau):
+        return jnp.sum(rasterizer.rasterize(jnp.asarray(points), shape, tau=tau))
+
+    sums = [np.sum(reference.soft_mask(points, shape, tau)) for tau in (0.501, 0.499)]
+    slope = (sums[0] - sums[1]) / 0.002
+    assert float(jax.grad(total)(0.5)) == pytest.approx(slope, abs=2e-3)
 
 
 def test_second_derivatives_of_one_edge():
@@ -402,6 +413,24 @@ def test_kernels_agree_with_plain_loops(monkeypatch):
     masks_of_kernels, gradients_of_kernels = _masks_and_gradients(batch)
     np.testing.assert_allclose(masks_of_kernels, masks, atol=1e-6)
     np.testing.assert_allclose(gradients_of_kernels, gradients, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_points", [24, 150])
+def test_kernels_agree_with_plain_loops_in_a_large_image(monkeypatch, num_points):
+    shape = (40, 70)
+    points = reference.horseshoe(num_points, center=(30, 20), inner=8, outer=12, aspect=1.3)
+    points = jnp.asarray(points, jnp.float32)
+
+    def found():
+        distance = rasterizer.signed_distance.__wrapped__(points, shape)
+        draw = partial(rasterizer.rasterize.__wrapped__, points, shape)
+        slope = jax.grad(lambda tau: jnp.sum(draw(tau=tau) ** 2))(0.7)
+        return jax.jit(lambda: (distance, draw(tau=0.7), slope))()
+
+    plain = found()
+    _use_kernels(monkeypatch)
+    for one, other in zip(found(), plain, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_memory_of_a_gradient():
