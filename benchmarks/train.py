@@ -159,7 +159,8 @@ def stepper(model: Model, config: Config, devices: list[jax.Device]) -> tuple[Ca
         ),
         devices,
     )
-    return step, feed.replicate(steps.init_state(how, optimizer, config), devices)
+    _, compute = steps.first_state(how, optimizer, config)
+    return step, feed.replicate(compute(), devices)
 
 
 def scalars(config: Config) -> dict[str, Any]:

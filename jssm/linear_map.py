@@ -17,30 +17,34 @@ from jax.interpreters import ad, batching, mlir
 _linear_map = Primitive("linear_map")
 
 
-def linear_map(forward: Callable, transpose: Callable, given: Any, x: jax.Array) -> jax.Array:
+def linear_map(
+    forward: Callable, transpose: Callable, given: Any, x: jax.Array, like: jax.Array
+) -> jax.Array:
     """``forward(given, x)``, linear in the array x, with ``transpose(given, y)`` as its transpose.
 
-    ``given`` is a pytree of arrays. In it the map may be differentiated by forward mode alone.
+    ``given`` is a pytree of arrays. In it the map may be differentiated by forward mode alone. What
+    it gives has the shape and the type of ``like``: a direction that is not needed is not traced.
     """
     leaves, tree = jax.tree.flatten(given)
 
     def flat(function: Callable) -> Callable:
         return lambda x, *leaves: function(jax.tree.unflatten(tree, leaves), x)
 
-    return _linear_map.bind(x, *leaves, forward=flat(forward), transpose=flat(transpose))
+    functions = {"forward": flat(forward), "transpose": flat(transpose)}
+    return _linear_map.bind(x, *leaves, shape=like.shape, dtype=like.dtype, **functions)
 
 
-def _run(*args: jax.Array, forward: Callable, transpose: Callable) -> jax.Array:
+def _run(*args: jax.Array, forward: Callable, **others: Any) -> jax.Array:
     return forward(*args)
 
 
 @_linear_map.def_abstract_eval
-def _abstract(*args: Any, forward: Callable, transpose: Callable) -> Any:
-    return jax.make_jaxpr(forward)(*args).out_avals[0]
+def _abstract(*args: Any, shape: tuple[int, ...], dtype: Any, **functions: Callable) -> Any:
+    return jax.core.ShapedArray(shape, dtype)
 
 
-def _jvp(primals: Any, tangents: Any, *, forward: Callable, transpose: Callable) -> Any:
-    bind = partial(_linear_map.bind, forward=forward, transpose=transpose)
+def _jvp(primals: Any, tangents: Any, *, forward: Callable, **others: Any) -> Any:
+    bind = partial(_linear_map.bind, forward=forward, **others)
     x_dot, *given_dot = tangents
     out = bind(*primals)
     terms = []
@@ -52,21 +56,26 @@ def _jvp(primals: Any, tangents: Any, *, forward: Callable, transpose: Callable)
     return out, sum(terms[1:], terms[0])
 
 
-def _transposed(y: Any, x: Any, *given: Any, forward: Callable, transpose: Callable) -> list[Any]:
+def _transposed(
+    y: Any, x: Any, *given: Any, forward: Callable, transpose: Callable, **others: Any
+) -> list[Any]:
     if isinstance(y, ad.Zero):
         return [None] * (1 + len(given))
-    x_bar = _linear_map.bind(y, *given, forward=transpose, transpose=forward)
+    turned = {"forward": transpose, "transpose": forward}
+    x_bar = _linear_map.bind(y, *given, shape=x.aval.shape, dtype=x.aval.dtype, **turned)
     return [x_bar, *[None] * len(given)]
 
 
-def _batched(args: Any, axes: Any, *, forward: Callable, transpose: Callable) -> Any:
+def _batched(
+    args: Any, axes: Any, *, forward: Callable, transpose: Callable, shape: Any, dtype: Any
+) -> Any:
     size = next(x.shape[axis] for x, axis in zip(args, axes, strict=True) if axis is not None)
     args = [
         jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
         for x, axis in zip(args, axes, strict=True)
     ]
-    out = _linear_map.bind(*args, forward=jax.vmap(forward), transpose=jax.vmap(transpose))
-    return out, 0
+    functions = {"forward": jax.vmap(forward), "transpose": jax.vmap(transpose)}
+    return _linear_map.bind(*args, shape=(size, *shape), dtype=dtype, **functions), 0
 
 
 _linear_map.def_impl(lambda *args, **functions: jax.jit(partial(_run, **functions))(*args))

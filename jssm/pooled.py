@@ -15,37 +15,40 @@ _pooled = Primitive("pooled")
 _pooled.multiple_results = True
 
 
-def pooled(function: Callable) -> Callable:
+def pooled(function: Callable, like: Any) -> Callable:
     """A function of one item, which ``jax.vmap`` turns into one call of ``function`` with all.
 
     ``function`` takes and gives pytrees of arrays whose first axis goes over the items of a batch,
-    so that it can mix what there is to do for them. Batches of batches are one; one of unknown
-    size, as in ``jax.export``, is gone through item by item. Forward derivatives work.
+    so that it can mix what there is to do for them; ``like`` has the shapes and types that it gives
+    for one item, without that axis. Batches of batches are one; one of unknown size, as in
+    ``jax.export``, is gone through item by item. Forward derivatives work.
     """
+    shapes, result = jax.tree.flatten(like)
+    outputs = tuple((x.shape, x.dtype) for x in shapes)
 
     def of_one(*args: Any) -> Any:
         leaves, given = jax.tree.flatten(jax.tree.map(lambda x: jnp.asarray(x)[None], args))
-        result = jax.tree.structure(jax.eval_shape(function, *jax.tree.unflatten(given, leaves)))
 
         def flat(*leaves: jax.Array) -> list[jax.Array]:
             return jax.tree.leaves(function(*jax.tree.unflatten(given, leaves)))
 
-        return jax.tree.unflatten(result, [x[0] for x in _pooled.bind(*leaves, function=flat)])
+        found = _pooled.bind(*leaves, function=flat, outputs=outputs)
+        return jax.tree.unflatten(result, [x[0] for x in found])
 
     return of_one
 
 
-def _run(*leaves: jax.Array, function: Callable) -> list[jax.Array]:
+def _run(*leaves: jax.Array, function: Callable, **others: Any) -> list[jax.Array]:
     return function(*leaves)
 
 
-def _batched(args: Any, axes: Any, *, function: Callable) -> tuple[list[jax.Array], list[int]]:
+def _batched(args: Any, axes: Any, **parameters: Any) -> tuple[list[jax.Array], list[int]]:
     size = next(x.shape[axis] for x, axis in zip(args, axes, strict=True) if axis is not None)
     args = [
         jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
         for x, axis in zip(args, axes, strict=True)
     ]
-    bind = partial(_pooled.bind, function=function)
+    bind = partial(_pooled.bind, **parameters)
     if isinstance(size, int):
         found = bind(*(x.reshape(-1, *x.shape[2:]) for x in args))
         found = [x.reshape(size, -1, *x.shape[1:]) for x in found]
@@ -54,7 +57,9 @@ def _batched(args: Any, axes: Any, *, function: Callable) -> tuple[list[jax.Arra
     return found, [0] * len(found)
 
 
-def _jvp(primals: Any, tangents: Any, *, function: Callable) -> tuple[list[Any], list[Any]]:
+def _jvp(
+    primals: Any, tangents: Any, *, function: Callable, outputs: tuple
+) -> tuple[list[Any], list[Any]]:
     count = len(primals)
     is_real = [_is_real(x) for x in primals]
     given = [ad.instantiate_zeros(t) for t, real in zip(tangents, is_real, strict=True) if real]
@@ -69,8 +74,11 @@ def _jvp(primals: Any, tangents: Any, *, function: Callable) -> tuple[list[Any],
         return [dot for dot in found if dot.dtype != jax.dtypes.float0]
 
     # Apart, as the values do not come from a batch of directions; only real numbers change.
-    values = _pooled.bind(*primals, function=function)
-    rest = iter(_pooled.bind(*primals, *given, function=change))
+    values = _pooled.bind(*primals, function=function, outputs=outputs)
+    changing = tuple(
+        (shape, dtype) for shape, dtype in outputs if jnp.issubdtype(dtype, jnp.inexact)
+    )
+    rest = iter(_pooled.bind(*primals, *given, function=change, outputs=changing))
     none = jax.dtypes.float0
     return values, [
         next(rest) if _is_real(x) else ad.Zero(jax.core.ShapedArray(x.shape, none)) for x in values
@@ -82,8 +90,9 @@ def _is_real(x: jax.Array) -> bool:
 
 
 @_pooled.def_abstract_eval
-def _abstract(*leaves: Any, function: Callable) -> list[jax.core.ShapedArray]:
-    return jax.make_jaxpr(function)(*leaves).out_avals
+def _abstract(*leaves: Any, function: Callable, outputs: tuple) -> list[jax.core.ShapedArray]:
+    size = leaves[0].shape[0]
+    return [jax.core.ShapedArray((size, *shape), dtype) for shape, dtype in outputs]
 
 
 _pooled.def_impl(lambda *leaves, **given: jax.jit(partial(_run, **given))(*leaves))

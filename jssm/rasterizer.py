@@ -94,8 +94,9 @@ def _draw(
 ) -> tuple[jax.Array, Trace]:
     """The mask, or without τ the signed distance, as windows (see ``tile_grid``), and how it was
     drawn."""
-    kernel, otherwise = partial(_draw_at_once, shape), pooled(partial(tile_loops.draw, shape))
-    return on_gpu(kernel, otherwise, tiles.all_sides(points), tau)
+    kernel, otherwise = jax.vmap(partial(_draw_at_once, shape)), partial(tile_loops.draw, shape)
+    like = _windows_like(shape), tiles.trace_like(points.shape[0], shape)
+    return pooled(partial(on_gpu, kernel, otherwise), like)(tiles.all_sides(points), tau)
 
 
 def _draw_at_once(*args: Any) -> tuple[jax.Array, Trace]:
@@ -110,7 +111,7 @@ def _draw_jvp(shape: tuple[int, ...], primals: tuple, tangents: tuple) -> tuple:
     # Through itself, so that the derivative can be differentiated in its turn.
     windows, trace = _draw(points, tau, shape)
     given = (points, tau, windows, trace)
-    change = linear_map(partial(_push, shape), partial(_pull, shape), given, points_dot)
+    change = linear_map(partial(_push, shape), partial(_pull, shape), given, points_dot, windows)
     if tau is not None:
         change -= _slope_in_tau(windows, tau) * tau_dot
     no_change = jax.tree.map(lambda x: np.zeros(x.shape, jax.dtypes.float0), trace)
@@ -121,15 +122,17 @@ def _push(shape: tuple[int, ...], given: tuple, points_dot: jax.Array) -> jax.Ar
     """The change of the windows when the points move by ``points_dot`` (T, 2)."""
     points, *others = given
     edges = (tiles.all_edges(points), *others)
-    return pooled(partial(tile_loops.push, shape))(edges, tiles.ends(points_dot))
+    move = pooled(partial(tile_loops.push, shape), _windows_like(shape))
+    return move(edges, tiles.ends(points_dot))
 
 
 def _pull(shape: tuple[int, ...], given: tuple, windows_bar: jax.Array) -> jax.Array:
     """The transpose of :func:`_push`."""
     points, *others = given
     edges = (tiles.all_edges(points), *others)
-    kernel, otherwise = partial(_pull_at_once, shape), pooled(partial(tile_loops.pull, shape))
-    moved_bar = on_gpu(kernel, otherwise, edges, windows_bar)
+    kernel, otherwise = jax.vmap(partial(_pull_at_once, shape)), partial(tile_loops.pull, shape)
+    like = jax.eval_shape(tiles.ends, points)
+    moved_bar = pooled(partial(on_gpu, kernel, otherwise), like)(edges, windows_bar)
     return jax.linear_transpose(tiles.ends, points)(moved_bar)[0]
 
 
@@ -137,6 +140,10 @@ def _pull_at_once(*args: Any) -> jax.Array:
     from jssm import tile_kernels  # here, as it loads Pallas
 
     return tile_kernels.pull(*args)
+
+
+def _windows_like(shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(tile_grid.windows(shape), jnp.float32)
 
 
 def _slope_in_tau(mask: jax.Array, tau: jax.Array) -> jax.Array:

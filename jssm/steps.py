@@ -49,10 +49,12 @@ def make_optimizer(options: TrainConfig, steps_per_epoch: int) -> optax.Gradient
     )
 
 
-def init_state(how: Method, optimizer: optax.GradientTransformation, config: Config) -> TrainState:
-    """The state before the first step, with pretrained backbones where the settings name some.
+def first_state(
+    how: Method, optimizer: optax.GradientTransformation, config: Config
+) -> tuple[TrainState, Callable[[], TrainState]]:
+    """The shapes of the state before the first step, known at once, and what computes it.
 
-    Raises:
+    The settings may name pretrained backbones. Computing raises:
       FileNotFoundError: when the file of weights is not there.
       ValueError: when it does not suit the network.
     """
@@ -66,16 +68,22 @@ def init_state(how: Method, optimizer: optax.GradientTransformation, config: Con
             average=variables if config.train.ema else None,
         )
 
+    key = jax.random.key(config.seed, impl="rbg")
     # One program for all of it compiles faster than one for each array.
-    state = jax.jit(fresh)(jax.random.key(config.seed, impl="rbg"))
-    if config.init_from:
-        weights = pretrained.read(config.init_from)
-        variables = pretrained.into_backbones(
-            state.variables, weights, depth=config.model.depth, source=config.init_from
-        )
-        average = jax.tree.map(jnp.copy, variables) if config.train.ema else None
-        state = state.replace(variables=variables, average=average)
-    return state
+    program = jax.jit(fresh).trace(key)
+
+    def compute() -> TrainState:
+        state = program.lower().compile()(key)
+        if config.init_from:
+            weights = pretrained.read(config.init_from)
+            variables = pretrained.into_backbones(
+                state.variables, weights, depth=config.model.depth, source=config.init_from
+            )
+            average = jax.tree.map(jnp.copy, variables) if config.train.ema else None
+            state = state.replace(variables=variables, average=average)
+        return state
+
+    return program.out_info, compute
 
 
 def train_step(

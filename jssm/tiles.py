@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jssm import tile_grid
 from jssm.strip import Outline, cross, facing_corners, outline, outline_indices, unit
 from jssm.tile_grid import Vector
 
@@ -284,6 +285,14 @@ def settle(nearest: Nearest, num_points: int) -> tuple[jax.Array, jax.Array]:
     bits = _bits(num_points)
     edges = jnp.where(is_found, first | (last << bits), 0)
     return distance, edges | (where << (2 * bits))
+
+
+def trace_like(num_points: int, shape: tuple[int, ...]) -> Trace:
+    """The shapes and types of an image's trace."""
+    count = tile_grid.count(shape)
+    numbers: Any = jax.ShapeDtypeStruct((count, 2), jnp.int32)
+    codes: Any = jax.ShapeDtypeStruct((count, tile_grid.PIXELS), code_type(num_points))
+    return Trace(Runs(numbers, numbers), codes)
 
 
 def code_type(num_points: int) -> Any:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from jssm.config import Config
 from jssm.dataset import Dataset
 from jssm.feed import AHEAD, Feed, place, replicate
 from jssm.runlog import RunLog
-from jssm.steps import TrainState, eval_step, init_state, make_optimizer, parallel, train_step
+from jssm.steps import TrainState, eval_step, first_state, make_optimizer, parallel, train_step
 
 PICTURES = 8  # fixed validation cases drawn while training
 SHEETS = 5  # times that they are drawn in a whole run
@@ -103,12 +102,12 @@ class _Loop:
                 seed=config.seed,
             )
 
-        begin = partial(init_state, self.how, optimizer, config)
+        shapes, compute = first_state(self.how, optimizer, config)
         first = dataset_lib.epoch_order(self.clips, size, seed=config.seed, epoch=0)[:1]
         batch = next(self.feed.batches(first)) | self._of_epoch(0)
         with ThreadPoolExecutor(1) as beside:  # both programs take long to compile
-            state = beside.submit(begin)
-            self.step = parallel(step, devices).lower(jax.eval_shape(begin), batch).compile()
+            state = beside.submit(compute)
+            self.step = parallel(step, devices).lower(shapes, batch).compile()
         self.state = replicate(state.result(), devices)
         self.evaluate = jax.jit(lambda variables, batch: eval_step(self.how, variables, batch))
         self.predict = jax.jit(self.how.predict)

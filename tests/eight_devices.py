@@ -46,7 +46,8 @@ def main(directory: str) -> None:
     points[covers == labels.NONE] = np.nan
     batch |= {"covers": covers, "points": points}
     scalars = {"place": np.arange(16), "point_weight": np.ones(()), "mask_weight": np.float32(0.5)}
-    start = steps.init_state(how, descent, config)
+    _, compute = steps.first_state(how, descent, config)
+    start = compute()
     ends = []
     for devices in (jax.devices()[:1], jax.devices()):
         state = feed.replicate(jax.tree.map(jnp.copy, start), devices)

@@ -197,7 +197,8 @@ def test_training_starts_from_the_file(small_model, tmp_path):
     )
     assert config.from_json(config.to_json(settings)) == settings
     how = method(small_model.replace(network=checkpoint.network_from(settings)))
-    state = steps.init_state(how, optax.sgd(1.0), settings)
+    _, compute = steps.first_state(how, optax.sgd(1.0), settings)
+    state = compute()
     kernel = state.variables["params"]["locate"]["backbone"]["BasicBlock_0"]["Conv_0"]["kernel"]
     expected = weights["layer1.0.conv1.weight"].transpose(2, 3, 1, 0)
     np.testing.assert_array_equal(kernel, expected)
