@@ -1,5 +1,6 @@
 """A function that sees a whole batch at once; ``jax.vmap`` alone does the same for each item."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,7 +22,8 @@ def pooled(function: Callable, like: Any) -> Callable:
     ``function`` takes and gives pytrees of arrays whose first axis goes over the items of a batch,
     so that it can mix what there is to do for them; ``like`` has the shapes and types that it gives
     for one item, without that axis. Batches of batches are one; one of unknown size, as in
-    ``jax.export``, is gone through item by item. Forward derivatives work.
+    ``jax.export``, is gone through item by item; for one of none ``function`` is not called.
+    Forward derivatives work.
     """
     shapes, result = jax.tree.flatten(like)
     outputs = tuple((x.shape, x.dtype) for x in shapes)
@@ -38,7 +40,9 @@ def pooled(function: Callable, like: Any) -> Callable:
     return of_one
 
 
-def _run(*leaves: jax.Array, function: Callable, **others: Any) -> list[jax.Array]:
+def _run(*leaves: jax.Array, function: Callable, outputs: tuple) -> list[jax.Array]:
+    if not len(leaves[0]):  # a batch of nothing
+        return [jnp.zeros((0, *shape), dtype) for shape, dtype in outputs]
     return function(*leaves)
 
 
@@ -50,8 +54,9 @@ def _batched(args: Any, axes: Any, **parameters: Any) -> tuple[list[jax.Array], 
     ]
     bind = partial(_pooled.bind, **parameters)
     if isinstance(size, int):
-        found = bind(*(x.reshape(-1, *x.shape[2:]) for x in args))
-        found = [x.reshape(size, -1, *x.shape[1:]) for x in found]
+        items = args[0].shape[:2]
+        found = bind(*(x.reshape(math.prod(items), *x.shape[2:]) for x in args))
+        found = [x.reshape(*items, *x.shape[1:]) for x in found]
     else:
         found = lax.map(lambda items: bind(*items), args)
     return found, [0] * len(found)

@@ -9,6 +9,7 @@ loss and the mask loss.
 Lengths are in the canonical frame, whose unit is the RMS radius of the mean shape.
 """
 
+import math
 from functools import partial
 from typing import Any
 
@@ -45,7 +46,7 @@ class Search(nn.Module):
         x = profiles[..., None].astype(self.dtype)
         for features, stride in ((1, 1), (1, 2), (2, 2)):
             x = nn.relu(norm()(conv(features * self.width, (3, 3), (1, stride))(x)))
-        x = x.reshape(*x.shape[:2], -1)
+        x = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
         x = nn.relu(norm()(conv(4 * self.width, (1,))(x)))
         for apart in (1, 2, 4, 8):
             x = x + nn.relu(norm()(conv(4 * self.width, (3,), kernel_dilation=apart)(x)))

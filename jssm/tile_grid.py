@@ -43,15 +43,16 @@ def place(tiles: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
 
 def centers(tiles: Any, shape: tuple[int, ...]) -> Vector:
     """The centres (px) of tiles, given by their numbers."""
-    row, column = place(tiles, shape)
+    row, column = (x.astype(np.float32) for x in place(tiles, shape))
     middle = (TILE - 1) / 2
     return column * TILE + middle, row * TILE + middle
 
 
 def offsets(pixels: Any) -> Vector:
     """Where the pixels of these numbers lie, from the centre of their tile (px)."""
+    row, column = (x.astype(np.float32) for x in (pixels // TILE, pixels % TILE))
     middle = (TILE - 1) / 2
-    return pixels % TILE - middle, pixels // TILE - middle
+    return column - middle, row - middle
 
 
 def image_of(windows: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -119,7 +119,7 @@ def _plan(sides: Side, reach: Any, shape: tuple[int, ...]) -> Runs:
     matters = tiling.matters(column, center, tiling.limits(distance, reach, TILE))
     half = sides.stop.size // 2
     matters = matters.reshape(2, half, -1)
-    numbers = np.arange(2 * half).reshape(2, half, 1)
+    numbers = np.arange(2 * half, dtype=np.int32).reshape(2, half, 1)
     low = jnp.min(jnp.where(matters, numbers, 2 * half), axis=1)
     high = jnp.max(jnp.where(matters, numbers, -1), axis=1)
     return Runs(jnp.where(high < 0, 0, low).T, jnp.maximum(high - low + 1, 0).T)

@@ -5,6 +5,7 @@ The functions take numbers, or arrays that broadcast to the pixels: the fields o
 strip against all pixels of a tile, or one side for each of many tiles.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -152,7 +153,7 @@ def all_sides(points: jax.Array) -> Side:
     return Side(
         start=xy(edges.start),
         end=xy(end),
-        tangent=xy(jnp.where(has_length[:, None], edges.tangent, np.array([1.0, 0.0]))),
+        tangent=xy(jnp.where(has_length[:, None], edges.tangent, np.array([1.0, 0.0], np.float32))),
         # An edge without length is a point: nowhere is it as near as a line.
         line=jnp.where(has_length, 0.0, jnp.inf),
         # An edge's end is the next one's start, and is left to that.
@@ -181,7 +182,7 @@ def rows(fields: Side | Edge) -> jax.Array:
 
 def _neighbor(number: np.ndarray, edges: Outline) -> jax.Array:
     number = number % edges.length.size
-    return jnp.where(edges.length[number] > 0, number, -1.0)
+    return jnp.where(edges.length[number] > 0, number.astype(np.float32), -1.0)
 
 
 # The plan
@@ -201,7 +202,7 @@ def limits(distance: jax.Array, reach: Any, size: int) -> Limits:
     What is nearest to a pixel is not much farther from the centre than what is nearest there; and
     beyond ``reach`` (px) nothing needs to be found.
     """
-    spread = (size - 1) / np.sqrt(2) + SLACK  # from the centre to the farthest pixel
+    spread = (size - 1) / math.sqrt(2) + SLACK  # from the centre to the farthest pixel
     return Limits((jnp.minimum(distance + spread, reach) + spread) ** 2, spread)
 
 

@@ -104,6 +104,12 @@ def test_images_without_information_give_finite_shapes(small_model, value):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(out))
 
 
+def test_no_image_at_all(small_model):
+    out = jssm.predict(small_model, IMAGES[:0])
+    assert out.points.shape == (0, small_model.shape.num_points, 2)
+    assert out.mask.shape == (0, *IMAGES.shape[1:])
+
+
 def test_one_image_alone_is_refused(small_model):
     with pytest.raises(ValueError, match=r"\(N, H, W\), got \(32, 32\); add the leading axis"):
         jssm.predict(small_model, IMAGES[0])

@@ -24,6 +24,11 @@ def test_it_sees_one_item_alone_and_all_of_a_batch():
     np.testing.assert_array_equal(jax.vmap(ranks)(NUMBERS[0]), [[3, 1], [2, 0]])
 
 
+def test_a_batch_of_none():
+    found = jax.vmap(jax.vmap(pooled(lambda x: x / max(x), NUMBER)))(jnp.zeros((3, 0)))
+    assert found.shape == (3, 0)
+
+
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
 def test_batches_of_batches_are_one(wrap):
     found = wrap(jax.vmap(jax.vmap(pooled(_ranks, RANKS))))(NUMBERS)

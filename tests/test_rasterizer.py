@@ -415,6 +415,19 @@ def test_kernels_agree_with_plain_loops(monkeypatch):
     np.testing.assert_allclose(gradients_of_kernels, gradients, atol=1e-5)
 
 
+@pytest.mark.parametrize("use", [lambda _: None, _use_kernels], ids=["loops", "kernels"])
+def test_a_program_in_double_precision_gets_the_same(monkeypatch, use):
+    """In single precision, but no number's type may depend on what the program prefers."""
+    batch = _batch_on_and_off_pixels()
+    masks, gradients = _masks_and_gradients(batch)
+    use(monkeypatch)
+    with jax.enable_x64(True):
+        in_double = _masks_and_gradients(jnp.asarray(np.asarray(batch, np.float64)))
+    assert in_double[1].dtype == np.float64
+    np.testing.assert_allclose(in_double[0], masks, atol=1e-6)
+    np.testing.assert_allclose(in_double[1], gradients, atol=1e-5)
+
+
 @pytest.mark.parametrize("num_points", [24, 150])
 def test_kernels_agree_with_plain_loops_in_a_large_image(monkeypatch, num_points):
     shape = (40, 70)
