@@ -103,7 +103,9 @@ def _by_chunks(visit: Callable, runs: Runs, state: Any, at_once: int) -> Any:
     size = min(at_once, -(-total // 4))  # a fourth, as few tiles of an image have any
     rank = (RANKS - jnp.minimum(length, RANKS)).astype(jnp.uint32)
     number = lax.iota(jnp.uint32, total)
-    order = (lax.sort(rank * total + number, is_stable=False) % total).astype(jnp.int32)
+    # All the same where there are none: that takes half of the time to sort.
+    key = jnp.where(length > 0, rank * total + number, RANKS * total)
+    order = (lax.sort(key, is_stable=False) % total).astype(jnp.int32)
     used = jnp.sum(length > 0)
     order = jnp.where(lax.iota(jnp.int32, total) < used, order, total)
     order = jnp.pad(order, (0, -total % size), constant_values=total)
