@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+
+from jssm.batch_axis import in_front
 
 _linear_map = Primitive("linear_map")
 
@@ -69,11 +70,7 @@ def _transposed(
 def _batched(
     args: Any, axes: Any, *, forward: Callable, transpose: Callable, shape: Any, dtype: Any
 ) -> Any:
-    size = next(x.shape[axis] for x, axis in zip(args, axes, strict=True) if axis is not None)
-    args = [
-        jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
-        for x, axis in zip(args, axes, strict=True)
-    ]
+    size, args = in_front(args, axes)
     functions = {"forward": jax.vmap(forward), "transpose": jax.vmap(transpose)}
     return _linear_map.bind(*args, shape=(size, *shape), dtype=dtype, **functions), 0
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jssm.batch_axis import in_front
+
 _on_gpu = Primitive("on_gpu")
 _on_gpu.multiple_results = True
 
@@ -69,11 +71,7 @@ def _jvp(primals: Any, tangents: Any, *, otherwise: Callable, **others: Any) -> 
 def _batched(
     args: Any, axes: Any, *, kernel: Callable, otherwise: Callable, outputs: tuple
 ) -> tuple[list[jax.Array], list[int]]:
-    size = next(x.shape[axis] for x, axis in zip(args, axes, strict=True) if axis is not None)
-    args = [
-        jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
-        for x, axis in zip(args, axes, strict=True)
-    ]
+    size, args = in_front(args, axes)
     found = _on_gpu.bind(
         *args,
         kernel=jax.vmap(kernel),

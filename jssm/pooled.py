@@ -12,6 +12,8 @@ from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from jssm.batch_axis import in_front
+
 _pooled = Primitive("pooled")
 _pooled.multiple_results = True
 
@@ -47,11 +49,7 @@ def _run(*leaves: jax.Array, function: Callable, outputs: tuple) -> list[jax.Arr
 
 
 def _batched(args: Any, axes: Any, **parameters: Any) -> tuple[list[jax.Array], list[int]]:
-    size = next(x.shape[axis] for x, axis in zip(args, axes, strict=True) if axis is not None)
-    args = [
-        jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
-        for x, axis in zip(args, axes, strict=True)
-    ]
+    size, args = in_front(args, axes)
     bind = partial(_pooled.bind, **parameters)
     if isinstance(size, int):
         items = args[0].shape[:2]
