@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 WARM_UPS = 2  # the first call compiles; the second finds caches as later ones do
 REST_S = 0.1  # before each call: PyTorch's threads stay busy for a while after their work is done
-QUEUED = 10  # calls that a GPU is given at once, as in training
+QUEUED = 10  # calls that a GPU is given at once
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,11 @@ def measure(
 def has_gpu() -> bool:
     """Whether JAX computes on a GPU."""
     return jax.default_backend() == "gpu"
+
+
+def calls_at_once() -> int:
+    """How many calls to queue: a GPU gets several, as in training, a CPU waits for each."""
+    return QUEUED if has_gpu() else 1
 
 
 def _wait(result: Any) -> None:

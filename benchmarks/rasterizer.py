@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import exact, peers, report, shapes
-from benchmarks.measure import QUEUED, Timing, has_gpu, machine, measure
+from benchmarks.measure import Timing, calls_at_once, machine, measure
 from benchmarks.peers import PROJECT
 from benchmarks.report import COLOURS, Report, Rows
 from jssm.rasterizer import rasterize
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
 
 def timed(functions: Functions, repeats: int) -> dict[str, Timing]:
     """All of them, call after call."""
-    return measure(functions, repeats=repeats, queued=QUEUED if has_gpu() else 1, rest_s=0)
+    return measure(functions, repeats=repeats, queued=calls_at_once(), rest_s=0)
 
 
 def functions(points: np.ndarray, size: int, makers: Sequence[str]) -> Functions:

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 from benchmarks import peers, report, shapes
-from benchmarks.measure import QUEUED, REST_S, Timing, has_gpu, machine, measure
+from benchmarks.measure import REST_S, Timing, calls_at_once, has_gpu, machine, measure
 from benchmarks.peers import PROJECT
 from benchmarks.report import Report, Rows
 from jssm import dataset, feed, labels, steps
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print, write."""
     args.loads = args.loads or ([Load(224, 256)] if has_gpu() else [Load(128, 16), Load(224, 8)])
     args.bfloat16 = has_gpu() if args.bfloat16 is None else args.bfloat16
-    queued, rest_s = (QUEUED, 0.0) if has_gpu() else (1, REST_S)
+    rest_s = 0.0 if has_gpu() else REST_S
     found = Report("train", machine(), report.settings(args))
     sentence = peers.missing(PEER)
     found.notes += [sentence] if sentence else []
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
     for item in args.loads:
         title = f"ResNet{args.depth}, {item.size}×{item.size}, batch {item.batch}"
         timed = functions(args, item, with_peer=not sentence)
-        timings = measure(timed, repeats=args.repeats, queued=queued, rest_s=rest_s)
+        timings = measure(timed, repeats=args.repeats, queued=calls_at_once(), rest_s=rest_s)
         if not sentence:  # the same function: PyTorch's step is the network's
             timings[f"{STEP}, {PEER}"] = timings[f"{NETWORK_STEP}, {PEER}"]
         tasks = [STEP, NETWORK_STEP, BACKWARD, FORWARD, AUGMENT, RENDER]

@@ -158,7 +158,7 @@ def predict_all(model: Model, args: argparse.Namespace, began: float) -> Outcome
                 motion = _predict_one(item, patient, segment, args, about, outcome)
             except Exception as error:  # whatever one cine brings about, the others go on
                 cause = " ".join(str(error).split())[:200] or type(error).__name__
-                outcome.damaged.append(_named(item, cause))
+                outcome.damaged.append(item.about(cause))
                 continue
             if motion is not None and item.view in ("2ch", "4ch"):
                 motions.setdefault((patient, item.view), []).append((item.name, motion))
@@ -247,7 +247,7 @@ def _predict_one(
     )  # fmt: skip
     summary = outputs.write(args.out / item.name, result, about=about, keep_names=args.keep_names)
     times.append(time.perf_counter())
-    outcome.damaged += [_named(item, sentence) for sentence in cine.problems]
+    outcome.damaged += [item.about(sentence) for sentence in cine.problems]
     outcome.rows.append(_row(summary))
     outcome.frames += len(cine.frames)
     outcome.read_s += times[1] - times[0]
@@ -258,12 +258,6 @@ def _predict_one(
     return seen.motion.replace(
         **{name: None for name in vars(seen.motion) if name not in FOR_BIPLANE}
     )
-
-
-def _named(item: "files.Found", sentence: str) -> str:
-    """The sentence, with the file that it is about by its place under the folder opened."""
-    name = Path(item.source).name
-    return f"{item.source}: {sentence.removeprefix(f'{name}: ')}"
 
 
 def _warnings(item: "files.Found", cine: "files.Cine", seen: "segmenting.Segmented") -> list[str]:

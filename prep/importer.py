@@ -94,9 +94,9 @@ def import_dicom(
             cine = item.load()
             files.write_nifti(images / f"{item.name}.nii.gz", cine.frames, cine)
         except BadInput as error:
-            outcome.damaged.append(f"{item.source}: {error}")
+            outcome.damaged.append(item.about(str(error)))
             continue
-        outcome.damaged += [f"{item.source}: {sentence}" for sentence in cine.problems]
+        outcome.damaged += [item.about(sentence) for sentence in cine.problems]
         outcome.rows.append(_row(item, cine, keep_source=keep_names or item.is_public))
     _write_table(out / "cines.csv", outcome.rows)
     if not outcome.rows:

@@ -199,6 +199,15 @@ def test_a_damaged_file_gets_one_line_and_the_rest_goes_on(tmp_path, kind, sente
     np.testing.assert_array_equal(cine.frames, [picture(n) for n in (1, 3, 4)])
 
 
+def test_a_sentence_names_the_file_that_it_is_about_by_its_place(tmp_path):
+    paths = write_cine(tmp_path / "deep" / "er")
+    spoil(paths[1], "wrong syntax")
+    (found,), _, _ = opened(tmp_path)
+    (sentence,) = found.load().problems
+    assert found.about(sentence).startswith("deep/er/IM-0002.dcm: cannot be read as DICOM (")
+    assert found.about("no space: none") == "deep/er/IM-0001.dcm: no space: none"
+
+
 def test_a_folder_that_was_copied_is_told_but_no_damage(tmp_path):
     for folder in ("a", "b"):
         write_cine(tmp_path / folder)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -71,6 +71,15 @@ class Found:
     def agree(self) -> bool | None:
         """Whether description and geometry name the same view; None where one is silent."""
         return self.described == self.seen if self.described and self.seen else None
+
+    def about(self, sentence: str) -> str:
+        """What to tell of this cine: a sentence that begins with the name of one of its files gets
+        that file's place under the folder opened, any other one the first file's."""
+        root = self.paths[0].parents[len(PurePath(self.source).parts) - 1]
+        for path in self.paths:
+            if sentence.startswith(f"{path.name}: ") and path.is_relative_to(root):
+                return path.relative_to(root).as_posix() + sentence.removeprefix(path.name)
+        return f"{self.source}: {sentence}"
 
 
 @dataclass(frozen=True)
