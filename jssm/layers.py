@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -101,6 +102,54 @@ def _channel_sum(x: jax.Array) -> jax.Array:
         return (jnp.ones((2, len(rows)), rows.dtype) @ rows)[0]
 
     return lax.platform_dependent(rows, cpu=product, default=lambda rows: jnp.sum(rows, axis=0))
+
+
+class Conv(nn.Module):
+    """A convolution without bias, over an image padded by ``padding`` zeros all round.
+
+    dtype: what it computes in and gives; the kernel is float32.
+    """
+
+    features: int
+    kernel_size: tuple[int, int]
+    stride: int = 1
+    padding: int = 0
+    dtype: Any = jnp.float32
+    kernel_init: Any = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(N, H, W, C) to (N, H', W', features)."""
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        return _convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride, self.padding)
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
+    """x (N, H, W, C) under the kernel (h, w, C, F).
+
+    Where it gives an image smaller than the kernel, XLA's CPU backend goes through that pixel by
+    pixel, and so in the gradient; one product is up to 60 times as fast.
+    """
+    side, window = [(padding, padding)] * 2, kernel.shape[:2]
+    size = [(n + 2 * padding - k) // stride + 1 for n, k in zip(x.shape[1:3], window, strict=True)]
+
+    def whole(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        layout = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(x, kernel, [stride] * 2, side, dimension_numbers=layout)
+
+    def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        x = jnp.pad(x, [(0, 0), *side, (0, 0)])
+        rows, columns = (stride * n for n in size)
+        below = [
+            x[:, i : i + rows : stride, j : j + columns : stride]
+            for i, j in np.ndindex(window)
+        ]
+        return jnp.concatenate(below, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+    if all(n >= k for n, k in zip(size, window, strict=True)):
+        return whole(x, kernel)
+    return lax.platform_dependent(x, kernel, cpu=product, default=whole)
 
 
 def max_pool(x: jax.Array) -> jax.Array:

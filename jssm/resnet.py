@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jssm.layers import BatchNorm, max_pool
+from jssm.layers import BatchNorm, Conv, max_pool
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
@@ -77,7 +77,7 @@ class ResNet(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Features of the last stage; ``train`` selects batch over running statistics."""
         init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-        conv = partial(nn.Conv, use_bias=False, dtype=self.dtype, kernel_init=init)
+        conv = partial(Conv, dtype=self.dtype, kernel_init=init)
         norm = partial(BatchNorm, train, self.dtype, self.axis_name)
         x = conv(self.width, (7, 7), 2, padding=3, name="stem")(x.astype(self.dtype))
         x = nn.relu(norm(name="stem_norm")(x))

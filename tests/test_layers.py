@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jssm.layers import BatchNorm, max_pool
+from jssm.layers import BatchNorm, Conv, max_pool
 
 SIZES = [(6, 8), (7, 9), (1, 4)]
 
@@ -69,6 +69,35 @@ def test_batch_norm_of_one_value_gives_the_bias(train):
     assert y.dtype == gradients[1].dtype == jnp.bfloat16
     assert not y.any()
     assert jax.tree.all(jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), gradients))
+
+
+@pytest.mark.parametrize("size", [(9, 7), (5, 5), (3, 4), (2, 2), (1, 1)])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2), (7, 2)])
+def test_convolution_is_that_of_linen(size, kernel, stride):
+    """Also where it gives fewer pixels than its kernel has."""
+    x, padding = normal((2, *size, 3)), kernel // 2
+    ours = Conv(4, (kernel, kernel), stride, padding=padding)
+    plain = nn.Conv(4, (kernel, kernel), stride, padding=padding, use_bias=False)
+    variables = plain.init(jax.random.key(0), x)
+    jax.tree.map(np.testing.assert_array_equal, variables, ours.init(jax.random.key(0), x))
+    weights = normal(plain.apply(variables, x).shape, seed=1)
+
+    def gradients(layer):
+        return jax.jit(jax.value_and_grad(lambda *a: jnp.sum(layer.apply(*a) * weights), (0, 1)))
+
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5),
+        gradients(ours)(variables, x),
+        gradients(plain)(variables, x),
+    )
+
+
+def test_convolution_computes_in_its_type():
+    x = normal((2, 2, 2, 3))
+    layer = Conv(4, (3, 3), padding=1, dtype=jnp.bfloat16)
+    variables = layer.init(jax.random.key(0), x)
+    assert variables["params"]["kernel"].dtype == jnp.float32
+    assert layer.apply(variables, x).dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize("size", SIZES)
