@@ -142,8 +142,7 @@ def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax
         x = jnp.pad(x, [(0, 0), *side, (0, 0)])
         rows, columns = (stride * n for n in size)
         below = [
-            x[:, i : i + rows : stride, j : j + columns : stride]
-            for i, j in np.ndindex(window)
+            x[:, i : i + rows : stride, j : j + columns : stride] for i, j in np.ndindex(window)
         ]
         return jnp.concatenate(below, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
