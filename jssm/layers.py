@@ -1,4 +1,4 @@
-"""Layers whose plain form is slow on a CPU, with derivatives of their own (docs/PERFORMANCE.md).
+"""Layers whose plain form is slow on a CPU (docs/PERFORMANCE.md).
 
 Values and gradients are those of ``flax.linen``'s layers, but for rounding.
 """
