@@ -215,11 +215,10 @@ def read_frame(case: Case, settings: Settings) -> dict:
     square = (settings.size, settings.size)
     mask = np.zeros(square, np.uint8)
     if settings.label is not None:
-        drawn = drawn == settings.label
         name = case.mask.name + (f" frame {case.frame}" if len(cine.frames) > 1 else "")
-        images.check_mask(drawn, settings.label, name)
-        mask = images.fit_mask(drawn, settings.size, aspect=aspect)
-        images.check_mask(mask, settings.label, f"{name}, at {settings.size} px")
+        wall = images.of_label(drawn, settings.label, name)
+        mask = images.fit_mask(wall, settings.size, aspect=aspect)
+        images.check_mask(mask, f"{name}, at {settings.size} px")
     to_square = np.asarray(affine.letterbox(drawn.shape, square, aspect=aspect), np.float64)
     return {
         "image": images.fit_image(cine.frames[case.frame], settings.size, aspect=aspect),

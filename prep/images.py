@@ -78,14 +78,28 @@ def fit_mask(mask: np.ndarray, size: int, *, aspect: float = 1.0) -> np.ndarray:
     return (_fit(mask, size, aspect) > 0.5).astype(np.uint8)
 
 
-def check_mask(mask: np.ndarray, label: int, name: str) -> None:
+def of_label(labels: np.ndarray, label: int, name: str) -> np.ndarray:
+    """The binary mask (H, W) of one label, which is one piece (8-connected).
+
+    Raises:
+      BadInput: when no pixel has it, or it falls into pieces.
+    """
+    others = np.unique(labels[(labels != 0) & (labels != label)])
+    if others.size and not (labels == label).any():
+        listed = ", ".join(f"{value:g}" for value in others[:5])
+        raise BadInput(f"{name}: no pixel has the label {label}; --label chooses among {listed}")
+    check_mask(labels == label, name)
+    return labels == label
+
+
+def check_mask(mask: np.ndarray, name: str) -> None:
     """Pass a binary mask (H, W) that is one piece (8-connected).
 
     Raises:
       BadInput: when it is empty or falls into pieces.
     """
     if not mask.any():
-        raise BadInput(f"{name}: the mask is empty (no pixel has the label {label})")
+        raise BadInput(f"{name}: the mask is empty")
     pieces, count = ndimage.label(mask, np.ones((3, 3)))
     if count > 1:
         areas = sorted(np.bincount(pieces.ravel())[1:].tolist(), reverse=True)

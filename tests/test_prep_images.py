@@ -135,10 +135,20 @@ def test_letterbox_enlarges_without_a_shift():
 
 def test_a_mask_must_be_there_and_in_one_piece():
     mask = np.zeros((9, 9), bool)
-    with pytest.raises(BadInput, match=r"a\.png: the mask is empty .*label 2"):
-        images.check_mask(mask, 2, "a.png")
+    with pytest.raises(BadInput, match=r"a\.png: the mask is empty$"):
+        images.check_mask(mask, "a.png")
     mask[0, 0] = mask[1, 1] = True  # touching by a corner is one piece
-    images.check_mask(mask, 2, "a.png")
+    images.check_mask(mask, "a.png")
     mask[5:8, 5:8] = True
     with pytest.raises(BadInput, match=r"a\.png: the mask has 2 pieces \(9, 2 px\)"):
-        images.check_mask(mask, 2, "a.png")
+        images.check_mask(mask, "a.png")
+
+
+def test_a_label_that_is_not_there_names_those_that_are():
+    labels = np.zeros((9, 9), np.uint8)
+    with pytest.raises(BadInput, match=r"a\.png: the mask is empty$"):
+        images.of_label(labels, 1, "a.png")
+    labels[2:4, 2:4], labels[6, 6] = 255, 3
+    with pytest.raises(BadInput, match=r"no pixel has the label 1; --label chooses among 3, 255$"):
+        images.of_label(labels, 1, "a.png")
+    np.testing.assert_array_equal(images.of_label(labels, 255, "a.png"), labels == 255)
