@@ -84,12 +84,12 @@ def of_label(labels: np.ndarray, label: int, name: str) -> np.ndarray:
     Raises:
       BadInput: when no pixel has it, or it falls into pieces.
     """
-    others = np.unique(labels[(labels != 0) & (labels != label)])
-    if others.size and not (labels == label).any():
-        listed = ", ".join(f"{value:g}" for value in others[:5])
+    mask = labels == label
+    if labels.any() and not mask.any():
+        listed = ", ".join(f"{value:g}" for value in np.unique(labels[labels != 0])[:5])
         raise BadInput(f"{name}: no pixel has the label {label}; --label chooses among {listed}")
-    check_mask(labels == label, name)
-    return labels == label
+    check_mask(mask, name)
+    return mask
 
 
 def check_mask(mask: np.ndarray, name: str) -> None:
