@@ -7,7 +7,8 @@ import sys
 
 from absl import app, flags, logging
 
-from jssm import evaluation, runtime
+from jssm import runtime
+from jssm.evaluation.report import run
 
 _CKPT = flags.DEFINE_string("ckpt", "", "The run directory that train.py wrote.")
 _DATA = flags.DEFINE_string("data", "", "The data set directory; that of the training by default.")
@@ -25,7 +26,7 @@ def main(_: list[str]) -> int:
         print("eval.py: --ckpt is missing, expected the run directory", file=sys.stderr)
         return 1
     try:
-        report = evaluation.run(
+        report = run(
             _CKPT.value,
             _OUT.value,
             data_dir=_DATA.value,

@@ -11,7 +11,8 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jssm import config as config_lib
-from jssm import runtime, training
+from jssm import runtime
+from jssm.training import loop
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
 _WORKDIR = flags.DEFINE_string(
@@ -30,11 +31,11 @@ def main(_: list[str]) -> int:
     name = Path(source).stem + (f"_{method}" if method != config_lib.OURS else "")
     workdir = _WORKDIR.value or str(Path("runs") / name)
     try:
-        training.train(_CONFIG.value, workdir)
+        loop.train(_CONFIG.value, workdir)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
-    except training.Stopped as stopped:
+    except loop.Stopped as stopped:
         print(f"train.py: {stopped}", file=sys.stderr)
         return 130
     print(f"trained: {workdir}\nevaluate it with: python eval.py --ckpt {workdir}")

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 from deodr.differentiable_renderer import Scene2D
 
-from jssm.rasterizer import strip_triangles
+from jssm.shape.order import strip_triangles
 
 SIGMA = 1.0  # px, DEODR's own default for how far an edge is smoothed
 

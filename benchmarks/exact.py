@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jssm.rasterizer import outline_indices
+from jssm.shape import order
 
 
 def area(points: np.ndarray) -> float:
@@ -55,4 +55,4 @@ def central_differences(
 
 
 def _loop(points: np.ndarray) -> np.ndarray:
-    return np.asarray(points, np.float64)[outline_indices(len(points))]
+    return order.outline(np.asarray(points, np.float64))

@@ -18,8 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from jssm import checkpoint, model, motion
-from prep import images
+from jssm import checkpoint
+from jssm.cines import motion
+from jssm.methods import model
+from prep.dataset import images
 from prep.phantom.anatomy import VIEWS
 from prep.phantom.patient import Options, Patient, make_patient
 

@@ -16,7 +16,7 @@ from benchmarks import peers, report, shapes
 from benchmarks.measure import has_gpu, machine, measure
 from benchmarks.peers import PROJECT
 from benchmarks.report import Report
-from jssm.model import Model
+from jssm.methods.model import Model
 from jssm.rasterizer import rasterize
 
 PEER = "PyTorch"

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from jssm import rasterizer, shape_model
-from jssm.model import Model, Network
-from jssm.shape_model import ShapeModel
+from jssm import rasterizer
+from jssm.methods.model import Model, Network
+from jssm.shape import shape_model
+from jssm.shape.shape_model import ShapeModel
 
 NUM_POINTS, NUM_MODES = 88, 30
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from jssm.resnet import STAGES
+from jssm.networks.resnet import STAGES
 
 
 class BasicBlock(nn.Module):

@@ -21,11 +21,13 @@ from benchmarks import peers, report, shapes
 from benchmarks.measure import REST_S, Timing, calls_at_once, has_gpu, machine, measure
 from benchmarks.peers import PROJECT
 from benchmarks.report import Report, Rows
-from jssm import dataset, feed, labels, steps
-from jssm.augment import Augmentation, augment
+from jssm import dataset
 from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.model import Model, method
+from jssm.methods.model import Model, method
 from jssm.rasterizer import rasterize
+from jssm.shape import labels
+from jssm.training import feed, steps
+from jssm.training.augment import Augmentation, augment
 
 PEER = "PyTorch"
 STEP, NETWORK_STEP = "train step", "network, forward + backward + Adam"
@@ -269,8 +271,8 @@ def torch_functions(args: argparse.Namespace, data: dict[str, np.ndarray]) -> Fu
 def outside_share(args: argparse.Namespace, item: Load) -> float:
     """The share of the loop's time in which the device computes nothing.
 
-    The loop's steps (batches fed, metrics fetched late, as in :mod:`jssm.training`) are measured in
-    turn with the same steps on one batch that never leaves the device.
+    The loop's steps (batches fed, metrics fetched late, as in ``training.loop``) are measured
+    in turn with the same steps on one batch that never leaves the device.
     """
     with tempfile.TemporaryDirectory() as folder:
         shapes.write_data_set(Path(folder), count=4 * item.batch, size=item.size)

@@ -9,8 +9,8 @@
 scores and times.
 """
 
-from jssm.augment import Augmentation
 from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
+from jssm.training.augment import Augmentation
 
 
 def get_config() -> Config:

@@ -4,19 +4,20 @@ Everything here is a pure function of arrays, except ``load`` and ``load_dataset
 """
 
 # Shapes
-from jssm.shape_model import ShapeModel
-from jssm.affine import apply as warp
-from jssm.integrity import Integrity, integrity
+from jssm.shape.shape_model import ShapeModel
+from jssm.shape.affine import apply as warp
+from jssm.shape.integrity import Integrity, integrity
 
 # Rendering
-from jssm.rasterizer import rasterize, rasterize_whole, sharpness, signed_distance, strip_triangles
+from jssm.rasterizer import rasterize, rasterize_whole, sharpness, signed_distance
+from jssm.shape.order import strip_triangles
 
 # Prediction
 from jssm.checkpoint import load
-from jssm.model import Model, Prediction, predict
+from jssm.methods.model import Model, Prediction, predict
 
 # Motion
-from jssm.motion import (
+from jssm.cines.motion import (
     Biplane,
     LineStrain,
     Motion,
@@ -28,11 +29,11 @@ from jssm.motion import (
 )
 
 # Losses
-from jssm.losses import dice_loss, point_loss, point_rmse
+from jssm.methods.losses import dice_loss, point_loss, point_rmse
 
 # Data
 from jssm.dataset import Dataset, load as load_dataset
-from jssm.augment import Augmentation, augment
+from jssm.training.augment import Augmentation, augment
 
 __all__ = [
     # Shapes

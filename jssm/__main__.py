@@ -3,14 +3,16 @@
 import argparse
 import sys
 
-from jssm import export, predicting, runtime
+from jssm import runtime
+from jssm.cines import command
+from jssm.methods import export
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; gives its exit status."""
     parser = argparse.ArgumentParser(prog="jssm", description=__doc__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    predicting.add_parser(commands)
+    command.add_parser(commands)
     export.add_parser(commands)
     args = parser.parse_args(arguments)
     runtime.prepare()

@@ -19,11 +19,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jssm import config as config_lib
-from jssm.baselines import BASELINES
 from jssm.config import Config
 from jssm.dataset import Dataset
-from jssm.model import Method, Model, Network, method
-from jssm.shape_model import ShapeModel
+from jssm.methods.baselines import BASELINES
+from jssm.methods.model import Method, Model, Network, method
+from jssm.shape.shape_model import ShapeModel
 
 STEPS = ("best", "latest")
 

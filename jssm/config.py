@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jssm.augment import Augmentation
-from jssm.resnet import STAGES
+from jssm.networks.resnet import STAGES
+from jssm.training.augment import Augmentation
 
 OURS = "jssm"
-METHODS = (OURS, "contour", "fcn8s", "tetris", "tracking", "unet")  # jssm.baselines has the others
+METHODS = (OURS, "contour", "fcn8s", "tetris", "tracking", "unet")
 LOSSES = ("cross_entropy", "dice")
 
 

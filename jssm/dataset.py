@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jssm import labels, shape_model
-from jssm.shape_model import ShapeModel
+from jssm.shape import labels, shape_model
+from jssm.shape.shape_model import ShapeModel
 
 SPLITS = ("train", "val")
 
@@ -78,7 +78,7 @@ class Dataset:
 
     @property
     def covers(self) -> np.ndarray:
-        """What each case's label covers (N,) int8, as codes of :mod:`jssm.labels`."""
+        """What each case's label covers (N,) int8, as codes of :mod:`jssm.shape.labels`."""
         return self.cases["covers"].map(labels.COVERS.index).to_numpy(np.int8)
 
     def mean_theta(self) -> np.ndarray:

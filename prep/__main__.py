@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prep.errors import Refused
 from prep.importer import add_parser as add_import_parser
-from prep.landmark_cli import add_parser as add_landmark_parser
+from prep.landmarks.cli import add_parser as add_landmark_parser
 from prep.phantom.cli import add_parser as add_phantom_parser
 
 
@@ -63,7 +63,8 @@ def add_build_parser(commands: argparse._SubParsersAction) -> None:
 
 def run_build(args: argparse.Namespace) -> int:
     """Build; lists the bad inputs at the end."""
-    from prep import build, cases, point_cloud
+    from prep.dataset import build, cases
+    from prep.shapes import point_cloud
 
     if args.phantom is None and (args.images is None or args.masks is None):
         return _refuse("either --images and --masks or --phantom is needed")
@@ -139,7 +140,7 @@ def add_extend_parser(commands: argparse._SubParsersAction) -> None:
 
 def run_extend(args: argparse.Namespace) -> int:
     """Extend; lists the bad inputs at the end."""
-    from prep import extend
+    from prep.dataset import extend
 
     request = extend.Request(
         base=args.base,
@@ -173,7 +174,7 @@ def add_verify_parser(commands: argparse._SubParsersAction) -> None:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Check; one line per finding."""
-    from prep import verify
+    from prep.dataset import verify
 
     findings = verify.check(args.directory)
     for sentence in findings:

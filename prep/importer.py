@@ -11,8 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from jssm import files
+from prep.dataset.store import replace_text
 from prep.errors import BadInput, Refused
-from prep.store import replace_text
 
 COLUMNS = (
     "id", "patient", "view", "view_by_description", "view_by_geometry", "agree", "frames", "rows",

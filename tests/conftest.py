@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jssm import rasterizer, shape_model
-from jssm.model import Model, Network
+from jssm import rasterizer
+from jssm.methods.model import Model, Network
+from jssm.shape import shape_model
 from tests import reference
 
 SIZE = 32

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jssm import checkpoint, dataset, feed, labels, steps
-from jssm.augment import Augmentation
+from jssm import checkpoint, dataset
 from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.model import Model, method
+from jssm.methods.model import Model, method
+from jssm.shape import labels
+from jssm.training import feed, steps
+from jssm.training.augment import Augmentation
 
 
 def main(directory: str) -> None:

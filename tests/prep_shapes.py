@@ -6,8 +6,9 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 
-from prep import cases, point_cloud, store
-from prep.cases import Case, Mean, Settings
+from prep.dataset import cases, store
+from prep.dataset.cases import Case, Mean, Settings
+from prep.shapes import point_cloud
 
 SIZE = 64
 

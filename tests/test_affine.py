@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jssm import affine
+from jssm.shape import affine
 from tests import reference
 
 numbers = st.floats(-3, 3, width=32)

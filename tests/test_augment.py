@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from jssm import rasterizer
-from jssm.augment import Augmentation, augment, reverse_order
+from jssm.shape.order import reversed_order
+from jssm.training.augment import Augmentation, augment
 from tests import reference
 
 SIZE = 64
@@ -49,7 +50,7 @@ def test_a_flip_mirrors_about_the_image_centre():
             jax.random.key(seed), MASK, MASK, jnp.asarray(POINTS), options=options
         )
         if np.allclose(image, MASK[:, ::-1], atol=1e-5):
-            expected = reverse_order(jnp.asarray(POINTS * [-1, 1] + [SIZE - 1, 0]))
+            expected = reversed_order(jnp.asarray(POINTS * [-1, 1] + [SIZE - 1, 0]))
             np.testing.assert_allclose(points, expected, atol=1e-4)
             seen.add("mirrored")
         else:
@@ -80,5 +81,5 @@ def test_intensity_options_leave_the_geometry_alone():
 
 def test_reverse_order_keeps_inner_and_outer():
     points = jnp.arange(12.0).reshape(6, 2)
-    np.testing.assert_array_equal(reverse_order(points)[:, 0], [4, 2, 0, 10, 8, 6])
-    np.testing.assert_array_equal(reverse_order(reverse_order(points)), points)
+    np.testing.assert_array_equal(reversed_order(points)[:, 0], [4, 2, 0, 10, 8, 6])
+    np.testing.assert_array_equal(reversed_order(reversed_order(points)), points)

@@ -16,10 +16,14 @@ from scipy.interpolate import BSpline
 from scipy.ndimage import map_coordinates
 
 import jssm
-from jssm import checkpoint, config, dataset, evaluation, labels, losses, training
-from jssm.augment import Augmentation
-from jssm.baselines import BASELINES, contour, fcn8s, segmenter, tetris, unet
+from jssm import checkpoint, config, dataset
 from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
+from jssm.evaluation import report
+from jssm.methods import losses
+from jssm.methods.baselines import BASELINES, contour, fcn8s, pixelwise, segmenter, tetris
+from jssm.shape import affine, labels
+from jssm.training import loop
+from jssm.training.augment import Augmentation
 from tests.conftest import SIZE, write_dataset
 
 rng = np.random.default_rng(0)
@@ -80,7 +84,7 @@ def data(small_data):
 def trained(small_data, tmp_path_factory):
     """A U-Net's run, not interrupted."""
     run = tmp_path_factory.mktemp("baselines") / "whole"
-    training.train(tiny(small_data), run)
+    loop.train(tiny(small_data), run)
     return run
 
 
@@ -89,7 +93,7 @@ def test_every_method_has_a_name_for_the_settings():
 
 
 def test_the_u_net_has_the_published_size():
-    assert parameters(unet.network_from(Config()), 32) == pytest.approx(31.0e6, rel=0.01)
+    assert parameters(pixelwise.network_from(Config()), 32) == pytest.approx(31.0e6, rel=0.01)
 
 
 def test_fcn8s_has_the_published_size():
@@ -110,18 +114,18 @@ def test_a_run_has_scores_of_masks_and_none_of_points(trained):
 def test_a_stopped_baseline_continues_bit_for_bit(trained, small_data, tmp_path, monkeypatch):
     """Stopped in the middle of the first epoch."""
     monkeypatch.setattr(training, "AHEAD", 0)  # so that the signal comes where it is sent
-    count = training._Loop._count_step
+    count = loop._Loop._count_step
 
     def count_and_stop(self, metrics):
         count(self, metrics)
         if self.progress.step == 1:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(training._Loop, "_count_step", count_and_stop)
-    with pytest.raises(training.Stopped, match="after step 1"):
-        training.train(tiny(small_data), tmp_path / "run")
-    monkeypatch.setattr(training._Loop, "_count_step", count)
-    training.train(tiny(small_data), tmp_path / "run")
+    monkeypatch.setattr(loop._Loop, "_count_step", count_and_stop)
+    with pytest.raises(loop.Stopped, match="after step 1"):
+        loop.train(tiny(small_data), tmp_path / "run")
+    monkeypatch.setattr(loop._Loop, "_count_step", count)
+    loop.train(tiny(small_data), tmp_path / "run")
     weights = [checkpoint.read_weights(r, step="latest") for r in (trained, tmp_path / "run")]
     jax.tree.map(np.testing.assert_array_equal, *weights)
 
@@ -132,7 +136,7 @@ def test_a_baseline_is_evaluated_like_any_method(trained, small_data):
     found = how.predict(variables, images[:2])
     assert found.mask.shape == (2, SIZE, SIZE)
     assert found.points is None
-    script = Path(evaluation.__file__).parent.parent / "eval.py"
+    script = Path(report.__file__).parent.parent / "eval.py"
     done = subprocess.run(
         [sys.executable, str(script), "--ckpt", str(trained)],
         capture_output=True,
@@ -160,7 +164,7 @@ def test_a_baseline_needs_whole_walls(tmp_path):
     lines = [f"{line},{kind}" for line, kind in zip(table, kinds, strict=True)]
     (directory / "cases.csv").write_text("\n".join(lines))
     with pytest.raises(ValueError, match=r"method unet needs cases .* the split val has none"):
-        training.train(tiny(directory), tmp_path / "run")
+        loop.train(tiny(directory), tmp_path / "run")
 
 
 def test_wrong_settings_are_named():
@@ -209,7 +213,7 @@ def test_cross_entropy_and_dice_of_the_u_net():
     entropy = -np.mean(true * np.log(chance) + (1 - true) * np.log(1 - chance))
     dice = 1 - 2 * (chance * true).sum() / (chance.sum() + true.sum())
     found = [
-        float(unet.case_loss(logits, true, 0, kind=kind)) for kind in ("cross_entropy", "dice")
+        float(pixelwise.case_loss(logits, true, 0, kind=kind)) for kind in ("cross_entropy", "dice")
     ]
     assert found == pytest.approx([entropy, dice], rel=1e-5)
     far = jax.grad(segmenter.cross_entropy)(jnp.array([[1e4, -1e4]]), jnp.array([[0.0, 1.0]]))
@@ -352,7 +356,7 @@ def test_a_template_off_the_heart_has_no_gradient_so_the_affine_head_moves_it_sl
     found = jax.jit(partial(network.apply, train=False))(variables, images, template)
     shift = np.array([[1, 0, 0.1 * SIZE / 2], [0, 1, 0]], np.float32)
     np.testing.assert_allclose(
-        found.mask[0], jssm.affine.resample(template, shift, template.shape), atol=1e-5
+        found.mask[0], affine.resample(template, shift, template.shape), atol=1e-5
     )
     away = jnp.zeros((2, 3)).at[0, 2].set(0.7)
 
@@ -397,4 +401,4 @@ def test_the_mean_place_keeps_the_size_of_turned_hearts():
 
 def test_tetris_needs_whole_cells(small_data, tmp_path):
     with pytest.raises(ValueError, match="grid_px: 64 does not divide the images' side 32"):
-        training.train(tiny(small_data, "tetris", grid_px=64), tmp_path / "run")
+        loop.train(tiny(small_data, "tetris", grid_px=64), tmp_path / "run")

@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from jssm import checkpoint, config, dataset, evaluation, labels, rasterizer
-from jssm.model import Model
+from jssm import checkpoint, config, dataset, rasterizer
+from jssm.evaluation import report
+from jssm.methods.model import Model
+from jssm.shape import labels, order
 from tests import reference
 from tests.conftest import random_variables, write_dataset
 
@@ -73,7 +75,7 @@ def shifted(data, by=3, *, with_points=True, empty=(), folded=()):
 
 def run(data, predict, **options):
     rows = np.arange(len(data.images))
-    return evaluation.evaluate(predict, data, rows, progress=False, **options)
+    return report.evaluate(predict, data, rows, progress=False, **options)
 
 
 def test_known_scores_in_batches_of_one_size(data):
@@ -101,7 +103,7 @@ def test_an_empty_prediction_stays_in_the_mean(data):
     assert found.summary["hd_mm"]["mean"] == pytest.approx(2 * diagonal / 8, rel=1e-6)
     assert found.summary["components"]["mean"] == 7 / 8
     assert found.summary["failed_share"] == 1 / 8
-    assert evaluation.problems(found.table) == "failed: case2\n"
+    assert report.problems(found.table) == "failed: case2\n"
 
 
 def test_points_that_are_not_finite_are_failures(data):
@@ -121,7 +123,7 @@ def test_folded_cases_are_counted_and_named(data):
     assert found.summary["folded_share"] == 2 / 8
     assert found.table.loc[found.table["folded"] == 1, "case"].tolist() == ["case1", "case4"]
     assert (found.table["flipped_triangles"][[1, 4]] > 0).all()
-    assert evaluation.problems(found.table, limit=1) == "folded: case1 and 1 more\n"
+    assert report.problems(found.table, limit=1) == "folded: case1 and 1 more\n"
 
 
 def test_correspondence_with_material_points(data):
@@ -135,7 +137,7 @@ def test_correspondence_with_material_points(data):
 def test_unknown_spacings_and_a_method_without_points_give_null(data, tmp_path):
     data.spacing_mm[:] = np.nan
     found = run(data, shifted(data, with_points=False))
-    paths = evaluation.write(found, data, tmp_path, name="unet", progress=False)
+    paths = report.write(found, data, tmp_path, name="unet", progress=False)
     written = json.loads((tmp_path / "metrics.json").read_text())
     for key in ("hd_mm", "hd95_mm", "assd_mm", "point_rmse_px", "folded_share"):
         assert written[key] is None
@@ -152,7 +154,7 @@ def test_some_unknown_spacings_show_both_units(data):
     summary = run(data, shifted(data)).summary
     assert summary["myocardium_cases_with_spacing"] == 7
     assert summary["hd_mm"]["mean"] == pytest.approx(6)
-    table = evaluation.format_table({"one": summary, "two": summary})
+    table = report.format_table({"one": summary, "two": summary})
     assert "HD (mm)" in table
     assert "HD (px)" in table
     assert len(table.splitlines()) == 4
@@ -160,7 +162,7 @@ def test_some_unknown_spacings_show_both_units(data):
 
 def test_all_files_are_written(data, tmp_path):
     found = run(data, shifted(data, empty=[7]))
-    paths = evaluation.write(found, data, tmp_path, name="ours", progress=False)
+    paths = report.write(found, data, tmp_path, name="ours", progress=False)
     names = ["best.png", "cases.csv", "cine_a_cine.gif", "median.png", "metrics.json"]
     assert sorted(p.name for p in tmp_path.iterdir()) == [*names, "table.md", "worst.png"]
     assert sorted(paths) == sorted(tmp_path.iterdir())
@@ -175,7 +177,7 @@ def test_all_files_are_written(data, tmp_path):
 
 def test_sheets_are_ordered_by_dice():
     table = pd.DataFrame({"dice": np.linspace(0, 1, 21), "cavity_dice": np.nan})
-    sheets = dict(evaluation._sheets(table))
+    sheets = dict(report._sheets(table))
     assert sheets["best.png"][0] == 20
     assert sheets["worst.png"][0] == 0
     assert 10 in sheets["median.png"]
@@ -186,7 +188,7 @@ def test_sheets_are_ordered_by_dice():
 def test_cavities_have_scores_and_sheets_of_their_own(data, tmp_path):
     """Two cavity cases, one of them met exactly and one by points that are not there; one image
     without a label; the others are whole walls."""
-    strip = data.points[0][labels.cavity_strip(16)]
+    strip = data.points[0][order.cavity_strip(16)]
     data.masks[:2] = np.asarray(rasterizer.rasterize(strip, (SIZE, SIZE))) > 0.5
     data.covers[:3] = labels.CAVITY, labels.CAVITY, labels.NONE
     data.masks[2] = 0
@@ -212,7 +214,7 @@ def test_cavities_have_scores_and_sheets_of_their_own(data, tmp_path):
     assert table["cavity_hd_mm"][1] == pytest.approx(2 * SIZE * np.sqrt(2))
     assert np.isnan(table["cavity_hd_mm"][0])
     assert table["failed"].tolist() == [0, 1, 0, 0, 0, 0, 0, 0]
-    evaluation.write(found, data, tmp_path, name="half", progress=False)
+    report.write(found, data, tmp_path, name="half", progress=False)
     assert {"cavity_best.png", "cavity_median.png", "cavity_worst.png", "best.png"} <= {
         path.name for path in tmp_path.iterdir()
     }
@@ -225,7 +227,7 @@ def test_cavities_have_scores_and_sheets_of_their_own(data, tmp_path):
 
 def test_cine_frames_are_in_order_and_three_patients_at_most():
     table = pd.DataFrame({"patient": [*("dcba" * 5), "e"], "frame": [*range(20, 0, -1), 1]})
-    cines = evaluation._cines(table)
+    cines = report._cines(table)
     assert list(cines) == ["cine_a.gif", "cine_b.gif", "cine_c.gif"]
     for patient, places in cines.values():
         assert set(table["patient"][places]) == {patient}
@@ -244,7 +246,7 @@ def test_masks_and_points_of_another_shape_and_no_rows_are_errors(data):
         with pytest.raises(ValueError, match=message):
             run(data, predict)
     with pytest.raises(ValueError, match="no cases"):
-        evaluation.evaluate(small, data, np.zeros(0, int), progress=False)
+        report.evaluate(small, data, np.zeros(0, int), progress=False)
 
 
 def random_model(settings, shape):
@@ -269,10 +271,10 @@ def trained(tmp_path_factory, small_shape):
 
 
 def test_a_run_is_evaluated_with_its_own_data(trained):
-    report = evaluation.run(str(trained / "run"))
+    printed = report.run(str(trained / "run"))
     out = trained / "run" / "eval"
-    assert "| run " in report
-    assert f"wrote {out / 'metrics.json'}" in report
+    assert "| run " in printed
+    assert f"wrote {out / 'metrics.json'}" in printed
     summary = json.loads((out / "metrics.json").read_text())
     assert summary["cases"] == len(dataset.load(trained / "data").rows("val"))
     assert summary["seconds_per_image"] > 0
@@ -281,12 +283,12 @@ def test_a_run_is_evaluated_with_its_own_data(trained):
 def test_what_is_missing_is_said_in_one_sentence(trained, tmp_path):
     run_dir = str(trained / "run")
     with pytest.raises(FileNotFoundError, match="no latest checkpoint"):
-        evaluation.run(run_dir, step="latest")
+        report.run(run_dir, step="latest")
     with pytest.raises(FileNotFoundError, match="not a data set"):
-        evaluation.run(run_dir, data_dir=str(tmp_path))
+        report.run(run_dir, data_dir=str(tmp_path))
     with pytest.raises(ValueError, match="test"):
-        evaluation.run(run_dir, split="test")
-    script = Path(evaluation.__file__).parent.parent / "eval.py"
+        report.run(run_dir, split="test")
+    script = Path(report.__file__).parents[2] / "eval.py"
     done = subprocess.run(
         [sys.executable, str(script), "--ckpt", str(tmp_path / "none")],
         capture_output=True,

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssm.integrity import Integrity, integrity
-from jssm.rasterizer import strip_triangles
+from jssm.shape.integrity import Integrity, integrity
+from jssm.shape.order import strip_triangles
 
 CHECK = jax.jit(integrity)
 CHECK_MANY = jax.jit(jax.vmap(integrity))

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from skimage.measure import grid_points_in_poly
 
-from jssm import dataset, labels, losses, model, rasterizer
+from jssm import dataset, rasterizer
+from jssm.methods import losses, model
+from jssm.shape import labels, order
 from tests import reference
 from tests.conftest import write_dataset
 
@@ -12,7 +14,7 @@ from tests.conftest import write_dataset
 @pytest.mark.parametrize("num_points", [6, 8, 10, 88])
 def test_the_cavity_strip_covers_the_closed_inner_boundary(num_points):
     points = reference.horseshoe(num_points, center=(20, 18), inner=9, outer=13)
-    strip = jnp.asarray(points[labels.cavity_strip(num_points)])
+    strip = jnp.asarray(points[order.cavity_strip(num_points)])
     assert strip.shape == points.shape
     covered = np.asarray(rasterizer.rasterize(strip, (40, 40))) > 0.5
     inside = grid_points_in_poly((40, 40), points[: num_points // 2, ::-1])
@@ -26,7 +28,7 @@ def test_a_bent_cavity_is_covered_too():
     side = np.array([0, 1]) * 4
     inner = np.concatenate([(axis + side), (axis - side)[::-1]])[::-1]
     points = np.concatenate([inner, np.full_like(inner, np.nan)])
-    strip = jnp.asarray(points[labels.cavity_strip(80)])
+    strip = jnp.asarray(points[order.cavity_strip(80)])
     covered = np.asarray(rasterizer.rasterize(strip, (40, 40))) > 0.5
     inside = grid_points_in_poly((40, 40), inner[:, ::-1])
     assert reference.dice(covered, inside) > 0.98
@@ -48,7 +50,7 @@ def test_a_strip_is_chosen_by_what_the_label_covers():
     points = jnp.asarray(reference.horseshoe(8))
     for covers in (labels.NONE, labels.MYOCARDIUM):
         np.testing.assert_array_equal(labels.covered_strip(points, covers), points)
-    expected = points[labels.cavity_strip(8)]
+    expected = points[order.cavity_strip(8)]
     np.testing.assert_array_equal(labels.covered_strip(points, labels.CAVITY), expected)
 
 
@@ -58,7 +60,7 @@ def batch():
     points = np.stack(
         [reference.horseshoe(8, center=(16, 15), inner=r, outer=r + 4) for r in (5, 6, 7)]
     )
-    strips = np.stack([points[0], points[1][labels.cavity_strip(8)]])
+    strips = np.stack([points[0], points[1][order.cavity_strip(8)]])
     masks = [reference.rasterize(strip, (32, 32), 0.5) > 0.5 for strip in strips]
     known = points.copy()
     known[1, 4:] = np.nan
@@ -104,7 +106,7 @@ def test_each_label_teaches_what_it_covers(small_model, batch, loss_and_gradient
     of_wall = reference.point_rmse(points[0], batch["points"][0])
     of_inner = reference.point_rmse(points[1][:4], batch["points"][1][:4])
     assert metrics["points_loss"] == pytest.approx((of_wall + of_inner) / 2 / 16, rel=1e-4)
-    strips = [points[0], points[1][labels.cavity_strip(8)]]
+    strips = [points[0], points[1][order.cavity_strip(8)]]
     dices = [
         1 - reference.dice(reference.rasterize(strip, (32, 32), 0.5), mask)
         for strip, mask in zip(strips, batch["mask"], strict=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jssm.layers import BatchNorm, Conv, max_pool
+from jssm.networks.layers import BatchNorm, Conv, max_pool
 
 SIZES = [(6, 8), (7, 9), (1, 4)]
 

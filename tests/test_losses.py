@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssm import losses
+from jssm.methods import losses
 from tests import reference
 
 rng = np.random.default_rng(0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jssm import metrics
+from jssm.evaluation import metrics
 
 
 def rectangle(top, left, height, width, shape=(64, 64)):

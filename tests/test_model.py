@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import jssm
-from jssm import affine
-from jssm.model import Pose, canonical_view, decode, normalize
+from jssm.methods.model import Pose, canonical_view, decode, normalize
+from jssm.shape import affine
 from tests import reference
 from tests.conftest import random_variables
 

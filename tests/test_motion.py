@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssm import affine, motion
+from jssm.cines import motion
+from jssm.shape import affine
 from prep.phantom.motion import material_points
 from prep.phantom.patient import Options, clockwise, make_geometry, truth_fields
 from tests import reference

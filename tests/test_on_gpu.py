@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from jax import export
 
-from jssm import on_gpu as module
-from jssm.on_gpu import on_gpu
+from jssm.rasterizer import on_gpu as module
+from jssm.rasterizer.on_gpu import on_gpu
 
 
 def _double(x, y):

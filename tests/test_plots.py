@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jssm import plots
+from jssm.pictures import plots
 from tests import reference
 
 SIZE = 48

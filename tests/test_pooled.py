@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssm.pooled import pooled
+from jssm.rasterizer.pooled import pooled
 
 
 def _ranks(x):

@@ -16,8 +16,10 @@ from PIL import Image
 
 import jssm
 from jssm import __main__ as command
-from jssm import checkpoint, files, outputs, segmenting
+from jssm import checkpoint, files
+from jssm.cines import outputs, segmenting
 from jssm.config import Config, ModelConfig, to_json
+from jssm.shape import affine
 from tests import dicom_files
 
 FRAMES = 4
@@ -77,7 +79,7 @@ def cine(scans):
 def expected(small_model, cine):
     """What ``jssm.predict`` says of the 4ch cine."""
     frames = cine.frames.astype(np.float32)
-    found = jssm.predict(small_model, frames, aspect=jssm.affine.aspect_of(cine.spacing_mm))
+    found = jssm.predict(small_model, frames, aspect=affine.aspect_of(cine.spacing_mm))
     return jax.tree.map(np.asarray, found)
 
 
@@ -247,7 +249,7 @@ def test_the_movies_have_every_frame(done):
 
 def test_the_overlay_lies_where_the_points_are():
     """A bright pixel under a point is under it in the picture too, whatever the pixels' aspect."""
-    from jssm import movies
+    from jssm.pictures import movies
 
     frames = np.zeros((1, 40, 60), np.float32)
     frames[0, 30, 20] = 100

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jssm import dataset
-from prep import build
 from prep.__main__ import main
-from prep.verify import check
+from prep.dataset import build
+from prep.dataset.verify import check
 from tests.prep_shapes import SIZE, Horseshoe, cohort, write_png_cohort
 
 REGEX = r"(p\d+)_"

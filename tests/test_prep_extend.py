@@ -6,11 +6,12 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from jssm import dataset, labels
-from prep import cavity, point_cloud
+from jssm import dataset
+from jssm.shape import labels
 from prep.__main__ import main
+from prep.dataset.verify import check
 from prep.errors import Unsuitable
-from prep.verify import check
+from prep.shapes import cavity, point_cloud
 from tests.prep_shapes import SIZE, Horseshoe, cohort, write_data_set
 
 

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 from jssm.files import frame_time_s
 from jssm.files import images as readers
-from prep import images
+from prep.dataset import images
 from prep.errors import BadInput
 
 FRAME = np.arange(12, dtype=np.uint16).reshape(3, 4)  # 3 rows, 4 columns

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from jssm import files
-from prep import images, importer
+from prep import importer
 from prep.__main__ import main
+from prep.dataset import images
 from tests.dicom_files import SECRETS, picture, write_cine
 
 

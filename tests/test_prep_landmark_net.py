@@ -10,11 +10,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from jssm.landmarks import Landmarks
-from prep import build, landmark_apply, landmark_net, landmarks
+from jssm.methods.heatmaps import Landmarks
 from prep.__main__ import main
-from prep.cases import Settings
+from prep.dataset import build
+from prep.dataset.cases import Settings
 from prep.errors import Refused
+from prep.landmarks import apply as applying
+from prep.landmarks import network
+from prep.shapes import landmarks
 from tests.prep_shapes import SIZE, Horseshoe, cohort, write_data_set, write_png_cohort
 
 SMALL = ("--size", "32", "--width", "4", "--levels", "1", "--epochs", "2", "--batch-size", "4")
@@ -38,7 +41,7 @@ def test_training_leaves_its_report(trained):
     assert {"settings.json", "curves.png", "landmarks.png", "errors.csv", "errors.json"} <= names
     summary = json.loads((trained / "errors.json").read_text())
     assert summary["cases"] == 2
-    locator = landmark_net.load(trained)
+    locator = network.load(trained)
     apex, first, last = locator.mean_landmarks
     assert apex[1] < min(first[1], last[1])  # upright
     assert first[0] < apex[0] < last[0]
@@ -48,19 +51,19 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     data, trained, tmp_path, monkeypatch, capsys
 ):
     arguments = ["landmarks", "train", "--data", str(data), "--out", str(tmp_path / "run"), *SMALL]
-    epoch_of = landmark_net._Loop._epoch
+    epoch_of = network._Loop._epoch
 
     def stopped(self, epoch, bar):
         if epoch == 1:
             raise KeyboardInterrupt
         return epoch_of(self, epoch, bar)
 
-    monkeypatch.setattr(landmark_net._Loop, "_epoch", stopped)
+    monkeypatch.setattr(network._Loop, "_epoch", stopped)
     assert main(arguments) == 130
     assert "the same command goes on" in capsys.readouterr().err
     monkeypatch.undo()
     assert main(arguments) == 0
-    one, other = landmark_net.load(trained).variables, landmark_net.load(tmp_path / "run").variables
+    one, other = network.load(trained).variables, network.load(tmp_path / "run").variables
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
@@ -74,20 +77,20 @@ def test_other_settings_and_missing_data_are_refused(data, trained, tmp_path, ca
     assert main([*train, str(tmp_path / "x"), "--data", str(data), "--epochs", "0"]) == 2
     assert "--epochs 0: at least 1" in capsys.readouterr().err
     with pytest.raises(Refused, match="no trained landmark network"):
-        landmark_net.load(tmp_path)
+        network.load(tmp_path)
 
 
 def test_the_loss_falls_and_noise_gives_no_landmarks(data):
     """Some steps on a few cases: the maps begin to say where, and of noise that it is nowhere."""
-    options = landmark_net.Settings(size=32, width=8, levels=2, epochs=100, batch_size=8)
-    shown = landmark_net.examples(landmark_net.dataset.load(data), np.arange(8), 32)
-    loop = landmark_net._Loop(data, options, shown, shown)
+    options = network.Settings(size=32, width=8, levels=2, epochs=100, batch_size=8)
+    shown = network.examples(network.dataset.load(data), np.arange(8), 32)
+    loop = network._Loop(data, options, shown, shown)
     before = loop._val_loss()
     for _ in range(100):
         batch = {"image": shown.images, "points": shown.points}
-        loop.state, _ = landmark_net.train_step(loop.state, batch, options, loop.per_epoch)
+        loop.state, _ = network.train_step(loop.state, batch, options, loop.per_epoch)
     assert loop._val_loss() < 0.75 * before
-    locator = landmark_net.Locator(options, loop.state.variables, np.zeros((3, 2)))
+    locator = network.Locator(options, loop.state.variables, np.zeros((3, 2)))
     noise = np.random.default_rng(0).integers(0, 255, (4, 50, 60)).astype(np.uint8)
     assert not locator(noise, threshold=0.5).found.any()
     assert not locator(np.zeros((1, 50, 60), np.uint8), threshold=0.5).found.any()
@@ -114,7 +117,7 @@ def folder(tmp_path, monkeypatch):
     images, _ = write_png_cohort(tmp_path, cohort(8))
     mean = np.array([[0.5, 0.2], [0.25, 0.75], [0.75, 0.75]])
     known = {
-        landmark_apply.images.to_uint8(iio.imread(path)[None])[0].tobytes(): shape.landmarks()
+        applying.images.to_uint8(iio.imread(path)[None])[0].tobytes(): shape.landmarks()
         for path, shape in zip(sorted(images.iterdir()), cohort(8), strict=True)
     }
     monkeypatch.setattr(landmark_net, "load", lambda _: Oracle(known, mean))
@@ -175,7 +178,7 @@ def test_aligned_frames_stand_upright(folder, capsys):
 def test_the_landmarks_of_an_aligned_image_are_the_mean_ones():
     shape = Horseshoe(turn=70, centre=(31.5, 31.5), arm=14)
     mean = (Horseshoe(arm=14).landmarks() - [31.5, 28]) / 64 * 1.2 + 0.5
-    picture, theta = landmark_apply.aligned(
+    picture, theta = applying.aligned(
         255 * shape.mask().astype(np.uint8), shape.landmarks(), mean, 96
     )
     found = landmarks.from_mask(picture > 127)
@@ -189,7 +192,7 @@ def test_alignment_makes_pixels_square():
     shape = Horseshoe(turn=40, centre=(31.5, 31.5), arm=14)
     mean = (Horseshoe(arm=14).landmarks() - [31.5, 28]) / 64 * 1.2 + 0.5
     flat = 255 * shape.mask()[::2].astype(np.uint8)
-    picture, theta = landmark_apply.aligned(flat, shape.landmarks() / [1, 2], mean, 96, aspect=2.0)
+    picture, theta = applying.aligned(flat, shape.landmarks() / [1, 2], mean, 96, aspect=2.0)
     found = landmarks.from_mask(picture > 127)
     assert np.abs(found - 96 * mean).max() < 3
     back = found @ theta[:, :2].T + theta[:, 2]

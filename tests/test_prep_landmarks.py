@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from prep import landmarks
 from prep.errors import Refused, Unsuitable
+from prep.shapes import landmarks
 from tests.prep_shapes import Horseshoe
 
 HEAD = "case," + ",".join(landmarks.COLUMNS) + "\n"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from prep.pca import principal_modes
+from prep.shapes.pca import principal_modes
 
 
 def test_modes_are_the_eigenvectors_of_the_covariance():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from prep import point_cloud
 from prep.errors import Unsuitable
+from prep.shapes import point_cloud
 from tests.prep_shapes import Horseshoe, cohort
 
 TURNS = (0, 35, 90, 180, -120)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from prep import procrustes
-from prep.registration import apply, compose, invert, signed_distance
+from prep.shapes import procrustes
+from prep.shapes.registration import apply, compose, invert, signed_distance
 from tests.prep_shapes import Horseshoe
 
 

@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from prep import registration
-from prep.point_cloud import (
+from prep.shapes import registration
+from prep.shapes.point_cloud import (
     dice,
     horseshoe_boundaries,
     polygon_mask,
     resample_arc,
     sample_points,
 )
-from prep.registration import apply, compose, invert
+from prep.shapes.registration import apply, compose, invert
 from tests.prep_shapes import Horseshoe
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from prep import split
+from prep.dataset import split
 from prep.errors import Refused
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prep.__main__ import main
-from prep.verify import check
+from prep.dataset.verify import check
 from tests.prep_shapes import write_data_set
 
 

@@ -10,10 +10,12 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import save_file
 
-from jssm import checkpoint, config, pretrained, steps, training
+from jssm import checkpoint, config
 from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.model import Network, method
-from jssm.resnet import STAGES, ResNet
+from jssm.methods.model import Network, method
+from jssm.networks import pretrained
+from jssm.networks.resnet import STAGES, ResNet
+from jssm.training import loop, steps
 
 
 def torchvision_weights(depth: int, width: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -211,5 +213,5 @@ def test_a_wrong_file_leaves_no_run_behind(small_data, tmp_path):
     settings.model = ModelConfig(depth=18, width=4, num_modes=3)
     settings.train = TrainConfig(batch_size=16, epochs=1)
     with pytest.raises(ValueError, match="those of a ResNet34"):
-        training.train(settings, tmp_path / "run")
+        loop.train(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()

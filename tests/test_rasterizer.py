@@ -8,7 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jssm import losses, rasterizer, tile_grid, tile_kernels, tile_loops, tiles
+from jssm.methods import losses
+from jssm.rasterizer import draw, grid, kernels, loops, tiles
+from jssm.shape import order
 from tests import reference
 
 SHAPE = (24, 28)
@@ -37,7 +39,7 @@ SHAPES = {
 def test_signed_distance_agrees_with_the_slow_reference(name):
     points = SHAPES[name]
     expected = reference.signed_distance(points, SHAPE)
-    found = np.asarray(rasterizer.signed_distance(jnp.asarray(points), SHAPE))
+    found = np.asarray(draw.signed_distance(jnp.asarray(points), SHAPE))
     # On the outline itself both signs are right.
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=2e-5)
     off = np.abs(expected) > 1e-4
@@ -47,14 +49,14 @@ def test_signed_distance_agrees_with_the_slow_reference(name):
 @pytest.mark.parametrize("tau", [0.25, 0.5, 2.0])
 def test_mask_is_the_sigmoid_of_the_distance(tau):
     expected = reference.rasterize(SHAPES["horseshoe"], SHAPE, tau)
-    found = rasterizer.rasterize(jnp.asarray(SHAPES["horseshoe"]), SHAPE, tau=tau)
+    found = draw.rasterize(jnp.asarray(SHAPES["horseshoe"]), SHAPE, tau=tau)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_no_seams_inside():
     """SoftRas-like renderers show 0.75 on the triangles' common edges."""
     points = np.array([[4, 4], [4, 10], [4, 16], [20, 4], [20, 10], [20, 16]], float)
-    mask = np.asarray(rasterizer.rasterize(jnp.asarray(points), SHAPE, tau=0.5))
+    mask = np.asarray(draw.rasterize(jnp.asarray(points), SHAPE, tau=0.5))
     assert mask[7:14, 7:18].min() > 0.99
 
 
@@ -68,23 +70,23 @@ def test_no_holes_in_a_wall_of_thin_triangles(direction):
     y, x = np.mgrid[:64, :64] - 32
     off_middle, off_center = np.abs(x * across[0] + y * across[1]), x * along[0] + y * along[1]
     inside = (off_middle < 19.9) & (np.abs(off_center) < 19.7)
-    found = np.asarray(rasterizer.signed_distance(jnp.asarray(points, jnp.float32), (64, 64)))
+    found = np.asarray(draw.signed_distance(jnp.asarray(points, jnp.float32), (64, 64)))
     assert found[inside].min() > 0
 
 
 def test_area_of_a_large_shape():
     points = reference.horseshoe(88, center=(112, 112), inner=40, outer=52)
-    loop = points[rasterizer.outline_indices(88)]
+    loop = points[order.outline_indices(88)]
     x, y = loop.T
     area = abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
-    mask = rasterizer.rasterize(jnp.asarray(points), (224, 224), tau=0.5)
+    mask = draw.rasterize(jnp.asarray(points), (224, 224), tau=0.5)
     assert float(mask.sum()) == pytest.approx(area, rel=0.002)
 
 
 def test_triangles_and_outline_are_equation_7():
-    assert {tuple(t) for t in rasterizer.strip_triangles(12)} == set(reference.strip_triangles(12))
-    assert len(rasterizer.strip_triangles(88)) == 86
-    loop = rasterizer.outline_indices(12)
+    assert {tuple(t) for t in order.strip_triangles(12)} == set(reference.strip_triangles(12))
+    assert len(order.strip_triangles(88)) == 86
+    loop = order.outline_indices(12)
     edges = {frozenset(e) for e in zip(loop.tolist(), np.roll(loop, -1).tolist(), strict=True)}
     assert edges == {frozenset(e) for e in reference.outline_edges(12)}
 
@@ -92,7 +94,7 @@ def test_triangles_and_outline_are_equation_7():
 @pytest.mark.parametrize("num_points", [2, 7])
 def test_a_strip_needs_an_even_number_of_points(num_points):
     with pytest.raises(ValueError, match="even number of points, at least 4"):
-        rasterizer.strip_triangles(num_points)
+        order.strip_triangles(num_points)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_gradient_where_a_triangle_is_collinear():
     """Its two outline edges still know which side is the inner one."""
     points = np.array([[5, 5], [5, 10], [5, 15], [12, 1], [20, 10], [20, 15]], float)
     points[3] = [5, 1]  # on the line through the first two
-    slope = jax.grad(lambda p: jnp.sum(rasterizer.rasterize(p, SHAPE)))(jnp.asarray(points))
+    slope = jax.grad(lambda p: jnp.sum(draw.rasterize(p, SHAPE)))(jnp.asarray(points))
     assert float(slope[1, 0]) < -2  # the wall to its right shrinks as it moves right
     assert np.isfinite(slope).all()
 
@@ -133,7 +135,7 @@ def _check_gradient(points, weights):
 
 @jax.jit
 def _weighted_gradient(points, weights):
-    return jax.grad(lambda p: jnp.sum(weights * rasterizer.rasterize(p, SHAPE)))(points)
+    return jax.grad(lambda p: jnp.sum(weights * draw.rasterize(p, SHAPE)))(points)
 
 
 def test_gradient_of_an_outline_on_the_pixels():
@@ -142,7 +144,7 @@ def test_gradient_of_an_outline_on_the_pixels():
 
     def area_when_moved(h):
         moved = points.at[3:, 0].add(h)
-        return jnp.sum(rasterizer.rasterize(moved, SHAPE))
+        return jnp.sum(draw.rasterize(moved, SHAPE))
 
     slope = (area_when_moved(1e-2) - area_when_moved(-1e-2)) / 2e-2
     assert float(jax.grad(area_when_moved)(0.0)) == pytest.approx(float(slope), rel=0.02)
@@ -206,7 +208,7 @@ def _settled(points, mask):
 @jax.jit
 def _value_and_gradients(points):
     def total(p):
-        mask = rasterizer.rasterize(p, (16, 16))
+        mask = draw.rasterize(p, (16, 16))
         return jnp.sum(mask * jnp.arange(256.0).reshape(16, 16)) / 256, mask
 
     gradient, mask = jax.grad(total, has_aux=True)(points)
@@ -223,7 +225,7 @@ def test_a_large_image_agrees_with_the_slow_reference(num_points):
     weights = rng.normal(size=shape)
 
     def total(p):
-        mask = rasterizer.rasterize(p, shape)
+        mask = draw.rasterize(p, shape)
         return jnp.sum(weights * mask), mask
 
     gradient, found = jax.grad(total, has_aux=True)(jnp.asarray(points))
@@ -246,7 +248,7 @@ def test_gradient_where_many_tiles_have_ties(monkeypatch, few, shape):
     slope = np.sum(weights * (ends[0] - ends[1])) / 2e-5
 
     def total(p):
-        return jnp.sum(weights * rasterizer.rasterize(p, shape, tau=2.0))
+        return jnp.sum(weights * draw.rasterize(p, shape, tau=2.0))
 
     gradient = jax.grad(total)(jnp.asarray(points, jnp.float32))
     assert float(np.sum(gradient * direction)) == pytest.approx(slope, rel=1e-3)
@@ -258,8 +260,8 @@ def test_what_matters_is_the_same_by_blocks_and_at_once(name, reach):
     shape = (72, 100)
     points = jnp.asarray(SHAPES[name] * 2.5 + 3, jnp.float32)
     sides = tiles.all_sides(points)
-    by_blocks = tile_loops._plan(tiles.rows(sides)[None], jnp.array([reach]), shape)
-    at_once = tile_kernels._plan(sides, reach, shape)
+    by_blocks = loops._plan(tiles.rows(sides)[None], jnp.array([reach]), shape)
+    at_once = kernels._plan(sides, reach, shape)
     np.testing.assert_array_equal(by_blocks.length[0], at_once.length)
     is_run = np.asarray(at_once.length) > 0
     np.testing.assert_array_equal(
@@ -269,23 +271,23 @@ def test_what_matters_is_the_same_by_blocks_and_at_once(name, reach):
 
 def test_tiles_and_windows_are_two_orders_of_one_image():
     shape = (40, 70)
-    rows, columns = tile_grid.size(shape)
+    rows, columns = grid.size(shape)
     y, x = np.mgrid[: 8 * rows, : 8 * columns].astype(np.float32)
     for image, axis in ((x, 0), (y, 1)):
-        windows = jnp.asarray(image.reshape(tile_grid.windows(shape)))
-        by_tile = tile_grid.by_tile(windows, shape)
-        center = tile_grid.centers(np.arange(len(by_tile)), shape)[axis]
-        offset = tile_grid.offsets(np.arange(tile_grid.PIXELS))[axis]
+        windows = jnp.asarray(image.reshape(grid.windows(shape)))
+        by_tile = grid.by_tile(windows, shape)
+        center = grid.centers(np.arange(len(by_tile)), shape)[axis]
+        offset = grid.offsets(np.arange(grid.PIXELS))[axis]
         np.testing.assert_array_equal(by_tile, center[:, None] + offset)
-        np.testing.assert_array_equal(tile_grid.windows_of(by_tile, shape), windows)
-        np.testing.assert_array_equal(tile_grid.image_of(windows, shape), image[:40, :70])
+        np.testing.assert_array_equal(grid.windows_of(by_tile, shape), windows)
+        np.testing.assert_array_equal(grid.image_of(windows, shape), image[:40, :70])
 
 
 def test_jit_and_vmap_agree_with_one_at_a_time():
     batch = jnp.asarray(np.stack([SHAPES["horseshoe"] + i for i in range(3)]), jnp.float32)
-    one = jnp.stack([rasterizer.rasterize(p, SHAPE) for p in batch])
+    one = jnp.stack([draw.rasterize(p, SHAPE) for p in batch])
     np.testing.assert_allclose(
-        jax.jit(jax.vmap(lambda p: rasterizer.rasterize(p, SHAPE)))(batch), one, atol=1e-6
+        jax.jit(jax.vmap(lambda p: draw.rasterize(p, SHAPE)))(batch), one, atol=1e-6
     )
 
 
@@ -293,7 +295,7 @@ def test_forward_and_reverse_mode_agree():
     points = jnp.asarray(SHAPES["horseshoe"], jnp.float32)
 
     def f(p):
-        return jnp.sum(rasterizer.rasterize(p, SHAPE) ** 2)
+        return jnp.sum(draw.rasterize(p, SHAPE) ** 2)
 
     np.testing.assert_allclose(jax.jacfwd(f)(points), jax.jacrev(f)(points), rtol=1e-4, atol=1e-5)
 
@@ -304,7 +306,7 @@ def test_vmap_of_grad_agrees_with_one_at_a_time():
         np.stack([SHAPES["horseshoe"], SHAPES["wholly outside"], SHAPES["horseshoe"] * 1.7 - 6]),
         jnp.float32,
     )
-    slope = jax.grad(lambda p: jnp.sum(rasterizer.rasterize(p, SHAPE) ** 2))
+    slope = jax.grad(lambda p: jnp.sum(draw.rasterize(p, SHAPE) ** 2))
     np.testing.assert_allclose(
         jax.vmap(slope)(batch), jnp.stack([slope(p) for p in batch]), atol=1e-5
     )
@@ -314,7 +316,7 @@ def test_gradient_of_the_softness():
     points = jnp.asarray(SHAPES["horseshoe"], jnp.float32)
 
     def total(tau):
-        return jnp.sum(rasterizer.rasterize(points, SHAPE, tau=tau) ** 2)
+        return jnp.sum(draw.rasterize(points, SHAPE, tau=tau) ** 2)
 
     slope = (total(1.01) - total(0.99)) / 0.02
     assert float(jax.grad(total)(1.0)) == pytest.approx(float(slope), rel=1e-2)
@@ -325,7 +327,7 @@ def test_pixels_far_away_do_not_change_with_the_softness(shape):
     points = SHAPES["horseshoe"]
 
     def total(tau):
-        return jnp.sum(rasterizer.rasterize(jnp.asarray(points), shape, tau=tau))
+        return jnp.sum(draw.rasterize(jnp.asarray(points), shape, tau=tau))
 
     sums = [np.sum(reference.soft_mask(points, shape, tau)) for tau in (0.501, 0.499)]
     slope = (sums[0] - sums[1]) / 0.002
@@ -337,7 +339,7 @@ def test_second_derivatives_of_one_edge():
     points = jnp.array([[5, -50], [5, 10], [5, 70], [60, -50], [60, 10], [60, 70]], jnp.float32)
 
     def value(shift):
-        return rasterizer.rasterize(points + jnp.array([1.0, 0.0]) * shift, (24, 24))[12, 6]
+        return draw.rasterize(points + jnp.array([1.0, 0.0]) * shift, (24, 24))[12, 6]
 
     m = float(value(0.0))
     assert float(jax.jacfwd(jax.grad(value))(0.0)) == pytest.approx(
@@ -347,15 +349,15 @@ def test_second_derivatives_of_one_edge():
 
 def test_the_image_need_not_be_whole_tiles():
     points = jnp.asarray(SHAPES["horseshoe"], jnp.float32)
-    large = rasterizer.rasterize(points, (32, 32))
-    np.testing.assert_array_equal(rasterizer.rasterize(points, (19, 23)), large[:19, :23])
+    large = draw.rasterize(points, (32, 32))
+    np.testing.assert_array_equal(draw.rasterize(points, (19, 23)), large[:19, :23])
 
 
 def test_a_mask_loss_alone_pulls_a_shape_from_twenty_pixels_away():
     """At the final softness it has no gradient there; sharpening step by step, it arrives."""
     shape, steps = (64, 64), 120
     true = jnp.asarray(small_horseshoe(num_points=24, center=(42, 32)), jnp.float32)
-    target = (rasterizer.rasterize(true, shape) > 0.5).astype(jnp.float32)
+    target = (draw.rasterize(true, shape) > 0.5).astype(jnp.float32)
     start = true - jnp.array([20.0, 0.0])
 
     def moved(theta):
@@ -363,7 +365,7 @@ def test_a_mask_loss_alone_pulls_a_shape_from_twenty_pixels_away():
         return (start - center) @ (jnp.eye(2) + theta[:, :2] / 20).T + center + theta[:, 2]
 
     def loss(theta, tau):
-        mask = rasterizer.rasterize(moved(theta), shape, tau=tau)
+        mask = draw.rasterize(moved(theta), shape, tau=tau)
         return losses.dice_loss(mask, target)
 
     nowhere = jnp.zeros((2, 3))
@@ -372,13 +374,13 @@ def test_a_mask_loss_alone_pulls_a_shape_from_twenty_pixels_away():
 
     def step(state, progress):
         theta, moments = state
-        slope = jax.grad(loss)(theta, rasterizer.sharpness(progress))
+        slope = jax.grad(loss)(theta, draw.sharpness(progress))
         updates, moments = optimizer.update(slope, moments)
         return (theta + updates, moments), None
 
     begin = (nowhere, optimizer.init(nowhere))
     (theta, _), _ = jax.lax.scan(step, begin, jnp.linspace(0, 1, steps))
-    mask = (rasterizer.rasterize(moved(theta), shape) > 0.5).astype(jnp.float32)
+    mask = (draw.rasterize(moved(theta), shape) > 0.5).astype(jnp.float32)
     assert float(losses.dice_loss(mask, target)) < 0.05
 
 
@@ -399,7 +401,7 @@ def _masks_and_gradients(batch):
     """By new functions, since what was traced before is kept."""
 
     def value(points):
-        mask = rasterizer.rasterize.__wrapped__(points, SHAPE)
+        mask = draw.rasterize.__wrapped__(points, SHAPE)
         return jnp.sum(mask * jnp.sin(jnp.arange(mask.size).reshape(SHAPE))), mask
 
     (_, masks), gradients = jax.jit(jax.vmap(jax.value_and_grad(value, has_aux=True)))(batch)
@@ -435,9 +437,9 @@ def test_kernels_agree_with_plain_loops_in_a_large_image(monkeypatch, num_points
     points = jnp.asarray(points, jnp.float32)
 
     def found():
-        distance = rasterizer.signed_distance.__wrapped__(points, shape)
-        draw = partial(rasterizer.rasterize.__wrapped__, points, shape)
-        slope = jax.grad(lambda tau: jnp.sum(draw(tau=tau) ** 2))(0.7)
+        distance = draw.signed_distance.__wrapped__(points, shape)
+        soft = partial(draw.rasterize.__wrapped__, points, shape)
+        slope = jax.grad(lambda tau: jnp.sum(soft(tau=tau) ** 2))(0.7)
         return jax.jit(lambda: (distance, draw(tau=0.7), slope))()
 
     plain = found()
@@ -451,7 +453,7 @@ def test_memory_of_a_gradient():
     points = jnp.zeros((4, 88, 2))
 
     def total(p):
-        return jnp.sum(jax.vmap(lambda q: rasterizer.rasterize(q, (224, 224)))(p) ** 2)
+        return jnp.sum(jax.vmap(lambda q: draw.rasterize(q, (224, 224)))(p) ** 2)
 
     memory = jax.jit(jax.grad(total)).lower(points).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 4 * 4 * 2**20

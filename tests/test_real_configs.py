@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import jssm
-from jssm import training
+from jssm.training import loop
 from tests.test_config import load as load_config
 from tests.test_training import records
 
@@ -21,7 +21,7 @@ def test_one_real_step_of_each_config(name, small_data, tmp_path):
     config.data = str(small_data)
     config.model = replace(config.model, size=0, width=4, locate_size=0, view_size=32)
     config.train = replace(config.train, batch_size=16, epochs=1, warmup_epochs=0)
-    training.train(config, tmp_path / "run")
+    loop.train(config, tmp_path / "run")
     model = jssm.load(tmp_path / "run")
     (record,) = records(tmp_path / "run")
     assert record["step"] == 1

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssm.resnet import ResNet
+from jssm.networks.resnet import ResNet
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jssm import shape_model
+from jssm.shape import shape_model
 from tests import reference
 
 

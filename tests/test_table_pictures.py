@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.tables import pictures
-from jssm import dataset, movies, plots
-from jssm.evaluation import Evaluation
+from jssm import dataset
+from jssm.evaluation.report import Evaluation
+from jssm.pictures import movies, plots
 
 FRAMES = 8
 

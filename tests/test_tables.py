@@ -13,7 +13,7 @@ from benchmarks import __main__ as benchmarks
 from benchmarks.tables import figures, paper, plan, runs, statistics, subsets, trained
 from jssm import config as config_lib
 from jssm import dataset
-from prep.pca import principal_modes
+from prep.shapes.pca import principal_modes
 from tests import reference
 from tests.conftest import write_dataset
 

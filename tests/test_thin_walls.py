@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jssm
-from jssm import metrics
-from jssm.strip import thicken
+from jssm.evaluation import metrics
+from jssm.shape.strip import thicken
 from tests import reference
 
 SHAPE = (64, 64)

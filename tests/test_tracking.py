@@ -13,11 +13,13 @@ import pytest
 from scipy import ndimage
 
 from benchmarks.tables import tracked
-from jssm import affine, checkpoint, config, dataset, feed, labels, steps, training
-from jssm.augment import Augmentation
-from jssm.baselines import BASELINES, Baseline, tracking
+from jssm import checkpoint, config, dataset
 from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
-from jssm.model import Method
+from jssm.methods.baselines import BASELINES, Baseline, tracking
+from jssm.methods.model import Method
+from jssm.shape import affine, labels
+from jssm.training import feed, loop, steps
+from jssm.training.augment import Augmentation
 from tests import reference
 from tests.conftest import SIZE, write_dataset
 from tests.prep_shapes import Horseshoe
@@ -385,8 +387,8 @@ def test_a_stopped_run_of_clips_continues_bit_for_bit(cines, tmp_path, monkeypat
     simple = Method(*toy(CLIP)[:2], _simple_predict, learns_points=False, clip=CLIP)
     monkeypatch.setitem(BASELINES, "tracking", Baseline(lambda config, constants: simple))
     monkeypatch.setattr(training, "AHEAD", 0)  # so that the signal comes where it is sent
-    training.train(settings(cines), tmp_path / "whole")
-    count = training._Loop._count_step
+    loop.train(settings(cines), tmp_path / "whole")
+    count = loop._Loop._count_step
 
     def count_and_stop(self, metrics):
         count(self, metrics)
@@ -394,10 +396,10 @@ def test_a_stopped_run_of_clips_continues_bit_for_bit(cines, tmp_path, monkeypat
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as stopping:
-        stopping.setattr(training._Loop, "_count_step", count_and_stop)
-        with pytest.raises(training.Stopped, match="after step 1"):
-            training.train(settings(cines), tmp_path / "run")
-    training.train(settings(cines), tmp_path / "run")
+        stopping.setattr(loop._Loop, "_count_step", count_and_stop)
+        with pytest.raises(loop.Stopped, match="after step 1"):
+            loop.train(settings(cines), tmp_path / "run")
+    loop.train(settings(cines), tmp_path / "run")
     weights = [
         checkpoint.read_weights(tmp_path / name, step="latest")["variables"]["params"]["weight"]
         for name in ("whole", "run")
@@ -411,7 +413,7 @@ def _simple_predict(variables, images):
 
 def test_a_batch_must_be_made_of_whole_clips(cines, tmp_path):
     with pytest.raises(ValueError, match=r"batch_size 8 .* clips of 3 frames .*clip_frames"):
-        training.train(settings(cines, clip_frames=3), tmp_path / "run")
+        loop.train(settings(cines, clip_frames=3), tmp_path / "run")
     with pytest.raises(ValueError, match="clip_frames: 1, expected > 1"):
         config.validate(settings(cines, clip_frames=1))
 

@@ -11,10 +11,12 @@ import optax
 import pytest
 
 import jssm
-from jssm import checkpoint, dataset, feed, labels, steps, training
-from jssm.augment import Augmentation
+from jssm import checkpoint, dataset
 from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.model import method
+from jssm.methods.model import method
+from jssm.shape import labels
+from jssm.training import feed, loop, steps
+from jssm.training.augment import Augmentation
 from tests.conftest import write_dataset
 
 
@@ -36,7 +38,7 @@ def records(run):
 @pytest.fixture(scope="module")
 def trained(small_data, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "whole"
-    training.train(tiny(small_data, ema=0.9), run)
+    loop.train(tiny(small_data, ema=0.9), run)
     return run, jssm.load(run)
 
 
@@ -73,7 +75,7 @@ def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path, monk
     whole, model = trained
     run, config = tmp_path / "stopped", tiny(small_data, ema=0.9)
     monkeypatch.setattr(training, "AHEAD", 0)  # so that the signal comes where it is sent
-    count = training._Loop._count_step
+    count = loop._Loop._count_step
     for stop_after in (3, 6):
 
         def count_and_stop(self, metrics, stop_after=stop_after):
@@ -81,11 +83,11 @@ def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path, monk
             if self.progress.step == stop_after:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-        monkeypatch.setattr(training._Loop, "_count_step", count_and_stop)
-        with pytest.raises(training.Stopped, match=f"after step {stop_after}; the same command"):
-            training.train(config, run)
-    monkeypatch.setattr(training._Loop, "_count_step", count)
-    training.train(config, run)
+        monkeypatch.setattr(loop._Loop, "_count_step", count_and_stop)
+        with pytest.raises(loop.Stopped, match=f"after step {stop_after}; the same command"):
+            loop.train(config, run)
+    monkeypatch.setattr(loop._Loop, "_count_step", count)
+    loop.train(config, run)
     jax.tree.map(np.testing.assert_array_equal, jssm.load(run), model)
     latest = [checkpoint.load(r, step="latest") for r in (whole, run)]
     jax.tree.map(np.testing.assert_array_equal, *latest)
@@ -99,7 +101,7 @@ def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path, monk
 def test_a_finished_run_is_not_trained_again(trained, small_data):
     run, model = trained
     before = (run / "metrics.jsonl").read_text()
-    training.train(tiny(small_data, ema=0.9), run)
+    loop.train(tiny(small_data, ema=0.9), run)
     jax.tree.map(np.testing.assert_array_equal, jssm.load(run), model)
     assert (run / "metrics.jsonl").read_text() == before
 
@@ -107,16 +109,16 @@ def test_a_finished_run_is_not_trained_again(trained, small_data):
 def test_another_configuration_does_not_overwrite_a_run(trained, small_data):
     run, _ = trained
     with pytest.raises(ValueError, match="holds a run with other settings"):
-        training.train(tiny(small_data, epochs=5), run)
+        loop.train(tiny(small_data, epochs=5), run)
 
 
 def test_the_mask_loss_begins_when_the_points_have_converged():
-    loop = training._Loop.__new__(training._Loop)
-    loop.config, loop.progress = tiny("x", patience=2), training.Progress()
+    run = loop._Loop.__new__(loop._Loop)
+    run.config, run.progress = tiny("x", patience=2), loop.Progress()
     seen = []
     for loss in (3.0, 2.0, 2.5, 1.0, 1.5, 1.2):
-        loop._watch_convergence(loss)
-        seen.append(loop.progress.with_mask)
+        run._watch_convergence(loss)
+        seen.append(run.progress.with_mask)
     assert seen == [False] * 5 + [True]
 
 
@@ -140,7 +142,7 @@ def test_validation_of_half_labelled_cases(small_model, small_data):
 
 def test_a_loss_that_is_not_finite_names_the_step(small_data, tmp_path):
     with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step \d"):
-        training.train(tiny(small_data, learning_rate=1e30), tmp_path / "run")
+        loop.train(tiny(small_data, learning_rate=1e30), tmp_path / "run")
 
 
 def test_a_run_that_fails_leaves_its_best_and_can_begin_anew(
@@ -150,21 +152,21 @@ def test_a_run_that_fails_leaves_its_best_and_can_begin_anew(
     whole, model = trained
     run, config = tmp_path / "failed", tiny(small_data, ema=0.9)
     monkeypatch.setattr(training, "SAVE_S", np.inf)
-    count = training._Loop._count_step
+    count = loop._Loop._count_step
 
     def count_and_fail(self, metrics):
         count(self, metrics)
         if self.progress.step == 6:
             raise FloatingPointError("the loss is nan at step 6")
 
-    monkeypatch.setattr(training._Loop, "_count_step", count_and_fail)
+    monkeypatch.setattr(loop._Loop, "_count_step", count_and_fail)
     with pytest.raises(FloatingPointError):
-        training.train(config, run)
+        loop.train(config, run)
     jssm.load(run)
     with pytest.raises(FileNotFoundError):
         checkpoint.load(run, step="latest")
-    monkeypatch.setattr(training._Loop, "_count_step", count)
-    training.train(config, run)
+    monkeypatch.setattr(loop._Loop, "_count_step", count)
+    loop.train(config, run)
     jax.tree.map(np.testing.assert_array_equal, jssm.load(run), model)
     assert [r["val_dice"] for r in records(run)] == [r["val_dice"] for r in records(whole)]
 
@@ -173,9 +175,9 @@ def test_settings_must_suit_the_data(small_data, tmp_path):
     config = tiny(small_data)
     config.model.size = 64
     with pytest.raises(ValueError, match=r"model\.size is 64 but the images of .* are 32"):
-        training.train(config, tmp_path / "run")
+        loop.train(config, tmp_path / "run")
     with pytest.raises(FileNotFoundError, match="not a data set directory"):
-        training.train(replace(config, data=str(tmp_path / "nowhere")), tmp_path / "run")
+        loop.train(replace(config, data=str(tmp_path / "nowhere")), tmp_path / "run")
 
 
 def test_validation_needs_a_label(tmp_path):
@@ -185,13 +187,13 @@ def test_validation_needs_a_label(tmp_path):
     lines = [f"{line},{kind}" for line, kind in zip(table, kinds, strict=True)]
     (directory / "cases.csv").write_text("\n".join(lines))
     with pytest.raises(ValueError, match="no validation case has a label"):
-        training.train(tiny(directory), tmp_path / "run")
+        loop.train(tiny(directory), tmp_path / "run")
 
 
 def test_load_of_a_run_without_checkpoints(tmp_path):
     with pytest.raises(FileNotFoundError, match="no training run there"):
         jssm.load(tmp_path)
-    (tmp_path / "config.json").write_text(training.config_lib.to_json(tiny("x")))
+    (tmp_path / "config.json").write_text(loop.config_lib.to_json(tiny("x")))
     with pytest.raises(FileNotFoundError, match="no best checkpoint"):
         jssm.load(tmp_path)
     with pytest.raises(ValueError, match="expected one of best, latest"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jssm.unet import UNet, UpConvolution, pad_to_multiple
+from jssm.networks.unet import UNet, UpConvolution, pad_to_multiple
 
 
 def test_size_is_that_of_the_original():

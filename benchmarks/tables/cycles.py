@@ -7,9 +7,9 @@ How far a point is from where it should be has two parts: across the wall, its d
 true boundary, and along the wall, the rest. A method that follows the boundary but slides on it has
 the second alone.
 
-The rule for failures is that of `jssm.metrics`: a frame in which a point is not finite has the
-image's diagonal as its error; a peak strain that is not finite counts as a failure and stays out of
-the mean.
+The rule for failures is that of `jssm.evaluation.metrics`: a frame in which a point is not finite
+has the image's diagonal as its error; a peak strain that is not finite counts as a failure and
+stays out of the mean.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +21,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks import motion
-from jssm import metrics
-from jssm.integrity import nearest_offsets
+from jssm.evaluation import metrics
+from jssm.shape import order
+from jssm.shape.vectors import nearest_offsets
 from prep.phantom.patient import Options, Patient, make_geometry, patient_name
 
 Follow = Callable[[NDArray[np.uint8]], NDArray]
@@ -106,7 +107,7 @@ def frame_errors(
     moved, truly_moved = points - points[:1], true_points - true_points[:1]
     moved_apart = _rms(distances_mm(moved, truly_moved, spacing_mm, limit_mm=limit_mm))
     failed = ~np.isfinite(points).all(axis=(1, 2))
-    halves = np.split(np.where(failed[:, None, None], 0.0, points), 2, axis=1)
+    halves = order.boundaries(np.where(failed[:, None, None], 0.0, points))
     from_line = [np.asarray(_offsets(*pair)) for pair in zip(halves, boundary, strict=True)]
     offsets = np.concatenate(from_line, axis=1)
     across = _rms(distances_mm(offsets, np.zeros_like(offsets), spacing_mm, limit_mm=limit_mm))
@@ -195,7 +196,7 @@ def _rms(distances: NDArray) -> NDArray:
 
 
 def _spread(values: pd.Series) -> float:
-    """The standard deviation of the population, as everywhere in `jssm.evaluation`."""
+    """The standard deviation of the population, as everywhere in `jssm.evaluation.report`."""
     return float(values.std(ddof=0))
 
 

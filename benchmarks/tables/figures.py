@@ -11,7 +11,8 @@ from benchmarks.tables.pictures import Case
 from benchmarks.tables.plan import OURS
 from benchmarks.tables.runs import Source
 from benchmarks.tables.writing import Row
-from jssm import dataset, evaluation
+from jssm import dataset
+from jssm.evaluation import report
 
 CINES = 2  # phantom patients of each view whose cycle is drawn
 
@@ -59,7 +60,7 @@ def chosen(methods: dict[str, Row], source: Source) -> list[Case]:
     names = [table["case"].iloc[k] for k in pictures.choose(table["dice"].to_numpy()).values()]
     rows = np.flatnonzero(data.cases["case"].isin(names))
     found = {
-        label: evaluation.evaluate(trained.predictor(row.run), data, rows, progress=False)
+        label: report.evaluate(trained.predictor(row.run), data, rows, progress=False)
         for label, row in methods.items()
     }
     return pictures.chosen_cases(data, found, view=source.path.name)

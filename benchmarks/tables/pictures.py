@@ -21,9 +21,10 @@ from scipy import ndimage
 
 from benchmarks import report
 from benchmarks.tables.plan import OURS
-from jssm import metrics, movies, plots
 from jssm.dataset import Dataset
-from jssm.evaluation import Evaluation
+from jssm.evaluation import metrics
+from jssm.evaluation.report import Evaluation
+from jssm.pictures import movies, plots
 
 STRAY_COLOUR = "#D55E00"  # vermilion: what does not belong to a mask's largest piece
 SCORE_LABELS = {

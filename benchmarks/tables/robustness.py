@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.tables.degrade import DEGRADATIONS, STRENGTHS, degrade_case
-from jssm import evaluation
 from jssm.dataset import Dataset
+from jssm.evaluation import report
 
 KEYS = ["degradation", "strength"]
 
 
 def curves(
-    predict: evaluation.Predict,
+    predict: report.Predict,
     data: Dataset,
     rows: NDArray,
     *,
@@ -35,7 +35,7 @@ def curves(
 
 
 def scores(
-    predict: evaluation.Predict,
+    predict: report.Predict,
     data: Dataset,
     rows: NDArray,
     *,
@@ -43,17 +43,15 @@ def scores(
     batch_size: int = 32,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """The same per case: for each degradation and strength the table of `jssm.evaluation`, below
-    one another, with the columns degradation and strength before it.
+    """The same per case: for each degradation and strength the table of `jssm.evaluation.report`,
+    below one another, with the columns degradation and strength before it.
     """
     rows = np.asarray(rows)
     chosen = _subset(data, rows)
 
     def judge(images: NDArray) -> pd.DataFrame:
         worse, places = dataclasses.replace(chosen, images=images), np.arange(len(rows))
-        return evaluation.evaluate(
-            predict, worse, places, batch_size=batch_size, progress=False
-        ).table
+        return report.evaluate(predict, worse, places, batch_size=batch_size, progress=False).table
 
     clean, tables = judge(chosen.images), []
     steps = list(product(DEGRADATIONS, STRENGTHS))
@@ -69,13 +67,13 @@ def scores(
 def summarize(table: pd.DataFrame) -> pd.DataFrame:
     """Of the ``table`` of :func:`scores`, a line per degradation and strength: cases, of each score
     that there is NAME_mean and NAME_std (dice, hd_mm, ..., cc, correspondence_mm), failed_share and
-    folded_share, as `jssm.evaluation.summarize` counts them.
+    folded_share, as `jssm.evaluation.report.summarize` counts them.
     """
     lines = []
     for (name, strength), cases in table.groupby(KEYS, sort=False):
-        found = evaluation.summarize(cases)
+        found = report.summarize(cases)
         line = {"degradation": name, "strength": strength, "cases": found["cases"]}
-        for score in evaluation.SCORES:
+        for score in report.SCORES:
             if found[score] is not None:
                 short = "cc" if score == "components" else score
                 line |= {f"{short}_{part}": value for part, value in found[score].items()}

@@ -6,10 +6,11 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from jssm import dataset, shape_model
+from jssm import dataset
 from jssm.dataset import Dataset
-from jssm.shape_model import ShapeModel
-from prep.pca import principal_modes
+from jssm.shape import shape_model
+from jssm.shape.shape_model import ShapeModel
+from prep.shapes.pca import principal_modes
 
 _ARRAYS = ("images", "masks", "points", "canonical_points", "thetas", "spacing_mm")
 

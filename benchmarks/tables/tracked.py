@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from jssm.baselines.tracking import carry
-from jssm.metrics import binarize
-from jssm.model import Method
+from jssm.evaluation.metrics import binarize
+from jssm.methods.baselines.tracking import carry
+from jssm.methods.model import Method
 from prep.errors import Unsuitable
-from prep.point_cloud import horseshoe_boundaries, sample_points
+from prep.shapes.point_cloud import horseshoe_boundaries, sample_points
 
 
 def points_of_mask(mask: np.ndarray, num_points: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from benchmarks.tables import cycles, robustness, tracked
 from benchmarks.tables.cycles import Cycles, Follow
 from benchmarks.tables.runs import Run, Source
 from jssm import checkpoint, dataset
-from jssm.evaluation import Predict
+from jssm.evaluation.report import Predict
 from prep.phantom.patient import Options
 
 SEED = 1011  # of patients and noise that no run has seen

@@ -21,7 +21,7 @@ class Cine:
     spacing_mm: (row, column), NaN where unknown.
     time_s: (F,) seconds after the first frame, NaN where unknown.
     to_patient_mm: (3, 3), patient = M[:, :2]·(x, y) + M[:, 2] for the pixel (x, y), in DICOM's
-      patient coordinates (left, posterior, superior: LPS), mm; or None. ``jssm.affine.apply`` and
+      patient coordinates (left, posterior, superior: LPS), mm; or None. ``jssm.warp`` and
       :func:`patient_mm` use it.
     nifti_shape: the shape of the file's array where it was a NIfTI file, so that results can be
       written in the same layout; () for others, which are written as (x, y, 1, frames).

@@ -13,15 +13,7 @@ from numpy.typing import NDArray
 from prep.phantom.anatomy import VIEWS, Anatomy, draw_anatomy
 from prep.phantom.background import body_layers
 from prep.phantom.chambers import band_polygon, heart_layers
-from prep.phantom.motion import (
-    Wall,
-    at,
-    lengths,
-    material_points,
-    move,
-    stations,
-    strain_percent,
-)
+from prep.phantom.motion import Wall, at, lengths, material_points, move, stations, strain_percent
 from prep.phantom.picture import draw_scanner, paint_still, render
 from prep.phantom.polygons import Array, fill, signed_area
 from prep.phantom.pose import Pose, place

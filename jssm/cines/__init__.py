@@ -1,0 +1,1 @@
+"""Whole cines: segmenting them, motion and strain, and what ``jssm predict`` writes."""

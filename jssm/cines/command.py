@@ -1,0 +1,323 @@
+"""``jssm predict``: files of scanners to masks, points, motion, strain and movies.
+
+One cine is in memory at a time. docs/PREDICT.md tells what is written.
+"""
+
+import argparse
+import hashlib
+import importlib
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jssm import checkpoint
+from jssm.methods.model import Model
+
+if TYPE_CHECKING:
+    from jssm import files
+    from jssm.cines import segmenting
+    from jssm.cines.motion import Motion
+
+# matplotlib is no extra, but slow to load too.
+EXTRAS = ("jssm.cines.outputs", "pydicom.sr.codedict", "nibabel", "SimpleITK", "highdicom", "av")
+VIEWS = ("2ch", "3ch", "4ch", "sax", "other")
+# Cines of a scanner have 20, 25 or 30 frames as a rule, so these batches are full.
+BATCH_SIZE = 5
+FOR_BIPLANE = ("ed_frame", "es_frame", "disc_diameters_mm", "long_axis_mm")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``predict``."""
+    parser = commands.add_parser(
+        "predict",
+        help="segment a scanner's files and measure motion and strain",
+        description="Segment every cine of DICOM, NIfTI, MetaImage or picture files, and write "
+        "masks, points, movies, motion and strain into a folder for each.",
+    )
+    add = parser.add_argument
+    add("inputs", type=Path, nargs="+", metavar="INPUT", help="files, or folders however deep")
+    add("--ckpt", type=Path, required=True, help="the run directory that train.py wrote")
+    add("--out", type=Path, required=True, help="gets a folder for each cine, and cines.csv")
+    add("--step", choices=checkpoint.STEPS, default="best", help="which checkpoint (best)")
+    add("--view", nargs="+", choices=VIEWS, help="segment cines of these views alone (default: "
+        "all but short-axis cines and those described as another plane)")  # fmt: skip
+    add("--smooth", type=int, default=0, metavar="N",
+        help="keep N harmonics of the heart cycle: less jitter, smaller peaks")  # fmt: skip
+    add("--half-cycle", action="store_true",
+        help="the cines do not show a whole heart cycle")  # fmt: skip
+    add("--mirrored", action="store_true", help="where a file does not say how it lies in the "
+        "patient: the septum is on the right with the apex up, as in most MRI; else the septal "
+        "and lateral names of the segments are exchanged")  # fmt: skip
+    add("--batch-size", type=int, default=BATCH_SIZE, help=f"frames at a time ({BATCH_SIZE})")
+    add("--patient-regex", help="its first group, in the cine's name, is the patient, for biplane "
+        "volumes of files other than DICOM")  # fmt: skip
+    add("--salt", default="", help="a secret word for the pseudonyms, so that nobody can find a "
+        "patient's by trying")  # fmt: skip
+    add("--keep-names", action="store_true", help="write the patients' own names and ids")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment all; lists at the end what was passed over and what is damaged.
+
+    Gives 0, 1 when some input was bad, or 2 when nothing was done.
+    """
+    began = time.perf_counter()
+    try:
+        _check(args)
+        model = checkpoint.load(args.ckpt, step=args.step)
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
+        outcome = predict_all(model, args, began)
+    except (ValueError, OSError) as error:
+        print(f"jssm predict: {error}", file=sys.stderr)
+        return 2
+    for sentence in outcome.skipped:
+        print(f"skipped: {sentence}")
+    for sentence in outcome.damaged:
+        print(f"damaged: {sentence}", file=sys.stderr)
+    print(
+        f"{len(outcome.rows)} cines in {args.out}, {len(outcome.skipped)} skipped, "
+        f"{len(outcome.damaged)} damaged"
+    )
+    if not outcome.rows:
+        return 2
+    print(outcome.speed())
+    return 1 if outcome.damaged else 0
+
+
+@dataclass
+class Outcome:
+    """What came of it: the table's rows, sentences for whatever gave nothing, and the times."""
+
+    rows: list[dict] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    biplane: list[dict] = field(default_factory=list)
+    frames: int = 0
+    start_s: float = 0.0
+    read_s: float = 0.0
+    segment_s: float = 0.0
+    write_s: float = 0.0
+
+    def speed(self) -> str:
+        """The time per frame, and where it went."""
+        total = self.read_s + self.segment_s + self.write_s
+        shares = [
+            f"{1000 * s / self.frames:.0f} ms {name}"
+            for name, s in (
+                ("reading", self.read_s),
+                ("segmenting", self.segment_s),
+                ("writing", self.write_s),
+            )
+        ]
+        return (
+            f"{total / self.frames:.3f} s per frame in all, {self.frames} frames: "
+            f"{', '.join(shares)}; besides, {self.start_s:.1f} s of starting and compiling"
+        )
+
+
+def predict_all(model: Model, args: argparse.Namespace, began: float) -> Outcome:
+    """Segment every cine of ``args.inputs`` and write the results into ``args.out``.
+
+    began: when the command was started, ``time.perf_counter``.
+
+    Raises:
+      ValueError: when an input is missing.
+    """
+    from tqdm import tqdm
+
+    from jssm import files
+    from jssm.cines import segmenting
+
+    outcome = Outcome()
+    try:
+        found = list(_open(args, outcome))
+    except files.BadInput as error:
+        raise ValueError(error) from error
+    about = {
+        "model_run": args.ckpt.resolve().name,
+        "model_step": args.step,
+        "model_weights_sha256": digest(model)[:16],
+        "smoothing_harmonics": args.smooth,
+        "whole_cycle": not args.half_cycle,
+    }
+    segment = segmenting.Segmenter(
+        model, args.batch_size, harmonics=args.smooth, whole_cycle=not args.half_cycle
+    )
+    outcome.start_s = time.perf_counter() - began
+    motions: dict[tuple[str, str], list[tuple[str, Motion]]] = {}
+    try:
+        for item, patient in tqdm(found, desc="predicting", unit="cine", disable=None):
+            try:
+                motion = _predict_one(item, patient, segment, args, about, outcome)
+            except Exception as error:  # whatever one cine brings about, the others go on
+                cause = " ".join(str(error).split())[:200] or type(error).__name__
+                outcome.damaged.append(item.about(cause))
+                continue
+            if motion is not None and item.view in ("2ch", "4ch"):
+                motions.setdefault((patient, item.view), []).append((item.name, motion))
+    finally:
+        outcome.start_s += segment.compile_s
+        outcome.segment_s -= segment.compile_s
+        outcome.biplane = _biplane(motions)
+        _write_tables(args.out, outcome)
+    return outcome
+
+
+def digest(model: Model) -> str:
+    """The SHA-256 of all arrays of a model, which tells models apart."""
+    total = hashlib.sha256()
+    for leaf in jax.tree.leaves(model):
+        total.update(np.ascontiguousarray(leaf).tobytes())
+    return total.hexdigest()
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in EXTRAS:
+        try:
+            importlib.import_module(name)  # all now, as the time of each cine is measured
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{error.name} is needed: pip install 'jssm[predict]'") from error
+    if args.batch_size < 1:
+        raise ValueError(f"--batch-size {args.batch_size}: a positive number was expected")
+    if args.smooth < 0:
+        raise ValueError(f"--smooth {args.smooth}: 0 or more was expected")
+    if args.smooth and args.half_cycle:
+        raise ValueError("--smooth needs the whole heart cycle, but --half-cycle was given")
+    try:
+        if args.patient_regex and re.compile(args.patient_regex).groups < 1:
+            raise ValueError(f"--patient-regex {args.patient_regex}: a group (...) was expected")
+    except re.error as error:
+        raise ValueError(f"--patient-regex {args.patient_regex}: {error}") from error
+
+
+def _open(args: argparse.Namespace, outcome: Outcome) -> Sequence[tuple["files.Found", str]]:
+    """The cines to segment, each with its patient; names are made unique."""
+    from dataclasses import replace
+
+    from jssm import files
+
+    chosen, names = [], set()
+    for path in args.inputs:
+        found, problems = files.open_cines(path, salt=args.salt, keep_names=args.keep_names)
+        for problem in problems:
+            (outcome.damaged if problem.damaged else outcome.skipped).append(problem.sentence)
+        for item in found:
+            aside = item.view == "sax" or item.described == "other"
+            if item.view not in args.view if args.view else aside:
+                outcome.skipped.append(f"{item.source}: the view is {item.view}")
+                continue
+            name, number = item.name, 2
+            while name in names:
+                name, number = f"{item.name}_{number}", number + 1
+            names.add(name)
+            given = re.search(args.patient_regex, name) if args.patient_regex else None
+            chosen.append((replace(item, name=name), given[1] if given else item.patient))
+    return chosen
+
+
+def _predict_one(
+    item: "files.Found",
+    patient: str,
+    segment: "segmenting.Segmenter",
+    args: argparse.Namespace,
+    about: Mapping[str, Any],
+    outcome: Outcome,
+) -> "Motion | None":
+    """Read, segment and write one cine; gives what of its motion biplane volumes need."""
+    from dataclasses import replace
+
+    from jssm.cines import outputs
+
+    times = [time.perf_counter()]
+    cine = replace(item.load(), name=item.name)
+    times.append(time.perf_counter())
+    seen = segment(cine)
+    times.append(time.perf_counter())
+    result = outputs.Result(
+        cine, patient, item.view, item.described, item.seen,
+        seen.points, seen.mask, seen.integrity, seen.motion, tuple(_warnings(item, cine, seen)),
+        args.mirrored,
+    )  # fmt: skip
+    summary = outputs.write(args.out / item.name, result, about=about, keep_names=args.keep_names)
+    times.append(time.perf_counter())
+    outcome.damaged += [item.about(sentence) for sentence in cine.problems]
+    outcome.rows.append(_row(summary))
+    outcome.frames += len(cine.frames)
+    outcome.read_s += times[1] - times[0]
+    outcome.segment_s += times[2] - times[1]
+    outcome.write_s += times[3] - times[2]
+    if seen.motion is None:
+        return None
+    return seen.motion.replace(
+        **{name: None for name in vars(seen.motion) if name not in FOR_BIPLANE}
+    )
+
+
+def _warnings(item: "files.Found", cine: "files.Cine", seen: "segmenting.Segmented") -> list[str]:
+    """What a reader of the numbers should know."""
+    warnings = list(item.notes)
+    if cine.problems:
+        warnings.append(f"{len(cine.problems)} damaged frames were left out")
+    bad = np.flatnonzero(~seen.integrity.ok).tolist()
+    if bad:
+        warnings.append(f"the wall crosses or folds over itself in the frames {bad}")
+    height, width = cine.frames.shape[1:]
+    beyond = (seen.points < -0.5) | (seen.points > [width - 0.5, height - 0.5])
+    if beyond.any():
+        frames = np.flatnonzero(beyond.any(axis=(1, 2))).tolist()
+        warnings.append(f"the wall reaches out of the image in the frames {frames}")
+    if not np.isfinite(sum(cine.spacing_mm)):
+        warnings.append("the spacing is unknown: nothing is known in mm or ml")
+    steps = np.diff(cine.time_s)
+    if len(steps) and steps.max() > 1.5 * np.median(steps):
+        warnings.append("there are gaps between the times of the frames: some may be missing")
+    if seen.motion is not None and not np.isfinite(cine.time_s).all():
+        warnings.append("the times of the frames are unknown")
+    if seen.motion is not None and item.view not in VIEWS[:3]:
+        warnings.append("the view is unknown, so the segments have no names")
+    elif seen.motion is not None and cine.to_patient_mm is None:
+        warnings.append("the names of the segments rest on --mirrored, as no place is known")
+    return warnings
+
+
+def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary as one row of the table: lists as text, without the segments."""
+    return {
+        key: "; ".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in summary.items()
+        if key != "segments"
+    }
+
+
+def _biplane(motions: Mapping[tuple[str, str], list[tuple[str, "Motion"]]]) -> list[dict]:
+    """A row for every pair of a 2ch and a 4ch cine of one patient."""
+    from jssm.cines.motion import biplane_simpson
+
+    rows = []
+    for (patient, view), two_chamber in sorted(motions.items(), key=lambda pair: pair[0]):
+        for name_2ch, motion_2ch in two_chamber if view == "2ch" else ():
+            for name_4ch, motion_4ch in motions.get((patient, "4ch"), ()):
+                volumes = vars(biplane_simpson(motion_2ch, motion_4ch))
+                numbers = {key: float(value) for key, value in volumes.items()}
+                rows.append({"patient": patient, "cine_2ch": name_2ch, "cine_4ch": name_4ch}
+                            | numbers)  # fmt: skip
+    return rows
+
+
+def _write_tables(out: Path, outcome: Outcome) -> None:
+    import pandas as pd
+
+    pd.DataFrame(outcome.rows).to_csv(out / "cines.csv", index=False)
+    biplane = out / "biplane.csv"
+    biplane.unlink(missing_ok=True)
+    if outcome.biplane:
+        pd.DataFrame(outcome.biplane).to_csv(biplane, index=False, float_format="%.6g")

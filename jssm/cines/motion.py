@@ -1,0 +1,378 @@
+"""From the points of a cine to motion, strain, wall thickness and volumes; docs/MOTION.md.
+
+Pure functions of one cine; batch them with ``jax.vmap``. Lengths are measured on square pixels: an
+anisotropic one is first brought to the square of the same area, so that strain and ejection
+fraction need no spacing where pixels are square. The sources:
+
+Voigt et al., "Definitions for a common standard for 2D speckle tracking echocardiography:
+consensus document of the EACVI/ASE/Industry Task Force", Eur Heart J Cardiovasc Imaging 16, 2015.
+Lang et al., "Recommendations for cardiac chamber quantification by echocardiography in adults",
+J Am Soc Echocardiogr 28, 2015.
+Dodge et al., "The use of biplane angiocardiography for the measurement of left ventricular volume
+in man", Am Heart J 60, 1960.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.typing import ArrayLike
+
+from jssm.shape import affine, order
+from jssm.shape.shape_model import ShapeModel
+from jssm.shape.vectors import nearest_offsets
+
+# The wall that comes first clockwise as displayed, and the other.
+WALLS = {
+    "2ch": ("inferior", "anterior"),
+    "3ch": ("inferolateral", "anteroseptal"),
+    "4ch": ("inferoseptal", "anterolateral"),
+}
+LEVELS = ("basal", "mid", "apical")
+DISCS = 20
+NEAR_APEX = 0.95  # points at least this far from the base, relative to the farthest
+UNKNOWN = (np.nan, np.nan)
+
+
+class LineStrain(struct.PyTreeNode):
+    """Longitudinal strain of one line of the wall (endocardium, mid-wall or epicardium).
+
+    Lagrangian, against end-diastole, negative where the line is shorter (Voigt et al.).
+    length_mm: (F,). strain_percent: (F,), of the whole line. gls_percent: its lowest value, the
+    peak global longitudinal strain. gls_end_systole_percent: its value at end-systole.
+    time_to_peak_s: from end-diastole to the lowest value. segment_strain_percent: (F, 6), in the
+    order of :func:`segment_names`. segment_peak_percent, segment_time_to_peak_s: (6,), likewise.
+    """
+
+    length_mm: jax.Array
+    strain_percent: jax.Array
+    gls_percent: jax.Array
+    gls_end_systole_percent: jax.Array
+    time_to_peak_s: jax.Array
+    segment_strain_percent: jax.Array
+    segment_peak_percent: jax.Array
+    segment_time_to_peak_s: jax.Array
+
+
+class Motion(struct.PyTreeNode):
+    """What one cine of F frames and T points shows; P = T/2, places along the inner boundary.
+
+    ed_frame, es_frame: end-diastole and end-systole. displacement_px, displacement_mm: (F, T, 2),
+    from end-diastole, (x, y). velocity_px_per_s, velocity_mm_per_s: (F, T, 2). endo, mid, epi: the
+    longitudinal strain of the three lines. wall_thickness_px, wall_thickness_mm: (F, P).
+    radial_strain_percent: (F,), of the mean thickness; radial_peak_percent: its highest value,
+    radial_time_to_peak_s after end-diastole. local_radial_strain_percent: (F, P).
+    segment_thickness_mm and segment_radial_strain_percent: (F, 6). cavity_area_px2,
+    cavity_area_mm2: (F,). long_axis_mm: (F,), of the cavity. disc_diameters_mm: (F, 20), from base
+    to apex. volume_ml: (F,), by area and length. ejection_fraction_percent: from these volumes.
+
+    ``_px`` is the side of a square pixel; ``_mm`` and ``_ml`` are NaN without a spacing, ``_s``
+    without a frame time.
+    """
+
+    ed_frame: jax.Array
+    es_frame: jax.Array
+    displacement_px: jax.Array
+    displacement_mm: jax.Array
+    velocity_px_per_s: jax.Array
+    velocity_mm_per_s: jax.Array
+    endo: LineStrain
+    mid: LineStrain
+    epi: LineStrain
+    wall_thickness_px: jax.Array
+    wall_thickness_mm: jax.Array
+    radial_strain_percent: jax.Array
+    radial_peak_percent: jax.Array
+    radial_time_to_peak_s: jax.Array
+    local_radial_strain_percent: jax.Array
+    segment_thickness_mm: jax.Array
+    segment_radial_strain_percent: jax.Array
+    cavity_area_px2: jax.Array
+    cavity_area_mm2: jax.Array
+    long_axis_mm: jax.Array
+    disc_diameters_mm: jax.Array
+    volume_ml: jax.Array
+    ejection_fraction_percent: jax.Array
+
+
+class Biplane(struct.PyTreeNode):
+    """Volumes from two views: ml at end-diastole and end-systole, and the ejection fraction.
+
+    length_difference_percent: of the long axes at end-diastole, against the longer; beyond 10 one
+    view is probably foreshortened (Lang et al.).
+    """
+
+    ed_volume_ml: jax.Array
+    es_volume_ml: jax.Array
+    ejection_fraction_percent: jax.Array
+    length_difference_percent: jax.Array
+
+
+def segment_names(view: str, *, mirrored: bool = False) -> tuple[str, ...]:
+    """The names of the six segments of ``view`` (2ch, 3ch or 4ch), in the order of the points.
+
+    Clockwise as displayed from the first basal end: in the usual display (seen with the apex up,
+    the septum of 4ch, the inferior wall of 2ch and the inferolateral wall of 3ch on the left) that
+    is the wall named first. ``mirrored`` tells that the display is a mirror image of it: the points
+    cannot. The names are those of the 18-segment model (Voigt et al.; Lang et al.).
+
+    Raises:
+      ValueError: for another view.
+    """
+    if view not in WALLS:
+        raise ValueError(f"view is {view!r}, expected one of {', '.join(WALLS)}")
+    first, last = reversed(WALLS[view]) if mirrored else WALLS[view]
+    return (*(f"{x} {first}" for x in LEVELS), *(f"{x} {last}" for x in reversed(LEVELS)))
+
+
+@partial(jax.jit, static_argnames="periodic")
+def measure_motion(
+    points: jax.Array,
+    *,
+    spacing_mm: ArrayLike | tuple[float, float] = UNKNOWN,
+    frame_time_s: ArrayLike = np.nan,
+    ed_frame: ArrayLike | None = None,
+    periodic: bool = True,
+) -> Motion:
+    """Motion, strain and volumes of one cine, ``points`` (F, T, 2) in px, at least two frames.
+
+    spacing_mm: (row, column). frame_time_s: from frame to frame. ed_frame: end-diastole; without
+    it the frame with the largest cavity. End-systole is the frame with the smallest. periodic: the
+    last frame is followed by the first, as in a gated cine.
+
+    Raises:
+      ValueError: when ``points`` has another shape, or T is odd or under 6.
+    """
+    points = _checked(points)
+    aspect, side_mm = _pixel(spacing_mm)
+    square = (points - jnp.mean(points, axis=(0, 1))) * aspect
+    inner, outer = order.boundaries(square)
+    area = jax.vmap(cavity_area)(inner)
+    ed = jnp.argmax(area) if ed_frame is None else jnp.asarray(ed_frame)
+    es = jnp.argmin(area)
+    clock = _Clock(ed, es, jnp.asarray(frame_time_s), periodic)
+
+    across = jax.vmap(nearest_offsets)(inner, outer)
+    thickness = _norm(across)
+    mean_thickness = jnp.mean(thickness, axis=1)
+    radial = _strain(mean_thickness, ed)
+    segments = segment_shares(inner[ed])
+    segments = segments / jnp.sum(segments, axis=1, keepdims=True)
+    at_edges = (thickness[:, 1:] + thickness[:, :-1]) / 2
+    segment_thickness = jnp.sum(segments * at_edges[:, None], axis=-1)
+
+    length, diameters = jax.vmap(cavity_discs)(inner)
+    volume = 8 * area**2 / (3 * jnp.pi * _nonzero(length))
+    displacement, velocity = square - square[ed], _velocity(square, clock)
+    return Motion(
+        ed_frame=ed,
+        es_frame=es,
+        displacement_px=displacement,
+        displacement_mm=side_mm * displacement,
+        velocity_px_per_s=velocity,
+        velocity_mm_per_s=side_mm * velocity,
+        endo=_line_strain(inner, clock, side_mm),
+        mid=_line_strain(inner - across / 2, clock, side_mm),
+        epi=_line_strain(outer, clock, side_mm),
+        wall_thickness_px=thickness,
+        wall_thickness_mm=side_mm * thickness,
+        radial_strain_percent=radial,
+        radial_peak_percent=jnp.max(radial),
+        radial_time_to_peak_s=clock.since_ed_s(jnp.argmax(radial), len(points)),
+        local_radial_strain_percent=_strain(thickness, ed),
+        segment_thickness_mm=side_mm * segment_thickness,
+        segment_radial_strain_percent=_strain(segment_thickness, ed),
+        cavity_area_px2=area,
+        cavity_area_mm2=side_mm**2 * area,
+        long_axis_mm=side_mm * length,
+        disc_diameters_mm=side_mm * diameters,
+        volume_ml=side_mm**3 * volume / 1000,
+        ejection_fraction_percent=100 * (1 - volume[es] / _nonzero(volume[ed])),
+    )
+
+
+@jax.jit
+def biplane_simpson(two_chamber: Motion, four_chamber: Motion) -> Biplane:
+    """Volumes of one patient from a 2ch and a 4ch cine, by the biplane method of discs.
+
+    V = π/4 · Σ aᵢbᵢ · L/20, where a and b are the diameters of 20 discs in the two views and L is
+    the longer of the long axes (Lang et al.). Each view has its own end-diastole and end-systole,
+    so the two cines may differ in frames and heart rate. NaN without the spacing of both.
+    """
+
+    def volume(frame_2ch: jax.Array, frame_4ch: jax.Array) -> jax.Array:
+        a, b = two_chamber.disc_diameters_mm[frame_2ch], four_chamber.disc_diameters_mm[frame_4ch]
+        length = jnp.maximum(
+            two_chamber.long_axis_mm[frame_2ch], four_chamber.long_axis_mm[frame_4ch]
+        )
+        return jnp.pi / 4 * jnp.sum(a * b) * length / DISCS / 1000
+
+    diastole = volume(two_chamber.ed_frame, four_chamber.ed_frame)
+    systole = volume(two_chamber.es_frame, four_chamber.es_frame)
+    lengths = jnp.stack([m.long_axis_mm[m.ed_frame] for m in (two_chamber, four_chamber)])
+    return Biplane(
+        ed_volume_ml=diastole,
+        es_volume_ml=systole,
+        ejection_fraction_percent=100 * (1 - systole / _nonzero(diastole)),
+        length_difference_percent=100 * (1 - jnp.min(lengths) / _nonzero(jnp.max(lengths))),
+    )
+
+
+@partial(jax.jit, static_argnames="harmonics")
+def smooth_cycle(values: jax.Array, *, harmonics: int = 5) -> jax.Array:
+    """Values (F, ...) of a periodic cine with only the first ``harmonics`` of the heart cycle.
+
+    The truncated Fourier series over time; with F/2 harmonics or more the values are unchanged.
+    """
+    spectrum = jnp.fft.rfft(values, axis=0)
+    keep = jnp.arange(len(spectrum)) <= harmonics
+    spectrum = jnp.where(keep.reshape(-1, *[1] * (values.ndim - 1)), spectrum, 0.0)
+    return jnp.fft.irfft(spectrum, len(values), axis=0)
+
+
+@partial(jax.jit, static_argnames="harmonics")
+def smooth_points(
+    shape: ShapeModel, theta: jax.Array, beta: jax.Array, *, harmonics: int = 5
+) -> jax.Array:
+    """The points (F, T, 2) of a periodic cine whose θ (F, 2, 3) and β (F, K) were smoothed.
+
+    A :class:`jssm.Prediction` has both. See :func:`smooth_cycle`; β stays within ±3√λ.
+    """
+    theta, beta = (smooth_cycle(v, harmonics=harmonics) for v in (theta, beta))
+    beta = jnp.clip(beta, -shape.limits, shape.limits)
+    return affine.apply(theta, jax.vmap(shape.deform)(beta))
+
+
+def cavity_area(inner: jax.Array) -> jax.Array:
+    """The area () of the polygon of the inner points (P, 2), closed at the base; their unit²."""
+    following = jnp.roll(inner, -1, axis=0)
+    return jnp.abs(jnp.sum(_cross(inner, following))) / 2
+
+
+def cavity_discs(inner: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The long axis () of a cavity, inner points (P, 2), and the diameters (20,) of its discs.
+
+    The axis runs from the middle of the base to the farthest inner point. A diameter is the width
+    of the cavity, closed at the base, across the axis in the middle of its disc; from base to apex.
+    """
+    base = (inner[0] + inner[-1]) / 2
+    apex = inner[jnp.argmax(jnp.sum((inner - base) ** 2, axis=-1))]
+    length = _norm(apex - base)
+    axis = (apex - base) / _nonzero(length)
+    along, side = jnp.sum((inner - base) * axis, axis=-1), _cross(axis, inner - base)
+    level = (jnp.arange(DISCS)[:, None] + 0.5) / DISCS * length
+    next_along, next_side = jnp.roll(along, -1), jnp.roll(side, -1)
+    # Where the outline passes a level upwards its side counts as +, downwards as −: the sum is the
+    # width, whatever the shape.
+    passes = (along <= level) * 1.0 - (next_along <= level) * 1.0
+    share = (level - along) / jnp.where(along == next_along, 1.0, next_along - along)
+    width = jnp.sum(jnp.where(passes != 0, passes * (side + share * (next_side - side)), 0.0), 1)
+    return length, jnp.abs(width)
+
+
+def segment_shares(line: jax.Array) -> jax.Array:
+    """How much of each edge's length lies in each of six segments: (6, P − 1) for a line (P, 2).
+
+    Both walls, from a basal end to the apex, are cut into thirds of equal arc length. The apex is
+    the mean place of the points farthest from the middle of the base, steadier than the farthest.
+    """
+    step = _norm(jnp.diff(line, axis=0))
+    end = jnp.cumsum(step)
+    arc = jnp.concatenate([jnp.zeros(1), end])
+    distance = _norm(line - (line[0] + line[-1]) / 2)
+    near = distance >= NEAR_APEX * jnp.max(distance)
+    apex = jnp.sum(jnp.where(near, arc, 0.0)) / jnp.sum(near)
+    thirds = jnp.arange(3) / 3
+    cuts = jnp.concatenate([thirds * apex, apex + thirds * (end[-1] - apex), end[-1:]])
+    low = jnp.maximum(arc[:-1], cuts[:-1, None])
+    high = jnp.minimum(arc[1:], cuts[1:, None])
+    return jnp.maximum(high - low, 0.0)
+
+
+class _Clock(struct.PyTreeNode):
+    """The times of a cine: its end-diastole, end-systole, frame time, and whether it goes round."""
+
+    ed: jax.Array
+    es: jax.Array
+    frame_time_s: jax.Array
+    periodic: bool = struct.field(pytree_node=False)
+
+    def since_ed_s(self, frame: jax.Array, frames: int) -> jax.Array:
+        """The time from end-diastole to ``frame`` of ``frames``."""
+        later = frame - self.ed
+        return (later % frames if self.periodic else later) * self.frame_time_s
+
+
+def _line_strain(line: jax.Array, clock: _Clock, side_mm: jax.Array) -> LineStrain:
+    """Strain of a line (F, P, 2) as the sum of its edges' changes: rounding stays small."""
+    step = _norm(jnp.diff(line, axis=1))
+    start, change = step[clock.ed], step - step[clock.ed]
+    whole = 100 * jnp.sum(change, axis=1) / _nonzero(jnp.sum(start))
+    shares = segment_shares(line[clock.ed])
+    of_edge = shares / _nonzero(start)
+    segments = jnp.sum(change[:, None] * of_edge, axis=-1)
+    segments = 100 * segments / _nonzero(jnp.sum(shares, axis=1))
+    frames = len(line)
+    return LineStrain(
+        length_mm=side_mm * jnp.sum(step, axis=1),
+        strain_percent=whole,
+        gls_percent=jnp.min(whole),
+        gls_end_systole_percent=whole[clock.es],
+        time_to_peak_s=clock.since_ed_s(jnp.argmin(whole), frames),
+        segment_strain_percent=segments,
+        segment_peak_percent=jnp.min(segments, axis=0),
+        segment_time_to_peak_s=clock.since_ed_s(jnp.argmin(segments, axis=0), frames),
+    )
+
+
+def _strain(values: jax.Array, ed: jax.Array) -> jax.Array:
+    """The change of values (F, ...) in percent of frame ``ed``."""
+    return 100 * (values - values[ed]) / _nonzero(values[ed])
+
+
+def _velocity(points: jax.Array, clock: _Clock) -> jax.Array:
+    """Central differences over time, one-sided at the ends of a cine that does not go round."""
+    if clock.periodic:
+        step = (jnp.roll(points, -1, axis=0) - jnp.roll(points, 1, axis=0)) / 2
+    else:
+        step = jnp.asarray(jnp.gradient(points, axis=0))
+    return step / clock.frame_time_s
+
+
+def _pixel(spacing_mm: ArrayLike | tuple[float, float]) -> tuple[jax.Array, jax.Array]:
+    """What makes pixels square, (2,) for (x, y), and the side of the square in mm, or NaN.
+
+    The square has the area of the pixel.
+    """
+    spacing = jnp.asarray(spacing_mm, float)
+    known = jnp.all(jnp.isfinite(spacing) & (spacing > 0))
+    row, column = jnp.where(known, spacing[0], 1.0), jnp.where(known, spacing[1], 1.0)
+    side_mm = jnp.sqrt(row * column)
+    aspect = jnp.stack([jnp.sqrt(column / row), jnp.sqrt(row / column)])
+    return aspect, jnp.where(known, side_mm, jnp.nan)
+
+
+def _checked(points: jax.Array) -> jax.Array:
+    points = jnp.asarray(points, float)
+    if points.ndim != 3 or points.shape[2] != 2 or len(points) < 2:
+        raise ValueError(f"points have shape {points.shape}, expected (F, T, 2) with F >= 2")
+    if points.shape[1] % 2 or points.shape[1] < 6:
+        raise ValueError(f"points have shape {points.shape}, expected T even, T >= 6")
+    return points
+
+
+def _cross(a: jax.Array, b: jax.Array) -> jax.Array:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+def _norm(vectors: jax.Array) -> jax.Array:
+    """The lengths of vectors (..., 2), NaN where one is; the gradient of a zero vector is 0."""
+    square = jnp.sum(vectors**2, axis=-1)
+    return jnp.where(square == 0, 0.0, jnp.sqrt(_nonzero(square)))
+
+
+def _nonzero(value: jax.Array) -> jax.Array:
+    """The value, or 1 in place of 0, to divide by."""
+    return jnp.where(value == 0, 1.0, value)

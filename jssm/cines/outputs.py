@@ -1,0 +1,335 @@
+"""What is written of one segmented cine: one folder, described in docs/PREDICT.md."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jssm import __version__, files
+from jssm.cines.motion import WALLS, Motion, segment_names
+from jssm.files import vtk
+from jssm.files.segmentation import write_segmentation
+from jssm.pictures import movies, plots
+from jssm.shape import affine, order
+from jssm.shape.integrity import Integrity
+
+LINES = ("endo", "mid", "epi")
+DIGITS = 6
+# Where the wall that comes first in the points lies from the other one, in patient coordinates
+# (LPS): the septum to the right, the inferior wall below, the inferolateral wall behind.
+FIRST_WALL = {"4ch": (-1.0, 0.0, 0.0), "2ch": (0.0, 0.0, -1.0), "3ch": (0.0, 1.0, 0.0)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One cine and what a model sees in it.
+
+    cine: F frames. patient: a pseudonym. view, described, seen: see ``files.Found``.
+    points: (F, T, 2) px. mask: (F, H, W) bool. integrity: of each frame.
+    motion: as NumPy arrays; None for a single picture. warnings: sentences.
+    supposed_mirrored: whether to take the display for mirrored where the file does not tell.
+    """
+
+    cine: files.Cine
+    patient: str
+    view: str
+    described: str
+    seen: str
+    points: np.ndarray
+    mask: np.ndarray
+    integrity: Integrity
+    motion: Motion | None
+    warnings: tuple[str, ...] = ()
+    supposed_mirrored: bool = False
+
+    @property
+    def mirrored(self) -> bool | None:
+        """Whether the display is a mirror image of the one that ``jssm.segment_names`` takes for
+        usual; None where the file does not tell. Cines of MRI mostly are."""
+        if self.cine.to_patient_mm is None or self.view not in FIRST_WALL:
+            return None
+        ends = self.points[:, order.basal_ends(self.points.shape[1])[0]].mean(axis=0)
+        first, last = files.patient_mm(self.cine, ends)
+        return bool((first - last) @ np.array(FIRST_WALL[self.view]) < 0)
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The names of the six segments, numbers where the view is none of the three."""
+        if self.view not in WALLS:
+            return tuple(f"segment {k + 1}" for k in range(6))
+        mirrored = self.supposed_mirrored if self.mirrored is None else self.mirrored
+        return segment_names(self.view, mirrored=mirrored)
+
+
+def write(
+    folder: Path, result: Result, *, about: Mapping[str, Any], keep_names: bool = False
+) -> dict[str, Any]:
+    """Write all files of one cine into ``folder``; gives what summary.json says.
+
+    about: facts of the run, which go into the summary. The summary is written last, so a folder
+    that has one is complete.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    summary_path = folder / "summary.json"
+    summary_path.unlink(missing_ok=True)
+    cine, warnings = result.cine, list(result.warnings)
+    files.write_nifti(folder / "mask.nii.gz", result.mask, cine)
+    if cine.sources:
+        try:
+            write_segmentation(
+                folder / "mask.seg.dcm", result.mask, cine, patient=result.patient,
+                model=str(about["model_run"]), version=__version__, keep_names=keep_names,
+            )  # fmt: skip
+        except files.BadInput as error:
+            warnings.append(str(error))
+    _write_points(folder, result)
+    _write_vtk(folder, result)
+    _write_movies(folder, result)
+    if result.motion is not None:
+        curves = curve_table(result)
+        curves.to_csv(folder / "curves.csv", index=False, float_format=f"%.{DIGITS}g")
+        _thickness_table(result).to_csv(
+            folder / "thickness.csv", index=False, float_format=f"%.{DIGITS}g"
+        )
+        _draw_curves(folder / "curves.png", result, curves)
+    summary = {**summarize(result), **about, "warnings": warnings}
+    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
+    summary_path.write_text(text + "\n", encoding="utf-8")
+    return summary
+
+
+def summarize(result: Result) -> dict[str, Any]:
+    """The numbers of one cine, units in the keys; None for what is not known. Frames from 0."""
+    cine = result.cine
+    faults = result.integrity
+    summary: dict[str, Any] = {
+        "id": cine.name,
+        "patient": result.patient,
+        "view": result.view,
+        "view_by_description": result.described or None,
+        "view_by_geometry": result.seen or None,
+        "display_mirrored": result.mirrored,
+        "frames": len(cine.frames),
+        "rows": cine.frames.shape[1],
+        "columns": cine.frames.shape[2],
+        "row_mm": cine.spacing_mm[0],
+        "column_mm": cine.spacing_mm[1],
+        "frame_time_s": files.frame_time_s(cine),
+        "points": result.points.shape[1],
+        "integrity_ok": bool(faults.ok.all()),
+        "integrity_bad_frames": np.flatnonzero(~faults.ok).tolist(),
+        "integrity_most_flipped_triangles": int(faults.flipped_triangles.max()),
+        "integrity_most_crossings": int(faults.crossings.max()),
+        "integrity_least_thickness_px": float(faults.min_thickness_px.min()),
+    }
+    if result.motion is not None:
+        summary |= _motion_summary(result, result.motion)
+    return _plain(summary)
+
+
+def _motion_summary(result: Result, motion: Motion) -> dict[str, Any]:
+    ed, es = int(motion.ed_frame), int(motion.es_frame)
+    thickness = np.mean(motion.wall_thickness_mm, axis=1)
+    lines = {name: getattr(motion, name) for name in LINES}
+    return {
+        "ed_frame": ed,
+        "es_frame": es,
+        "ef_percent": motion.ejection_fraction_percent,
+        "ed_volume_ml": motion.volume_ml[ed],
+        "es_volume_ml": motion.volume_ml[es],
+        "ed_cavity_area_mm2": motion.cavity_area_mm2[ed],
+        "es_cavity_area_mm2": motion.cavity_area_mm2[es],
+        "ed_long_axis_mm": motion.long_axis_mm[ed],
+        "es_long_axis_mm": motion.long_axis_mm[es],
+        "ed_wall_thickness_mm": thickness[ed],
+        "es_wall_thickness_mm": thickness[es],
+        **{f"gls_{k}_percent": line.gls_percent for k, line in lines.items()},
+        **{f"gls_{k}_end_systole_percent": v.gls_end_systole_percent for k, v in lines.items()},
+        **{f"gls_{k}_time_to_peak_s": line.time_to_peak_s for k, line in lines.items()},
+        "radial_strain_peak_percent": motion.radial_peak_percent,
+        "radial_strain_time_to_peak_s": motion.radial_time_to_peak_s,
+        "segments": [
+            {
+                "name": name,
+                **{
+                    f"{line}_strain_peak_percent": lines[line].segment_peak_percent[k]
+                    for line in LINES
+                },
+                "mid_time_to_peak_s": motion.mid.segment_time_to_peak_s[k],
+                "radial_strain_peak_percent": motion.segment_radial_strain_percent[:, k].max(),
+                "ed_thickness_mm": motion.segment_thickness_mm[ed, k],
+                "es_thickness_mm": motion.segment_thickness_mm[es, k],
+            }
+            for k, name in enumerate(result.segments)
+        ],
+    }
+
+
+def curve_table(result: Result) -> pd.DataFrame:
+    """A row per frame: every curve of the motion, units in the columns' names."""
+    motion = result.motion
+    assert motion is not None
+    columns: dict[str, Any] = {
+        "frame": np.arange(len(result.points)),
+        "time_s": result.cine.time_s,
+        **{f"strain_{k}_percent": getattr(motion, k).strain_percent for k in LINES},
+        **{f"length_{k}_mm": getattr(motion, k).length_mm for k in LINES},
+        "radial_strain_percent": motion.radial_strain_percent,
+        "wall_thickness_mm": np.mean(motion.wall_thickness_mm, axis=1),
+        "wall_thickness_px": np.mean(motion.wall_thickness_px, axis=1),
+        "cavity_area_mm2": motion.cavity_area_mm2,
+        "cavity_area_px2": motion.cavity_area_px2,
+        "long_axis_mm": motion.long_axis_mm,
+        "volume_ml": motion.volume_ml,
+    }
+    for k, name in enumerate(result.segments):
+        place = name.replace(" ", "_")
+        columns[f"strain_mid_{place}_percent"] = motion.mid.segment_strain_percent[:, k]
+        columns[f"radial_strain_{place}_percent"] = motion.segment_radial_strain_percent[:, k]
+        columns[f"thickness_{place}_mm"] = motion.segment_thickness_mm[:, k]
+    return pd.DataFrame(columns)
+
+
+def _thickness_table(result: Result) -> pd.DataFrame:
+    """A row per frame: the thickness at each inner point along the arc; mm, px where unknown."""
+    motion = result.motion
+    assert motion is not None
+    in_mm = np.isfinite(motion.wall_thickness_mm).all()
+    unit, values = ("mm", motion.wall_thickness_mm) if in_mm else ("px", motion.wall_thickness_px)
+    names = [f"point{k:02d}_{unit}" for k in range(values.shape[1])]
+    table = pd.DataFrame(values, columns=names)
+    table.insert(0, "time_s", result.cine.time_s)
+    table.insert(0, "frame", np.arange(len(values)))
+    return table
+
+
+def _write_points(folder: Path, result: Result) -> None:
+    """points.csv, a row per frame and point, and points.json, the same nested."""
+    cine, points = result.cine, result.points
+    frames, count = points.shape[:2]
+    columns: dict[str, Any] = {
+        "frame": np.repeat(np.arange(frames), count),
+        "time_s": np.repeat(cine.time_s, count),
+        "point": np.tile(np.arange(count), frames),
+        "wall": np.tile(np.where(order.is_outer(count), "epi", "endo"), frames),
+        "x_px": points[..., 0].ravel(),
+        "y_px": points[..., 1].ravel(),
+    }
+    nested: dict[str, Any] = {
+        "id": cine.name,
+        "about": "points_px[frame][point] is (x, y), x right, y down, the centre of the first "
+        "pixel is (0, 0); points_patient_mm is (left, posterior, superior), DICOM's patient "
+        "coordinates; the first half of the points is the endocardium, the second the epicardium",
+        "spacing_mm": list(cine.spacing_mm),
+        "time_s": cine.time_s,
+        "points_px": np.round(points.astype(float), 3),
+        "points_patient_mm": None,
+    }
+    if cine.to_patient_mm is not None:
+        places = files.patient_mm(cine, points)
+        for k, axis in enumerate(("left", "posterior", "superior")):
+            columns[f"{axis}_mm"] = places[..., k].ravel()
+        nested["points_patient_mm"] = np.round(places, 3)
+    table = pd.DataFrame(columns)
+    table.to_csv(folder / "points.csv", index=False, float_format="%.3f")
+    text = json.dumps(_plain(nested), allow_nan=False, separators=(",", ":"))
+    (folder / "points.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _write_vtk(folder: Path, result: Result) -> None:
+    """vtk/frame_NN.vtp, and points.pvd, which lists them in time."""
+    cine, count = result.cine, result.points.shape[1]
+    if cine.to_patient_mm is not None:
+        places = files.patient_mm(cine, result.points)
+    else:  # in the image plane, mm where the spacing is known, else px
+        row, column = cine.spacing_mm if math.isfinite(sum(cine.spacing_mm)) else (1.0, 1.0)
+        flat = result.points * [column, row]
+        places = np.concatenate([flat, np.zeros((*flat.shape[:2], 1))], axis=2)
+    lines = np.split(np.arange(count), 2)
+    triangles = order.strip_triangles(count)
+    ed = 0 if result.motion is None else int(result.motion.ed_frame)
+    thickness = None if result.motion is None else _thickness_table(result).to_numpy()[:, 2:]
+    (folder / "vtk").mkdir(exist_ok=True)
+    digits = max(2, len(str(len(places) - 1)))
+    names = [f"vtk/frame_{k:0{digits}d}.vtp" for k in range(len(places))]
+    for k, name in enumerate(names):
+        data = {
+            "point": np.arange(count, dtype=np.int32),
+            "is_epi": order.is_outer(count).astype(np.int32),
+            "displacement": places[k] - places[ed],
+        }
+        if thickness is not None:
+            data["wall_thickness"] = np.tile(thickness[k], 2)
+        vtk.write_polydata(
+            folder / name, places[k], lines=lines, triangles=triangles, point_data=data
+        )
+    known = np.isfinite(cine.time_s).all()
+    vtk.write_collection(
+        folder / "points.pvd", names, cine.time_s if known else np.arange(len(names))
+    )
+
+
+def _write_movies(folder: Path, result: Result) -> None:
+    """overlay.gif and overlay.mp4; overlay.png for a single picture."""
+    cine, count = result.cine, len(result.points)
+    names = {}
+    if result.motion is not None:
+        names = {int(result.motion.es_frame): "  end-systole"}
+        names[int(result.motion.ed_frame)] = "  end-diastole"
+    labels = [f"{k} of 0-{count - 1}{names.get(k, '')}" for k in range(count)]
+    pictures = list(
+        movies.draw(
+            cine.frames, result.points, aspect=affine.aspect_of(cine.spacing_mm), labels=labels
+        )
+    )
+    if count == 1:
+        pictures[0].save(folder / "overlay.png")
+        return
+    pace = movies.frames_per_second(files.frame_time_s(cine))
+    movies.write_gif(folder / "overlay.gif", pictures, pace)
+    movies.write_mp4(folder / "overlay.mp4", pictures, pace)
+
+
+def _draw_curves(path: Path, result: Result, curves: pd.DataFrame) -> None:
+    motion = result.motion
+    assert motion is not None
+    in_mm = bool(np.isfinite(motion.wall_thickness_mm).all())
+    timed = bool(np.isfinite(result.cine.time_s).all())
+    x = result.cine.time_s if timed else curves["frame"].to_numpy()
+    thickness = motion.segment_thickness_mm if in_mm else motion.wall_thickness_px.mean(1)[:, None]
+    panels = {
+        "longitudinal strain (%)": {k: getattr(motion, k).strain_percent for k in LINES},
+        "longitudinal strain of the segments, mid-wall (%)": dict(
+            zip(result.segments, motion.mid.segment_strain_percent.T, strict=True)
+        ),
+        f"wall thickness ({'mm' if in_mm else 'px'})": dict(
+            zip(result.segments if in_mm else ["mean"], thickness.T, strict=True)
+        ),
+        f"cavity {'volume (ml)' if in_mm else 'area (px²)'}": {
+            "cavity": motion.volume_ml if in_mm else motion.cavity_area_px2
+        },
+    }
+    marks = {"ED": float(x[int(motion.ed_frame)]), "ES": float(x[int(motion.es_frame)])}
+    plots.motion_curves(
+        path, panels, x=x, x_label="time (s)" if timed else "frame", marks=marks,
+        title=result.cine.name,
+    )  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """The same for JSON: lists, whole numbers and floats of a few digits, None for NaN."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray) and value.ndim:
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    number = float(value)
+    return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else None

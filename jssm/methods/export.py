@@ -1,0 +1,83 @@
+"""A trained model as one file that does without this package: ``jssm.predict``, serialized.
+
+    exported = jax.export.deserialize(bytearray(Path("model.jax").read_bytes()))
+    out = exported.call(images)  # the fields of jssm.Prediction, as "points" and "integrity.ok"
+
+Reading it takes JAX and flatbuffers. The weights are in the file. Its images are float32 (N, H, W)
+with any N and one fixed H and W.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from flax import serialization, traverse_util
+from jax import export
+
+from jssm import checkpoint
+from jssm.methods.model import Model, predict
+
+PLATFORMS = ("cpu", "cuda")
+
+
+def serialize(model: Model, *, shape: tuple[int, int] | None = None) -> bytes:
+    """``jssm.predict`` with this model for images (N, H, W), as bytes of a jax.export artifact.
+
+    shape: (H, W) of the images, the network's own by default; others are letterboxed inside. The
+    artifact gives a dictionary, so that it does not need the classes of this package. It runs on
+    the platforms of :data:`PLATFORMS`.
+
+    Raises:
+      ValueError: when the package flatbuffers, which jax.export writes with, is missing.
+    """
+    (batch,) = export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, *(shape or (model.size, model.size))), jnp.float32)
+
+    def function(images: jax.Array) -> dict[str, jax.Array]:
+        return traverse_util.flatten_dict(
+            serialization.to_state_dict(predict(model, images)), sep="."
+        )
+
+    artifact = export.export(jax.jit(function), platforms=PLATFORMS)(images)
+    try:
+        return bytes(artifact.serialize())
+    except ImportError as error:
+        raise ValueError("jax.export needs flatbuffers: pip install flatbuffers") from error
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``export``."""
+    parser = commands.add_parser(
+        "export",
+        help="write a trained model as one file for plain JAX",
+        description="Write jssm.predict with a trained model as a serialized jax.export artifact "
+        "for float32 images (N, H, W), any N.",
+    )
+    add = parser.add_argument
+    add("--ckpt", type=Path, required=True, help="the run directory that train.py wrote")
+    add("--out", type=Path, required=True, help="the file to write")
+    add("--step", choices=checkpoint.STEPS, default="best", help="which checkpoint (best)")
+    add("--shape", type=int, nargs=2, metavar=("ROWS", "COLUMNS"),
+        help="of the images (default: the network's own size)")  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file, or say in one sentence why not."""
+    try:
+        model = checkpoint.load(args.ckpt, step=args.step)
+        shape = tuple(args.shape) if args.shape else (model.size, model.size)
+        if min(shape) < 1:
+            raise ValueError(f"--shape {shape[0]} {shape[1]}: two positive numbers were expected")
+        content = serialize(model, shape=shape)
+        temporary = args.out.with_name(args.out.name + ".tmp")
+        temporary.write_bytes(content)
+        os.replace(temporary, args.out)
+    except (ValueError, OSError) as error:
+        print(f"jssm export: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {args.out}: {len(content) / 2**20:.1f} MiB, images (N, {shape[0]}, {shape[1]})")
+    return 0

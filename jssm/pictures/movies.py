@@ -1,0 +1,130 @@
+"""Movies of a cine with its points: GIF and MP4, drawn fast enough for hundreds of cines.
+
+Frames are drawn as palette pictures, greys and the colours of the wall, which is what a GIF holds.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from jssm.pictures import plots
+from jssm.shape import order
+
+SIDE_PX = 400  # of the picture; MP4 needs a multiple of 16
+GREYS = 160
+WALL = 64  # colours along the wall
+OUTLINE, TEXT = GREYS + WALL, GREYS + WALL + 1
+SUPPOSED_FPS = 20.0
+Window = tuple[float, float, float]  # left, top and side of a square, px
+LEAST_S = 3.0  # an MP4 repeats a whole cycle until it is as long
+
+
+def draw(
+    frames: np.ndarray,
+    points: np.ndarray,
+    *,
+    aspect: float = 1.0,
+    labels: Sequence[str] = (),
+    window: Window | None = None,
+) -> Iterator[Image.Image]:
+    """Palette pictures of a cine (F, H, W) with its points (F, T, 2) px, one at a time.
+
+    One view, cropped to all places of the heart, holds for all frames. The outline of the wall is
+    orange; points have one colour per place along the wall, from the first basal end (dark) to the
+    last (bright). aspect: height over width of the pixels; the picture shows them as they are.
+    labels: a text for each frame. window: what to show instead, of ``plots.crop_window``.
+    Points that are not finite are left out.
+    """
+    tall = np.array([1.0, aspect])
+    height, width = frames.shape[1], frames.shape[2]
+    window = window or plots.crop_window(
+        (math.ceil(height * aspect), width), None, points.reshape(-1, 2) * tall
+    )
+    left, top, side = window
+    half = points.shape[1] // 2
+    loop = order.outline_indices(2 * half)
+    loop = np.append(loop, loop[0])
+    colours = np.tile(GREYS + np.rint(np.linspace(0, WALL - 1, half)).astype(int), 2)
+    for k, picture in enumerate(grey(frames, window, aspect=aspect, labels=labels)):
+        pen = ImageDraw.Draw(picture)
+        places = (points[k] * tall - (left, top)) * (SIDE_PX / side) - 0.5
+        known = np.isfinite(places).all(axis=1)
+        pen.line([tuple(p) for p in places[loop[known[loop]]].tolist()], fill=OUTLINE, width=1)
+        for (x, y), colour in zip(places[known].tolist(), colours[known].tolist(), strict=True):
+            pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
+        yield picture
+
+
+def grey(
+    frames: np.ndarray, window: Window, *, aspect: float = 1.0, labels: Sequence[str] = ()
+) -> Iterator[Image.Image]:
+    """The palette pictures of :func:`draw` without points: what ``window`` shows of the frames."""
+    left, top, side = window
+    low, high = plots.grey_range(frames)
+    scale = SIDE_PX / side
+    palette = _palette()
+    # Pillow counts from the corner of the first pixel, we from its centre.
+    affine = (1 / scale, 0, left + 0.5, 0, 1 / scale / aspect, (top + 0.5 * aspect) / aspect)
+    for k, frame in enumerate(frames):
+        shade = np.clip((frame - low) * ((GREYS - 1) / (high - low)), 0, GREYS - 1)
+        flat = Image.fromarray(np.nan_to_num(shade).astype(np.uint8))
+        flat = flat.transform(
+            (SIDE_PX, SIDE_PX), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR
+        )
+        picture = Image.frombytes("P", flat.size, flat.tobytes())
+        picture.putpalette(palette)
+        if labels:
+            ImageDraw.Draw(picture).text((8, 6), labels[k], fill=TEXT)
+        yield picture
+
+
+def frames_per_second(frame_time_s: float) -> float:
+    """The true pace, within what players can show; 20 where the time is unknown."""
+    known = math.isfinite(frame_time_s) and frame_time_s > 0
+    return min(max(1 / frame_time_s, 2.0), 50.0) if known else SUPPOSED_FPS
+
+
+def write_gif(path: Path, pictures: Sequence[Image.Image], fps: float) -> None:
+    """Write an endless GIF; it counts time in hundredths of a second."""
+    first, *others = pictures
+    first.save(
+        path, format="GIF", save_all=True, append_images=others, optimize=False,
+        duration=max(2, round(100 / fps)) * 10, loop=0,
+    )  # fmt: skip
+
+
+def write_mp4(path: Path, pictures: Sequence[Image.Image], fps: float) -> None:
+    """Write an H.264 MP4 of at least some seconds, the cine repeated; needs PyAV."""
+    import av
+
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as file:
+        stream = file.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream.width, stream.height = pictures[0].size
+        stream.pix_fmt = "yuv420p"
+        # No frame may refer to a later one, so that the packets of the first round can be reused.
+        stream.options = {"preset": "ultrafast", "crf": "20", "bf": "0"}
+        packets = []
+        for k, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_image(picture.convert("RGB")).reformat(format="yuv420p")
+            frame.pts = k
+            packets += stream.encode(frame)
+        packets += stream.encode()
+        for turn in range(max(1, math.ceil(LEAST_S * fps / len(packets)))):
+            for k, packet in enumerate(packets):
+                copy = av.Packet(bytes(packet))
+                copy.stream, copy.time_base = stream, packet.time_base
+                copy.is_keyframe = packet.is_keyframe
+                copy.pts = copy.dts = turn * len(packets) + k
+                file.mux(copy)
+
+
+def _palette() -> bytes:
+    greys = np.repeat(np.linspace(0, 255, GREYS)[:, None], 3, axis=1)
+    walls = 255 * plots.WALL_COLOURS(np.linspace(0, 1, WALL))[:, :3]
+    orange = [int(plots.PREDICTION_COLOUR[k : k + 2], 16) for k in (1, 3, 5)]
+    colours = np.concatenate([greys, walls, [orange, [255, 255, 255]]])
+    return colours.round().astype(np.uint8).tobytes()

@@ -1,0 +1,88 @@
+"""Random flips, rotation, translation, scale and intensity, of one image with its mask and points.
+
+All are one affine map about the image's centre, applied in one resampling, so the points and the
+mask move exactly with the image. Works inside jit; batch with ``jax.vmap`` over keys and cases.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from jssm.shape import affine, order
+
+
+@dataclass
+class Augmentation:
+    """How far the random maps reach. The default is none at all."""
+
+    flip_left_right: bool = False
+    flip_up_down: bool = False
+    rotation_degrees: float = 0.0  # uniform in ± this
+    translation: float = 0.0  # uniform in ± this share of the width and the height
+    log_scale: float = 0.0  # the logarithm of the scale is uniform in ± this
+    contrast: float = 0.0  # logarithm of a gamma, uniform in ± this
+    noise: float = 0.0  # standard deviation of added noise, in standard deviations of the image
+
+
+def augment(
+    key: jax.Array,
+    image: jax.Array,
+    mask: jax.Array,
+    points: jax.Array,
+    *,
+    options: Augmentation,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A random view of one case: ``image`` (H, W) in [0, 1], ``mask`` (H, W), ``points`` (T, 2).
+
+    The mask stays binary. After a mirror the points are numbered from the other basal end, so
+    that they run clockwise in every image, as they do in every data set.
+    """
+    place, colour = jax.random.split(key)
+    theta = random_map(place, image.shape, options=options)
+    source = affine.invert(theta)
+    mirrored = jnp.linalg.det(theta[:, :2]) < 0
+    moved = affine.apply(theta, points)
+    # Side by side, as one gather takes little longer for both than for one.
+    both = jnp.stack([image, mask], axis=-1)
+    both = jax.vmap(lambda x: affine.resample(x, source, image.shape), -1, -1)(both)
+    return (
+        _recolour(colour, both[..., 0], options),
+        (both[..., 1] >= 0.5).astype(jnp.float32),
+        jnp.where(mirrored, order.reversed_order(moved), moved),
+    )
+
+
+def random_map(key: jax.Array, shape: tuple[int, ...], *, options: Augmentation) -> jax.Array:
+    """A random pixel map (2, 3) about the centre of an image of ``shape`` (H, W)."""
+    height, width = shape
+    keys = jax.random.split(key, 5)
+    angle = jnp.deg2rad(_uniform(keys[0], options.rotation_degrees))
+    scale = jnp.exp(_uniform(keys[1], options.log_scale))
+    shift = _uniform(keys[2], options.translation, (2,)) * jnp.array([width, height])
+    flip_x = _sign(keys[3], options.flip_left_right)
+    flip_y = _sign(keys[4], options.flip_up_down)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    rotation = jnp.array([[cos, -sin], [sin, cos]])
+    linear = scale * rotation * jnp.array([flip_x, flip_y])
+    center = jnp.array([(width - 1) / 2, (height - 1) / 2])
+    return affine.about(center, linear, shift)
+
+
+def _uniform(key: jax.Array, limit: float, shape: tuple[int, ...] = ()) -> jax.Array:
+    return jax.random.uniform(key, shape, minval=-1, maxval=1) * limit
+
+
+def _sign(key: jax.Array, wanted: bool) -> jax.Array:
+    return jnp.where(jax.random.bernoulli(key) & wanted, -1.0, 1.0)
+
+
+def _recolour(key: jax.Array, image: jax.Array, options: Augmentation) -> jax.Array:
+    gamma_key, noise_key = jax.random.split(key)
+    if options.contrast:
+        gamma = jnp.exp(_uniform(gamma_key, options.contrast))
+        image = jnp.exp(gamma * jnp.log(jnp.maximum(image, 1e-6)))  # which vectorizes; ** does not
+    if options.noise:
+        noise = jax.random.normal(noise_key, image.shape)
+        image = image + options.noise * jnp.std(image) * noise
+    return image

@@ -1,0 +1,1 @@
+"""From folders of images and masks to a data set directory (prep/DATASET.md)."""

@@ -1,0 +1,271 @@
+"""From folders of images and masks to a data set (Algorithm 1): the order of the steps."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from jssm import files
+from prep.dataset import cases as steps
+from prep.dataset import images, split, store
+from prep.dataset.cases import Case, Mean, Settings
+from prep.errors import BadInput, Refused, Unsuitable
+from prep.shapes import landmarks, point_cloud, procrustes, registration
+
+MEAN_CASES = 64  # training cases that the mean mask is made of, evenly picked
+MEAN_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``python -m prep build`` was asked for."""
+
+    images: Path
+    masks: Path
+    out: Path
+    settings: Settings
+    view: str = "unknown"
+    source: str = ""
+    truth: Path | None = None
+    patient_regex: str | None = None
+    every: int = 1
+    jobs: int = 1
+    val_fraction: float = 0.2
+    num_modes: int = 30
+    landmarks: Path | None = None
+    split: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a build came to; bad: one sentence for each input that could not be used."""
+
+    total: int
+    included: int
+    mean_dice: float
+    bad: list[str]
+
+
+def run(request: Request) -> Outcome:
+    """Build the data set in ``request.out``, picking up what an earlier run has left there.
+
+    Raises:
+      Refused: when the run cannot start (other parameters than before, no case, a table of
+        landmarks or of the split that cannot be used) or no training case is left at the end.
+    """
+    _check(request)
+    cases, bad = find_cases(request)
+    if not cases:
+        raise Refused(
+            f"no image with a mask was found in {request.images.name} and {request.masks.name}"
+            + (f" ({len(bad)} unusable; the first: {bad[0]})" if bad else "")
+        )
+    wanted = split.read(request.split) if request.split else None
+    parts = split.assign(
+        [c.patient for c in cases], request.val_fraction, request.settings.seed, wanted
+    )
+    folder = store.open_folder(request.out, parameters(request))
+    pool = Parallel(n_jobs=request.jobs, return_as="generator_unordered")
+
+    prepared = _each(pool, "reading", steps.prepare, cases, request.settings, folder)
+    usable = [c for c, problem in zip(cases, prepared, strict=True) if problem is None]
+    training = [c for c in usable if parts[c.patient] == "train"]
+    if len(training) < 2:
+        problems = [p for p in prepared if p]
+        raise Refused(
+            f"{len(training)} of {len(cases)} cases can be used for training, at least 2 are needed"
+            + (f"; the first problem: {problems[0]}" if problems else "")
+        )
+    mean = mean_shape(training, request.settings, folder, pool)
+    _each(pool, "registering", steps.place, usable, request.settings, folder, mean)
+
+    found = store.collect(cases, parts, request.settings, folder, mean)
+    bad += found.bad
+    store.write_data_set(request.out, found, describe(request), request.num_modes)
+    from prep.dataset import report
+
+    report.write(request.out)
+    return Outcome(len(cases), len(found.rows), float(np.mean([r.dice for r in found.rows])), bad)
+
+
+def find_cases(request: Request) -> tuple[list[Case], list[str]]:
+    """Every case, by name, and a sentence for each file that cannot give any."""
+    pairs, problems = images.find_pairs(request.images, request.masks)
+    given = landmarks.from_file(request.landmarks) if request.landmarks else None
+    cases = []
+    for pair in pairs:
+        try:
+            patient = _patient(pair, request.patient_regex)
+            frames = files.count_frames(pair.image)
+        except BadInput as error:
+            problems.append(str(error))
+            continue
+        truth = request.truth / f"{pair.stem}.npz" if request.truth else None
+        if truth is not None and not truth.is_file():
+            problems.append(f"{truth.name}: the true points of {pair.image.name} are missing")
+            continue
+        for frame in range(0, frames, request.every):
+            name = images.frame_name(pair.stem, frame, frames)
+            marks = given.get(name) if given is not None else None
+            cases.append(
+                Case(name, patient, frame, pair.image, pair.mask, truth, marks, given is not None)
+            )
+    return cases, problems
+
+
+def mean_shape(
+    training: list[Case], settings: Settings, folder: Path, pool: Parallel | None = None
+) -> Mean:
+    """The mean mask of the training cases and its points (Algorithm 1, lines 1 to 3).
+
+    At most ``MEAN_CASES`` of them, evenly picked, take part. Landmarks are aligned first; then
+    each round refines every case by an affine to the mean, takes out what all of them share and
+    averages their distance fields anew.
+    """
+    pool = pool or Parallel(n_jobs=1, return_as="generator_unordered")
+    picked = np.unique(np.linspace(0, len(training) - 1, MEAN_CASES).round().astype(int))
+    chosen = [training[i] for i in picked]
+    stamp = store.digest([c.name + steps.case_stamp(c) for c in chosen])
+    path = folder / "mean.npz"
+    known = steps.read(path, stamp)
+    if known is None:
+        data = [steps.prepare(c, settings, folder) for c in chosen]
+        marks = procrustes.mean_landmarks(np.stack([d["landmarks"] for d in data]), settings.grid)
+        fields = [steps.padded_field(d["mask"], settings) for d in data]
+        starts = np.stack([procrustes.fit_similarity(marks, d["landmarks"]) for d in data])
+        mean, thetas = _average(fields, starts, settings)
+        for number in range(MEAN_ROUNDS):
+            jobs = (
+                delayed(steps.indexed)(i, steps.refine, c, settings, folder, mean, thetas[i])
+                for i, c in enumerate(chosen)
+            )
+            label = f"mean shape {number + 1}/{MEAN_ROUNDS}"
+            found = dict(_progress(pool(jobs), label, len(chosen)))
+            refined = np.stack([found[i] for i in range(len(chosen))])
+            mean, thetas = _average(fields, procrustes.without_drift(refined, starts), settings)
+        # The landmarks' place in the frame of the mean: where the cases' own come to lie there.
+        seen = [
+            registration.apply(registration.invert(theta), case["landmarks"])
+            for theta, case in zip(thetas, data, strict=True)
+        ]
+        soft = np.clip(0.5 + mean / 2, 0, 1)
+        known = {
+            "field": mean,
+            "points": _mean_points(soft, settings),
+            "landmarks": np.mean(seen, axis=0),
+        }
+        steps.write(path, stamp=stamp, **known)
+    return Mean(known["field"], known["points"], known["landmarks"])
+
+
+def _mean_points(soft: np.ndarray, settings: Settings) -> np.ndarray:
+    try:
+        return point_cloud.sample_points(
+            soft, settings.num_points, point_cloud.SHAPES[settings.shape]
+        )
+    except Unsuitable as error:
+        raise Refused(
+            f"the mean mask of the training cases is no {settings.shape}: {error}; walls of one or "
+            "two pixels vanish in a mean, and a few unlike cases have none: use a larger --size or "
+            "more patients"
+        ) from error
+
+
+def parameters(request: Request) -> dict:
+    """What a later run into the same folder must share with this one."""
+    listed = asdict(request.settings)
+    listed |= {"view": request.view, "patient_regex": request.patient_regex}
+    listed |= {"every": request.every, "val_fraction": request.val_fraction}
+    listed |= {"num_modes": request.num_modes, "images": request.images.name}
+    listed |= {"masks": request.masks.name, "landmarks": request.landmarks is not None}
+    listed["split"] = store.digest([request.split.read_text()]) if request.split else None
+    return json.loads(json.dumps(listed))
+
+
+def describe(request: Request) -> dict:
+    """The fields of ``dataset.json``."""
+    settings = request.settings
+    return {
+        "format": 1,
+        "view": request.view,
+        "size": settings.size,
+        "num_points": settings.num_points,
+        "seed": settings.seed,
+        "source": request.source or f"{request.images.name}, {request.masks.name}",
+        "label": settings.label,
+        "min_dice": settings.min_dice,
+        "shape": settings.shape,
+        "every": request.every,
+        "val_fraction": request.val_fraction,
+    }
+
+
+def _check(request: Request) -> None:
+    settings = request.settings
+    checks = [
+        (request.images.is_dir(), f"{request.images}: a folder of images was expected"),
+        (request.masks.is_dir(), f"{request.masks}: a folder of masks was expected"),
+        (settings.size >= 16, f"--size {settings.size}: at least 16 was expected"),
+        (request.every >= 1, f"--every {request.every}: at least 1 was expected"),
+        (0 < request.val_fraction < 1, f"--val-fraction {request.val_fraction}: not in 0..1"),
+        (0 <= settings.min_dice <= 1, f"--min-dice {settings.min_dice}: not in 0..1"),
+        (request.num_modes >= 1, f"--modes {request.num_modes}: at least 1 was expected"),
+        (
+            settings.num_points >= 6 and settings.num_points % 2 == 0,
+            f"--points {settings.num_points}: an even number of at least 6 was expected",
+        ),
+        (
+            settings.spacing_mm is None or min(settings.spacing_mm) > 0,
+            f"--spacing {settings.spacing_mm}: two positive numbers were expected",
+        ),
+    ]
+    for good, sentence in checks:
+        if not good:
+            raise Refused(sentence)
+    try:
+        if re.compile(request.patient_regex or "()").groups < 1:
+            raise Refused(f"--patient-regex {request.patient_regex}: a group (...) was expected")
+    except re.error as error:
+        raise Refused(f"--patient-regex {request.patient_regex}: {error}") from error
+
+
+def _patient(pair: images.Pair, pattern: str | None) -> str:
+    if pattern is None:
+        return pair.stem
+    match = re.search(pattern, pair.image.name)
+    if not match or not match[1]:
+        raise BadInput(f"{pair.image.name}: --patient-regex {pattern} finds no patient in the name")
+    return match[1]
+
+
+def _average(
+    fields: list[np.ndarray], thetas: np.ndarray, settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean field through the maps, and the maps, after centring and scaling the mean."""
+
+    def mean_of(maps: np.ndarray) -> np.ndarray:
+        into = np.stack([steps.to_padded(t, settings) for t in maps])
+        return procrustes.mean_field(fields, into, settings.grid)
+
+    frame = procrustes.centring(mean_of(thetas))
+    centred = np.stack([registration.compose(t, frame) for t in thetas])
+    return mean_of(centred), centred
+
+
+def _progress(results: Iterable, label: str, total: int) -> Iterable:
+    return tqdm(results, desc=label, total=total, unit="case", disable=None)
+
+
+def _each(pool: Parallel, label: str, step: Callable, cases: list[Case], *arguments) -> list:
+    """The problem, or None, of ``step(case, *arguments)`` for every case; in parallel, in order."""
+    jobs = (
+        delayed(steps.indexed)(i, steps.problem, step, case, *arguments)
+        for i, case in enumerate(cases)
+    )
+    found = dict(_progress(pool(jobs), label, len(cases)))
+    return [found[i] for i in range(len(cases))]

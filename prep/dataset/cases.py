@@ -1,0 +1,288 @@
+"""The cases of a build, and the work done on one of them; each step leaves one file behind.
+
+A step's file carries a stamp of all that went into it, so that a second run repeats a step only
+where its input has changed. Files appear whole or not at all.
+"""
+
+import functools
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jssm import files
+from jssm.shape import affine
+from prep.dataset import images
+from prep.errors import BadInput, Unsuitable
+from prep.shapes import landmarks, point_cloud, procrustes, registration
+
+MAX_STRETCH = 3.0  # a refined affine may stretch one direction this much more than another
+
+
+@dataclass(frozen=True)
+class Case:
+    """One frame of one file.
+
+    name: ``<stem>`` or ``<stem>_frame07``. given: landmarks (3, 2) from a file, in px of the
+    file, or None. truth: a phantom's file of true points, or None.
+    """
+
+    name: str
+    patient: str
+    frame: int
+    image: Path
+    mask: Path
+    truth: Path | None = None
+    given: np.ndarray | None = None
+    needs_given: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the result of a step (the same settings and files give the same bytes).
+
+    label: the mask's value that counts; None where there are no masks.
+    """
+
+    size: int = 224
+    label: int | None = 1
+    num_points: int = 88
+    seed: int = 0
+    min_dice: float = 0.9
+    spacing_mm: tuple[float, float] | None = None
+    shape: str = "horseshoe"
+    grid: int = 64
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean shape on the canonical grid.
+
+    field: (G, G) its signed distance. points: (T, 2) on it. landmarks: (3, 2) on the same grid.
+    """
+
+    field: np.ndarray
+    points: np.ndarray
+    landmarks: np.ndarray
+
+    def stamp(self) -> str:
+        """A short digest of the arrays."""
+        arrays = (self.field, self.points, self.landmarks)
+        return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
+
+
+def case_stamp(case: Case) -> str:
+    """Size and time of change of the case's files, and its landmarks if they came from a file."""
+    files = [case.image, case.mask] + ([case.truth] if case.truth else [])
+    parts = [f"{s.st_size}.{s.st_mtime_ns}" for s in (f.stat() for f in files)]
+    if case.needs_given:
+        parts.append("none" if case.given is None else case.given.tobytes().hex())
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+
+
+def write(path: Path, **arrays) -> None:
+    """Write an .npz that appears whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(buffer.getvalue())
+    os.replace(temporary, path)
+
+
+def read(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
+    """The arrays of a step's file, or None when it is missing, broken or of another stamp."""
+    try:
+        with np.load(path) as file:
+            return dict(file) if str(file["stamp"]) == stamp else None
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def prepare(case: Case, settings: Settings, store: Path) -> dict[str, np.ndarray]:
+    """Read, check and letterbox one case and find its landmarks: step 1 of its file pair.
+
+    Gives image and mask (S, S) uint8, landmarks (3, 2) in px of that square, spacing_mm (2,),
+    time_s, and truth (T, 2) for a phantom; or problem and kind ("bad" or "unsuitable").
+    """
+    path, stamp = store / f"{case.name}.input.npz", case_stamp(case)
+    known = read(path, stamp)
+    if known is None:
+        write(path, stamp=stamp, **_attempt(_prepare, case, settings))
+        known = read(path, stamp)
+    if known is None:
+        raise OSError(f"{path.name}: cannot be read back after writing it")
+    return known
+
+
+def place(case: Case, settings: Settings, store: Path, mean: Mean) -> dict[str, np.ndarray]:
+    """Fit the mean points to one case (Algorithm 1, lines 5 and 6): step 2.
+
+    Gives grid_points (T, 2) on the canonical grid, theta (2, 3) from that grid to the image, and
+    dice of the points' polygon against the mask; or problem and kind.
+    """
+    path, stamp = store / f"{case.name}.fit.npz", f"{case_stamp(case)}-{mean.stamp()}"
+    known = read(path, stamp)
+    if known is None:
+        data = prepare(case, settings, store)
+        result = data if "problem" in data else _attempt(_place, case, data, settings, mean)
+        result = {key: value for key, value in result.items() if key != "stamp"}
+        write(path, stamp=stamp, **result)
+        known = read(path, stamp)
+    if known is None:
+        raise OSError(f"{path.name}: cannot be read back after writing it")
+    return known
+
+
+def refine(
+    case: Case, settings: Settings, store: Path, mean: np.ndarray, start: np.ndarray
+) -> np.ndarray:
+    """The map (2, 3), grid to image, refined from ``start`` by an ANTs affine to ``mean``.
+
+    A fit that fails, mirrors or collapses leaves the start as it was: the mean of many cases
+    must not hang on one.
+    """
+    field, shift = _field(prepare(case, settings, store)["mask"], settings)
+    try:
+        return _refine(field, shift, mean, start, settings)
+    except (Unsuitable, RuntimeError):
+        return start
+
+
+def problem(step: Callable, case: Case, *arguments) -> str | None:
+    """What kept ``step`` (:func:`prepare` or :func:`place`) from its result for a case, if any.
+
+    The result itself stays on disk: between processes, only this sentence travels.
+    """
+    found = step(case, *arguments)
+    return str(found["problem"]) if "problem" in found else None
+
+
+def indexed(index: int, function: Callable, *arguments) -> tuple[int, Any]:
+    """The result of a call with its place, for results that come in any order."""
+    return index, function(*arguments)
+
+
+def padded_field(mask: np.ndarray, settings: Settings) -> np.ndarray:
+    """A mask's distance field with the margin of :func:`to_padded`."""
+    return _field(mask, settings)[0]
+
+
+def to_padded(theta: np.ndarray, settings: Settings) -> np.ndarray:
+    """A map into the (S, S) image as the same map into its padded distance field."""
+    return theta + np.array([[0, 0, 1], [0, 0, 1]]) * _margin(settings)
+
+
+def _attempt(function, case: Case, *arguments) -> dict:
+    try:
+        return function(case, *arguments)
+    except BadInput as error:
+        return {"problem": str(error), "kind": "bad"}
+    except Unsuitable as error:
+        return {"problem": f"{case.name}: {error}", "kind": "unsuitable"}
+    except Exception as error:  # one case must not end the batch, whatever its cause
+        cause = " ".join(str(error).split())[:200]
+        return {"problem": f"{case.name}: {type(error).__name__}: {cause}", "kind": "bad"}
+
+
+@functools.lru_cache(maxsize=4)
+def _load(path: Path, changed: int, grey: bool) -> files.Cine:
+    cine = files.read(path)
+    return replace(cine, frames=images.to_uint8(cine.frames)) if grey else cine
+
+
+def _open(path: Path, *, grey: bool) -> files.Cine:
+    return _load(path, path.stat().st_mtime_ns, grey)
+
+
+def read_frame(case: Case, settings: Settings) -> dict:
+    """One frame and its mask, checked and letterboxed.
+
+    Gives image and mask (S, S) uint8, spacing_mm (2,), time_s, and to_square (2, 3), the map from
+    px of the file to those of the square. Without ``settings.label`` the mask is empty.
+
+    Raises:
+      BadInput: when the two do not belong together or the mask is empty or in pieces.
+    """
+    cine, labels = _open(case.image, grey=True), _open(case.mask, grey=False)
+    drawn = files.on_grid_of(labels, cine, case.mask.name)[case.frame]
+    spacing = cine.spacing_mm
+    if np.isnan(spacing).any() and settings.spacing_mm is not None:
+        spacing = settings.spacing_mm
+    aspect = affine.aspect_of(spacing)
+    square = (settings.size, settings.size)
+    mask = np.zeros(square, np.uint8)
+    if settings.label is not None:
+        name = case.mask.name + (f" frame {case.frame}" if len(cine.frames) > 1 else "")
+        wall = images.of_label(drawn, settings.label, name)
+        mask = images.fit_mask(wall, settings.size, aspect=aspect)
+        images.check_mask(mask, f"{name}, at {settings.size} px")
+    to_square = np.asarray(affine.letterbox(drawn.shape, square, aspect=aspect), np.float64)
+    return {
+        "image": images.fit_image(cine.frames[case.frame], settings.size, aspect=aspect),
+        "mask": mask,
+        "spacing_mm": np.array(spacing) / to_square[[1, 0], [1, 0]],
+        "time_s": cine.time_s[case.frame],
+        "to_square": to_square,
+    }
+
+
+def _prepare(case: Case, settings: Settings) -> dict:
+    found = read_frame(case, settings)
+    to_square = found.pop("to_square")
+    if not case.needs_given:
+        marks = landmarks.from_mask(found["mask"], point_cloud.SHAPES[settings.shape])
+    elif case.given is None:
+        raise BadInput(f"{case.name}: the table of landmarks has no row for this case")
+    else:
+        marks = registration.apply(to_square, case.given)
+    found["landmarks"] = marks
+    if case.truth is not None:
+        with np.load(case.truth) as truth:
+            points = truth["points"][case.frame]
+        if points.shape != (settings.num_points, 2):
+            raise BadInput(
+                f"{case.truth.name}: points has the shape {points.shape} per frame; "
+                f"({settings.num_points}, 2) was expected"
+            )
+        found["truth"] = registration.apply(to_square, points.astype(np.float64))
+    return found
+
+
+def _margin(settings: Settings) -> int:
+    return settings.size // 4
+
+
+def _field(mask: np.ndarray, settings: Settings) -> tuple[np.ndarray, int]:
+    margin = _margin(settings)
+    return registration.signed_distance(mask, margin), margin
+
+
+def _refine(
+    field: np.ndarray, shift: int, mean: np.ndarray, start: np.ndarray, settings: Settings
+) -> np.ndarray:
+    into_field = start + np.array([[0, 0, shift], [0, 0, shift]])
+    moving = registration.resample(field, into_field, settings.grid)
+    change = registration.register_affine(mean, moving, settings.seed)
+    stretch = np.linalg.svd(change[:, :2], compute_uv=False)
+    if np.linalg.det(change[:, :2]) <= 0 or stretch[0] > MAX_STRETCH * stretch[1]:
+        raise Unsuitable("the affine registration to the mean shape collapsed")
+    return registration.compose(start, change)
+
+
+def _place(case: Case, data: dict, settings: Settings, mean: Mean) -> dict:
+    field, shift = _field(data["mask"], settings)
+    start = procrustes.fit_similarity(mean.landmarks, data["landmarks"])
+    theta = _refine(field, shift, mean.field, start, settings)
+    canonical = registration.resample(field, to_padded(theta, settings), settings.grid)
+    points = registration.deform_points(mean.field, canonical, mean.points, settings.seed)
+    inside = point_cloud.polygon_mask(registration.apply(theta, points), data["mask"].shape)
+    return {
+        "grid_points": points,
+        "theta": theta,
+        "dice": point_cloud.dice(inside, data["mask"]),
+    }

@@ -1,0 +1,193 @@
+"""From a data set to a larger one, with cases of which only the cavity, or nothing, is drawn."""
+
+import csv
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from jssm.shape import labels, order
+from prep.dataset import build, split, store
+from prep.dataset import cases as steps
+from prep.dataset.cases import Case, Settings
+from prep.dataset.verify import check
+from prep.errors import BadInput, Refused, Unsuitable
+from prep.shapes import cavity, point_cloud
+
+PICTURES = ("images", "masks")
+FLOATS = ("points", "canonical_points", "thetas", "spacing_mm")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``python -m prep extend`` was asked for; cavities: None for images alone."""
+
+    base: Path
+    images: Path
+    cavities: Path | None
+    out: Path
+    label: int = 1
+    patient_regex: str | None = None
+    every: int = 1
+    spacing_mm: tuple[float, float] | None = None
+    val_fraction: float = 0.2
+    seed: int = 0
+    split: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What it came to; bad: one sentence for each input that could not be used."""
+
+    total: int
+    included: int
+    bad: list[str]
+
+
+def run(request: Request) -> Outcome:
+    """Write the cases of ``request.base`` and the new ones to ``request.out``.
+
+    The shape model stays the base's. A patient whom the base knows keeps their side of the split.
+
+    Raises:
+      Refused: when the base is no sound data set, the target is not empty, no case is found, or
+        a new case has the name of an old one.
+    """
+    meta, table = _open_base(request)
+    settings = Settings(
+        size=meta["size"],
+        label=None if request.cavities is None else request.label,
+        num_points=meta["num_points"],
+        min_dice=meta["min_dice"],
+        spacing_mm=request.spacing_mm,
+    )
+    cases, bad = build.find_cases(_listing(request, settings))
+    if not cases:
+        raise Refused(f"no case was found in {request.images}" + (f": {bad[0]}" if bad else ""))
+    taken = {row["case"] for row in table}
+    if same := [case.name for case in cases if case.name in taken]:
+        raise Refused(f"{request.base} has a case {same[0]} already; names must differ")
+    parts = _parts(request, cases, table)
+
+    found = [_attempt(case, settings) for case in tqdm(cases, "reading", disable=None)]
+    bad += [new["reason"] for new in found if new.get("is_bad")]
+    included = [new for new in found if not new.get("reason")]
+    rows = len([row for row in table if row["row"]])
+    for case, new in zip(cases, found, strict=True):
+        is_in = not new.get("reason")
+        table.append(_row(case, new, parts[case.patient], rows, request))
+        rows += is_in
+    request.out.mkdir(parents=True, exist_ok=True)
+    _write_arrays(request, included, settings)
+    shutil.copyfile(request.base / "shape_model.npz", request.out / "shape_model.npz")
+    store.write_table(request.out, table)
+    source = f"{meta['source']}; {request.images.name}"
+    meta |= {"source": source, "num_cases": rows, "num_listed": len(table)}
+    store.replace_text(request.out / "dataset.json", json.dumps(meta, indent=1) + "\n")
+    from prep.dataset import report
+
+    report.write(request.out)
+    return Outcome(len(cases), len(included), bad)
+
+
+def _open_base(request: Request) -> tuple[dict, list[dict]]:
+    """dataset.json and the rows of cases.csv, once all can begin."""
+    if findings := check(request.base):
+        raise Refused(f"{request.base} is no sound data set: {findings[0]}")
+    for folder in (request.images, request.cavities):
+        if folder is not None and not folder.is_dir():
+            raise Refused(f"{folder}: a folder was expected")
+    if request.out.exists() and any(request.out.iterdir()):
+        raise Refused(f"{request.out} is not empty; name another --out")
+    meta = json.loads((request.base / "dataset.json").read_text())
+    with open(request.base / "cases.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    return meta, [{"covers": labels.COVERS[labels.MYOCARDIUM]} | row for row in table]
+
+
+def _listing(request: Request, settings: Settings) -> build.Request:
+    """The request whose cases are the new ones; images alone are paired with themselves."""
+    return build.Request(
+        images=request.images,
+        masks=request.images if request.cavities is None else request.cavities,
+        out=request.out,
+        settings=settings,
+        patient_regex=request.patient_regex,
+        every=request.every,
+    )
+
+
+def _parts(request: Request, cases: list[Case], table: list[dict]) -> dict[str, str]:
+    """The side of the split of every new case's patient."""
+    known = {r["patient"]: r["split"] for r in table if r["split"] != "excluded"}
+    new = [case.patient for case in cases if case.patient not in known]
+    wanted = split.read(request.split) if request.split else None
+    return known | (split.assign(new, request.val_fraction, request.seed, wanted) if new else {})
+
+
+def _attempt(case: Case, settings: Settings) -> dict:
+    """The arrays of a new case, or the reason why it has none."""
+    try:
+        return _read(case, settings)
+    except BadInput as error:
+        return {"reason": str(error), "is_bad": True}
+    except Unsuitable as error:
+        return {"reason": f"{case.name}: {error}"}
+
+
+def _read(case: Case, settings: Settings) -> dict:
+    found = steps.read_frame(case, settings)
+    points = np.full((settings.num_points, 2), np.nan)
+    if settings.label is None:
+        return found | {"points": points}
+    is_inner = ~order.is_outer(settings.num_points)
+    points[is_inner] = cavity.inner_points(found["mask"], int(is_inner.sum()))
+    drawn = point_cloud.polygon_mask(
+        points[order.cavity_strip(settings.num_points)], found["mask"].shape
+    )
+    dice = point_cloud.dice(drawn, found["mask"])
+    if dice < settings.min_dice:
+        raise Unsuitable(f"point-mask Dice {dice:.3f} is under {settings.min_dice:g}")
+    return found | {"points": points, "dice": dice}
+
+
+def _row(case: Case, new: dict, part: str, row: int, request: Request) -> dict:
+    """The line of cases.csv of a new case, which takes the place ``row`` if it is included."""
+    reason, time = new.get("reason", ""), new.get("time_s", np.nan)
+    covers = labels.NONE if request.cavities is None else labels.CAVITY
+    return {
+        "case": case.name,
+        "patient": case.patient,
+        "frame": case.frame,
+        "split": "excluded" if reason else part,
+        "covers": labels.COVERS[covers],
+        "row": "" if reason else row,
+        "point_mask_dice": f"{new['dice']:.5f}" if "dice" in new else "",
+        "reason": reason,
+        "time_s": "" if np.isnan(time) else f"{time:.5f}",
+        "image": f"{case.image.parent.name}/{case.image.name}",
+        "mask": "" if request.cavities is None else f"{case.mask.parent.name}/{case.mask.name}",
+    }
+
+
+def _write_arrays(request: Request, included: list[dict], settings: Settings) -> None:
+    """The base's arrays with those of the new cases behind them; what these lack is NaN."""
+    unknown = {
+        "canonical_points": np.full((settings.num_points, 2), np.nan),
+        "truth_points": np.full((settings.num_points, 2), np.nan),
+        "thetas": np.full((2, 3), np.nan),
+    }
+    for name in (*PICTURES, *FLOATS, "truth_points"):
+        path = request.base / f"{name}.npy"
+        if name == "truth_points" and not path.exists():
+            continue
+        key = {"images": "image", "masks": "mask"}.get(name, name)
+        new = [case[key] if key in case else unknown[name] for case in included]
+        whole = np.concatenate([np.load(path), *([np.stack(new)] if new else [])])
+        if name in PICTURES:
+            np.save(request.out / path.name, whole.astype(np.uint8))
+        else:
+            store.save_floats(request.out / path.name, whole)

@@ -1,0 +1,122 @@
+"""Images and masks for a data set: paired by name, checked, and fitted into a square."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from jssm.files.images import SUFFIXES, stem
+from jssm.shape import affine
+from prep.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image file and its mask file, which share the stem."""
+
+    stem: str
+    image: Path
+    mask: Path
+
+
+def frame_name(name: str, frame: int, frames: int) -> str:
+    """The name of a frame's case: the stem, for a cine with the frame's number, ``a_frame07``."""
+    digits = max(2, len(str(frames - 1)))
+    return name if frames == 1 else f"{name}_frame{frame:0{digits}d}"
+
+
+def by_stem(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """The files of a folder that can be read, by stem; and a sentence for each stem taken twice."""
+    files: dict[str, Path] = {}
+    problems = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.lower().endswith(SUFFIXES) and not path.name.startswith("."):
+            if stem(path) in files:
+                problems.append(
+                    f"{folder.name}/{path.name}: its stem is taken by "
+                    f"{files[stem(path)].name}; one file per stem was expected"
+                )
+            else:
+                files[stem(path)] = path
+    return files, problems
+
+
+def find_pairs(images: Path, masks: Path) -> tuple[list[Pair], list[str]]:
+    """Image and mask files that share a stem, by name; and a sentence for each left without."""
+    (by_image, problems), (by_mask, others) = by_stem(images), by_stem(masks)
+    problems = problems + others
+    for name in sorted(by_image.keys() - by_mask.keys()):
+        problems.append(f"{images.name}/{by_image[name].name}: no mask with this stem was found")
+    for name in sorted(by_mask.keys() - by_image.keys()):
+        problems.append(f"{masks.name}/{by_mask[name].name}: no image with this stem was found")
+    both = sorted(by_image.keys() & by_mask.keys())
+    return [Pair(name, by_image[name], by_mask[name]) for name in both], problems
+
+
+def to_uint8(frames: np.ndarray) -> np.ndarray:
+    """Grey values as uint8: the 0.1 and 99.9 percentile of all frames become 0 and 255."""
+    low, high = np.percentile(frames, (0.1, 99.9))
+    scaled = (frames.astype(np.float32) - low) * (255 / max(high - low, 1e-12))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def fit_image(image: np.ndarray, size: int, *, aspect: float = 1.0) -> np.ndarray:
+    """A uint8 image (H, W) letterboxed into (size, size), smoothed first where it shrinks.
+
+    aspect: the height of its pixels over their width; those of the result are square.
+    """
+    if image.shape == (size, size) and aspect == 1:
+        return image
+    return np.clip(np.rint(_fit(image, size, aspect)), 0, 255).astype(np.uint8)
+
+
+def fit_mask(mask: np.ndarray, size: int, *, aspect: float = 1.0) -> np.ndarray:
+    """A binary mask (H, W) letterboxed into (size, size): pixels more than half covered."""
+    if mask.shape == (size, size) and aspect == 1:
+        return mask.astype(np.uint8)
+    return (_fit(mask, size, aspect) > 0.5).astype(np.uint8)
+
+
+def of_label(labels: np.ndarray, label: int, name: str) -> np.ndarray:
+    """The binary mask (H, W) of one label, which is one piece (8-connected).
+
+    Raises:
+      BadInput: when no pixel has it, or it falls into pieces.
+    """
+    mask = labels == label
+    if labels.any() and not mask.any():
+        listed = ", ".join(f"{value:g}" for value in np.unique(labels[labels != 0])[:5])
+        raise BadInput(f"{name}: no pixel has the label {label}; --label chooses among {listed}")
+    check_mask(mask, name)
+    return mask
+
+
+def check_mask(mask: np.ndarray, name: str) -> None:
+    """Pass a binary mask (H, W) that is one piece (8-connected).
+
+    Raises:
+      BadInput: when it is empty or falls into pieces.
+    """
+    if not mask.any():
+        raise BadInput(f"{name}: the mask is empty")
+    pieces, count = ndimage.label(mask, np.ones((3, 3)))
+    if count > 1:
+        areas = sorted(np.bincount(pieces.ravel())[1:].tolist(), reverse=True)
+        listed = ", ".join(map(str, areas[:4])) + (", ..." if count > 4 else "")
+        raise BadInput(f"{name}: the mask has {count} pieces ({listed} px); one was expected")
+
+
+def _fit(image: np.ndarray, size: int, aspect: float) -> np.ndarray:
+    theta = np.asarray(affine.letterbox(image.shape, (size, size), aspect=aspect), np.float64)
+    scale = np.array([theta[1, 1], theta[0, 0]])
+    # The usual Gaussian that keeps finer detail than the new pixels from aliasing.
+    sigma = np.maximum(0.0, (1 / scale - 1) / 2)
+    smooth = ndimage.gaussian_filter(image.astype(np.float32), sigma)
+    y = (np.arange(size) - theta[1, 2]) / scale[0]
+    x = (np.arange(size) - theta[0, 2]) / scale[1]
+    inside = (np.abs(y - (image.shape[0] - 1) / 2) <= image.shape[0] / 2)[:, None] & (
+        np.abs(x - (image.shape[1] - 1) / 2) <= image.shape[1] / 2
+    )
+    grid = np.meshgrid(y, x, indexing="ij")
+    return ndimage.map_coordinates(smooth, grid, order=1, mode="nearest") * inside

@@ -1,0 +1,211 @@
+"""What a build keeps on disk: the folder of its steps, and the data set (prep/DATASET.md)."""
+
+import csv
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from jssm.shape import shape_model
+from prep.dataset import cases as steps
+from prep.dataset.cases import Case, Mean, Settings
+from prep.dataset.split import assert_disjoint
+from prep.errors import Refused
+from prep.shapes.pca import principal_modes
+
+STEPS = ".cases"
+COLUMNS = (
+    "case", "patient", "frame", "split", "covers", "row", "point_mask_dice", "reason", "time_s",
+    "image", "mask",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """An included case: its place in the arrays is its place in the list."""
+
+    case: Case
+    split: str
+    dice: float
+    fit: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """All cases after their steps: the included ones, the whole table, and the bad inputs."""
+
+    rows: list[Row]
+    table: list[dict]
+    bad: list[str]
+    folder: Path
+
+
+def digest(parts: Sequence[str]) -> str:
+    """A short digest of strings."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def open_folder(out: Path, parameters: dict) -> Path:
+    """The folder of a build's steps, new or of an earlier run with the same parameters.
+
+    Raises:
+      Refused: when the earlier run had others.
+    """
+    folder = out / STEPS
+    path = folder / "parameters.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        other = sorted(k for k in before | parameters if before.get(k) != parameters.get(k))
+        if other:
+            changes = ", ".join(f"{k} was {before.get(k)}, now {parameters.get(k)}" for k in other)
+            raise Refused(f"{out} was begun with other parameters ({changes}); name another --out")
+    elif out.exists() and any(out.iterdir()) and not folder.exists():
+        raise Refused(f"{out} is not empty and no build has begun there; name another --out")
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(parameters, indent=1, sort_keys=True))
+    return folder
+
+
+def collect(
+    cases: list[Case], parts: dict[str, str], settings: Settings, folder: Path, mean: Mean
+) -> Found:
+    """Decide, from the steps' files, which cases are included.
+
+    Raises:
+      Refused: when fewer than two training cases and one of validation are.
+    """
+    rows: list[Row] = []
+    table: list[dict] = []
+    bad: list[str] = []
+    for case in cases:
+        fit = steps.place(case, settings, folder, mean)
+        reason, dice = "", float(fit.get("dice", np.nan))
+        if "problem" in fit:
+            reason = str(fit["problem"])
+            if str(fit["kind"]) == "bad":
+                bad.append(reason)
+        elif dice < settings.min_dice:
+            reason = f"point-mask Dice {dice:.3f} is under {settings.min_dice:g}"
+        elif np.linalg.det(fit["theta"][:, :2]) <= 0:
+            reason = "the affine map mirrors the shape"
+        part = "excluded" if reason else parts[case.patient]
+        data = steps.prepare(case, settings, folder)
+        time = float(data.get("time_s", np.nan))
+        table.append(
+            {
+                "case": case.name,
+                "patient": case.patient,
+                "frame": case.frame,
+                "split": part,
+                "covers": "myocardium",
+                "row": "" if reason else len(rows),
+                "point_mask_dice": "" if np.isnan(dice) else f"{dice:.5f}",
+                "reason": reason,
+                "time_s": "" if np.isnan(time) else f"{time:.5f}",
+                "image": f"{case.image.parent.name}/{case.image.name}",
+                "mask": f"{case.mask.parent.name}/{case.mask.name}",
+            }
+        )
+        if not reason:
+            rows.append(Row(case, part, dice, folder / f"{case.name}.fit.npz"))
+    training = sum(r.split == "train" for r in rows)
+    if training < 2 or training == len(rows):
+        reasons = [t["reason"] for t in table if t["reason"]]
+        raise Refused(
+            f"{training} of {len(cases)} cases are left for training and {len(rows) - training} "
+            "for validation, at least 2 and 1 are needed"
+            + (f"; the first reason: {reasons[0]}" if reasons else "")
+        )
+    assert_disjoint([r.case.patient for r in rows], [r.split for r in rows])
+    return Found(rows, table, bad, folder)
+
+
+def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
+    """Write arrays, shape model and tables; the table of fields comes last, as the seal."""
+    rows, size, num_points = found.rows, meta["size"], meta["num_points"]
+    (out / "dataset.json").unlink(missing_ok=True)
+    fits = [_load(r.fit) for r in rows]
+    grid_points = np.stack([f["grid_points"] for f in fits])
+    thetas = np.stack([f["theta"] for f in fits])
+    training = np.array([r.split == "train" for r in rows])
+    # The canonical frame: the mean training shape has centroid 0 and RMS radius 1.
+    mean = grid_points[training].mean(axis=0)
+    centre = mean.mean(axis=0)
+    unit = float(np.sqrt(((mean - centre) ** 2).sum(axis=1).mean()))
+    canonical = (grid_points - centre) / unit
+    offsets = thetas[:, :, :2] @ centre + thetas[:, :, 2]
+    thetas = np.concatenate([thetas[:, :, :2] * unit, offsets[:, :, None]], axis=2)
+    points = np.einsum("nij,ntj->nti", thetas[:, :, :2], canonical) + thetas[:, None, :, 2]
+    components = principal_modes(canonical[training], num_modes)
+    model = shape_model.ShapeModel(*(jnp.asarray(part, jnp.float32) for part in components))
+
+    count = len(rows)
+    pictures = {
+        name: np.lib.format.open_memmap(
+            out / f"{name}.npy.tmp", "w+", dtype=np.uint8, shape=(count, size, size)
+        )
+        for name in ("images", "masks")
+    }
+    spacing = np.full((count, 2), np.nan, np.float32)
+    truth = np.full((count, num_points, 2), np.nan, np.float32)
+    for i, row in enumerate(rows):
+        data = _load(found.folder / f"{row.case.name}.input.npz")
+        pictures["images"][i], pictures["masks"][i] = data["image"], data["mask"]
+        spacing[i] = data["spacing_mm"]
+        if "truth" in data:
+            truth[i] = data["truth"]
+    for name, picture in pictures.items():
+        picture.flush()
+        os.replace(out / f"{name}.npy.tmp", out / f"{name}.npy")
+    save_floats(out / "points.npy", points)
+    save_floats(out / "canonical_points.npy", canonical)
+    save_floats(out / "thetas.npy", thetas)
+    save_floats(out / "spacing_mm.npy", spacing)
+    if np.isfinite(truth).all():
+        save_floats(out / "truth_points.npy", truth)
+    shape_model.save(out / "shape_model.npz", model)
+    write_table(out, found.table)
+    meta = meta | {
+        "num_cases": count,
+        "num_modes": len(model.variances),
+        "num_listed": len(found.table),
+    }
+    replace_text(out / "dataset.json", json.dumps(meta, indent=1) + "\n")
+
+
+def write_table(out: Path, rows: list[dict]) -> None:
+    """Write the table of cases of a data set."""
+    with open(out / "cases.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise Refused(f"{path.name}: a step's file is broken; remove it and run again") from error
+
+
+def save_floats(path: Path, array: np.ndarray) -> None:
+    """Write an array as float32; it appears whole or not at all."""
+    # A new file takes the old one's place, so that a reader who has it mapped keeps it.
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        np.save(file, np.ascontiguousarray(array, np.float32))
+    os.replace(temporary, path)

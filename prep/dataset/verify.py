@@ -1,0 +1,272 @@
+"""Check a data set directory in one pass and list all that is wrong with it."""
+
+import csv
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from jssm.shape import labels, order
+from prep.dataset.split import leaks
+from prep.dataset.store import COLUMNS
+from prep.shapes.point_cloud import dice, polygon_mask, signed_area
+from prep.shapes.registration import apply
+
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "format": int, "view": str, "size": int, "num_points": int, "seed": int, "source": str,
+    "min_dice": (int, float),
+}  # fmt: skip
+WALL, CAVITY, NONE = (labels.COVERS[i] for i in (labels.MYOCARDIUM, labels.CAVITY, labels.NONE))
+OUTSIDE_PX = 0.25  # how far outside the image points may lie, as a part of its width
+
+
+def check(directory: Path) -> list[str]:
+    """One sentence per finding, each naming the file; an empty list for a good data set."""
+    if not directory.is_dir():
+        return [f"{directory}: a data set directory was expected"]
+    meta, findings = _meta(directory / "dataset.json")
+    rows, more = _table(directory / "cases.csv")
+    findings += more
+    if meta is None or rows is None:
+        return findings
+    included = [r for r in rows if r["split"] in ("train", "val")]
+    arrays, more = _arrays(directory, len(included), meta["size"], meta["num_points"])
+    findings += more
+    findings += _table_findings(rows, included, meta["min_dice"])
+    for i, row in enumerate(sorted(included, key=lambda r: _number(r["row"]))):
+        cause = f"{row['case']} (row {i}): "
+        findings += [cause + text for text in _case_findings(arrays, i, meta, row["covers"])]
+    findings += _model_findings(directory / "shape_model.npz", arrays, included, meta["num_points"])
+    findings += _dice_findings(arrays, included, meta["min_dice"])
+    return findings
+
+
+def _meta(path: Path) -> tuple[dict | None, list[str]]:
+    try:
+        meta = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        return None, [f"dataset.json: cannot be read ({_cause(error)})"]
+    if not isinstance(meta, dict):
+        return None, ["dataset.json: a table of fields was expected"]
+    findings = []
+    for name, kind in FIELDS.items():
+        if not isinstance(meta.get(name), kind) or isinstance(meta.get(name), bool):
+            findings.append(f"dataset.json: {name} is {meta.get(name)!r}, of the wrong type")
+    if meta.get("format") != 1:
+        findings.append(f"dataset.json: format {meta.get('format')!r}, 1 was expected")
+    usable = all(isinstance(meta.get(n), FIELDS[n]) for n in ("size", "num_points", "min_dice"))
+    return (meta if usable else None), findings
+
+
+def _table(path: Path) -> tuple[list[dict] | None, list[str]]:
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return None, [f"cases.csv: cannot be read ({_cause(error)})"]
+    missing = [c for c in COLUMNS if not rows or (c not in rows[0] and c != "covers")]
+    if missing:
+        return None, [f"cases.csv: the columns {', '.join(missing)} are missing, or it has no row"]
+    return [{"covers": WALL} | row for row in rows], []
+
+
+def _arrays(
+    directory: Path, count: int, size: int, num_points: int
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of the right shape and number type, and what is wrong with the others."""
+    wanted = {
+        "images": ((count, size, size), np.uint8),
+        "masks": ((count, size, size), np.uint8),
+        "points": ((count, num_points, 2), np.float32),
+        "canonical_points": ((count, num_points, 2), np.float32),
+        "thetas": ((count, 2, 3), np.float32),
+        "spacing_mm": ((count, 2), np.float32),
+        "truth_points": ((count, num_points, 2), np.float32),
+    }
+    arrays, findings = {}, []
+    for name, (shape, dtype) in wanted.items():
+        path = directory / f"{name}.npy"
+        if name == "truth_points" and not path.exists():
+            continue
+        try:
+            array = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            findings.append(f"{path.name}: cannot be read ({_cause(error)})")
+            continue
+        if array.shape != shape:
+            findings.append(f"{path.name}: the shape is {array.shape}, {shape} was expected")
+        if array.dtype != dtype:
+            findings.append(f"{path.name}: the type is {array.dtype}, not {np.dtype(dtype)}")
+        if array.shape == shape:
+            arrays[name] = array
+    return arrays, findings
+
+
+def _table_findings(rows: list[dict], included: list[dict], min_dice: float) -> Iterator[str]:
+    seen: set[str] = set()
+    for row in rows:
+        name = row["case"]
+        if name in seen:
+            yield f"cases.csv: the case {name} is listed twice"
+        seen.add(name)
+        if row["split"] not in ("train", "val", "excluded"):
+            yield f"cases.csv: {name} has the split {row['split']!r}, not train, val or excluded"
+        if row["split"] == "excluded" and (row["row"] or not row["reason"]):
+            yield f"cases.csv: {name} is excluded, so it needs a reason and no row"
+        if row["covers"] not in labels.COVERS:
+            yield (
+                f"cases.csv: {name} has covers {row['covers']!r}, not {', '.join(labels.COVERS)}"
+            )
+        if row["split"] in ("train", "val"):
+            if row["reason"]:
+                yield f"cases.csv: {name} is included but has a reason to be excluded"
+            if row["covers"] != NONE and not _number(row["point_mask_dice"]) >= min_dice:
+                yield (
+                    f"cases.csv: {name} is included with the point-mask Dice "
+                    f"{row['point_mask_dice'] or 'missing'}, at least {min_dice:g} was expected"
+                )
+        for column in ("image", "mask"):
+            if Path(row[column]).is_absolute():
+                yield f"cases.csv: {name} has an absolute path, {row[column]}"
+    if sorted(r["row"] for r in included) != sorted(map(str, range(len(included)))):
+        yield f"cases.csv: the rows of included cases are not 0 to {len(included) - 1}, each once"
+    for part in ("train", "val"):
+        if not any(r["split"] == part for r in included):
+            yield f"cases.csv: no case is in the split {part}"
+    for patient in leaks([r["patient"] for r in included], [r["split"] for r in included]):
+        yield f"cases.csv: the patient {patient} is in both train and val"
+
+
+def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict, covers: str) -> Iterator[str]:
+    yield from _number_findings(arrays, i, covers)
+    if "spacing_mm" in arrays:
+        spacing = np.asarray(arrays["spacing_mm"][i])
+        unknown = np.isnan(spacing).all()
+        if not unknown and not (np.isfinite(spacing).all() and (spacing > 0).all()):
+            yield f"spacing_mm.npy has {spacing.tolist()}, not positive numbers or NaN"
+    if "images" in arrays and np.ptp(arrays["images"][i]) == 0:
+        yield "images.npy is of one grey value"
+    if "masks" in arrays:
+        mask = np.asarray(arrays["masks"][i])
+        if covers == NONE and mask.any():
+            yield "masks.npy is not empty, though the label covers nothing"
+        elif covers != NONE and not mask.any():
+            yield "masks.npy is empty"
+        elif mask.max() > 1:
+            yield f"masks.npy has the value {mask.max()}; 0 and 1 were expected"
+        elif (pieces := ndimage.label(mask, np.ones((3, 3)))[1]) > 1:
+            yield f"masks.npy has {pieces} pieces; one was expected"
+    if "points" in arrays and np.isfinite(arrays["points"][i]).all():
+        yield from _point_findings(np.asarray(arrays["points"][i], np.float64), meta["size"])
+    if covers == WALL and {"thetas", "points", "canonical_points"} <= arrays.keys():
+        theta = np.asarray(arrays["thetas"][i], np.float64)
+        if np.linalg.det(theta[:, :2]) <= 0:
+            yield "thetas.npy mirrors or collapses the shape (its determinant is not positive)"
+        mapped = apply(theta, np.asarray(arrays["canonical_points"][i], np.float64))
+        error = np.abs(mapped - arrays["points"][i]).max()
+        if error > 0.05:
+            yield f"thetas.npy maps canonical_points.npy {error:.2f} px away from points.npy"
+
+
+def _number_findings(arrays: dict[str, np.ndarray], i: int, covers: str) -> Iterator[str]:
+    """What is not finite but should be, or is known though the label does not give it."""
+    for name in ("points", "canonical_points", "thetas", "truth_points"):
+        if name not in arrays:
+            continue
+        values = np.asarray(arrays[name][i])
+        known = np.zeros(values.shape, bool)
+        known[:] = covers == WALL
+        if name == "points" and covers == CAVITY:
+            known[~order.is_outer(len(values))] = True
+        if not np.isfinite(values[known]).all():
+            yield f"{name}.npy has a NaN or an infinite number"
+        if not np.isnan(values[~known]).all():
+            yield f"{name}.npy has numbers where the label, {covers}, gives none; NaN was expected"
+
+
+def _point_findings(points: np.ndarray, size: int) -> Iterator[str]:
+    low, high = points.min(), points.max()
+    if low < -OUTSIDE_PX * size or high > (1 + OUTSIDE_PX) * size:
+        yield f"points.npy reaches far outside the image ({low:.0f} to {high:.0f} px)"
+    for name, part in zip(("inner", "outer"), order.boundaries(points), strict=True):
+        if signed_area(part) <= 0:
+            yield f"points.npy has the {name} boundary in the wrong order; clockwise was expected"
+    # Outer boundary forth, inner boundary back: clockwise only if each is what it is said to be.
+    if signed_area(order.outline(points)) >= 0:
+        yield "points.npy has inner and outer boundary in each other's place"
+
+
+def _model_findings(
+    path: Path, arrays: dict[str, np.ndarray], included: list[dict], num_points: int
+) -> Iterator[str]:
+    try:
+        with np.load(path) as file:
+            mean, modes, variances = (file[n] for n in ("mean", "modes", "variances"))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        yield f"shape_model.npz: cannot be read ({_cause(error)})"
+        return
+    count = len(variances)
+    if mean.shape != (num_points, 2) or modes.shape != (count, num_points, 2):
+        yield (
+            f"shape_model.npz: the shapes are {mean.shape}, {modes.shape}, {variances.shape}; "
+            f"({num_points}, 2), (K, {num_points}, 2), (K,) were expected"
+        )
+        return
+    for name, array in (("mean", mean), ("modes", modes), ("variances", variances)):
+        if array.dtype != np.float32:
+            yield f"shape_model.npz: {name} is {array.dtype}, float32 was expected"
+        if not np.isfinite(array).all():
+            yield f"shape_model.npz: {name} has a NaN or an infinite number"
+            return
+    rows = modes.reshape(count, -1).astype(np.float64)
+    if np.abs(rows @ rows.T - np.eye(count)).max() > 1e-3:
+        yield "shape_model.npz: the modes are not orthonormal"
+    if (variances < 0).any() or (np.diff(variances) > 0).any():
+        yield "shape_model.npz: the variances are not positive and falling"
+    radius = np.sqrt((mean.astype(np.float64) ** 2).sum(axis=1).mean())
+    if np.abs(mean.mean(axis=0)).max() > 1e-3 or abs(radius - 1) > 1e-3:
+        yield "shape_model.npz: the mean's centroid is not 0 or its RMS radius not 1"
+    if "canonical_points" in arrays:
+        whole = [r for r in included if r["split"] == "train" and r["covers"] == WALL]
+        places = [_number(r["row"]) for r in whole]
+        training = sorted(int(i) for i in places if 0 <= i < len(included))
+        if training:
+            shapes = np.asarray(arrays["canonical_points"], np.float64)[training]
+            if not np.abs(shapes.mean(axis=0) - mean).max() <= 1e-3:
+                yield "shape_model.npz: the mean is not that of the training cases"
+
+
+def _dice_findings(
+    arrays: dict[str, np.ndarray], included: list[dict], min_dice: float
+) -> Iterator[str]:
+    if not {"points", "masks"} <= arrays.keys():
+        return
+    for row in included:
+        i = _number(row["row"])
+        if not 0 <= i < len(included):
+            continue
+        mask, points = (np.asarray(arrays[name][int(i)]) for name in ("masks", "points"))
+        if row["covers"] == CAVITY:
+            points = points[order.cavity_strip(len(points))]
+        if not np.isfinite(points).all():
+            continue
+        found = dice(polygon_mask(points, mask.shape), mask)
+        if mask.any() and abs(found - _number(row["point_mask_dice"])) > 0.01:
+            yield (
+                f"{row['case']} (row {row['row']}): the points cover the mask with the Dice "
+                f"{found:.3f}, but cases.csv says {row['point_mask_dice']}"
+            )
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__

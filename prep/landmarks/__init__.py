@@ -1,0 +1,1 @@
+"""Apex and basal points of images without masks, by a network."""
