@@ -18,9 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from jssm import checkpoint
 from jssm.cines import motion
-from jssm.methods import model
+from jssm.methods import model, registry
 from prep.dataset import images
 from prep.phantom.anatomy import VIEWS
 from prep.phantom.patient import Options, Patient, make_patient
@@ -58,7 +57,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, and print the table."""
     try:
-        trained = checkpoint.load(args.ckpt)
+        trained = registry.load(args.ckpt)
     except (FileNotFoundError, ValueError) as error:
         print(f"motion: {error}", file=sys.stderr)
         return 2

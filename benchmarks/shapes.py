@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from jssm import rasterizer
-from jssm.methods.model import Model, Network
+from jssm.methods.model import Model
+from jssm.networks.cascade import Cascade
 from jssm.shape import shape_model
 from jssm.shape.shape_model import ShapeModel
 
@@ -47,7 +48,7 @@ def model(size: int, *, depth: int, width: int, dtype: jnp.dtype | type = jnp.fl
     shape = ShapeModel(*(jnp.asarray(a, jnp.float32) for a in (mean, modes, variances)))
     scale, center = 0.24 * size, (size - 1) / 2
     theta = jnp.array([[scale, 0, center], [0, scale, center]], jnp.float32)
-    network = Network(num_modes=NUM_MODES, depth=depth, width=width, dtype=dtype)
+    network = Cascade(num_modes=NUM_MODES, depth=depth, width=width, dtype=dtype)
     return Model({}, shape, theta, network, size)
 
 

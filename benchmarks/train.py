@@ -23,7 +23,8 @@ from benchmarks.peers import PROJECT
 from benchmarks.report import Report, Rows
 from jssm import dataset
 from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.methods.model import Model, method
+from jssm.methods.model import Model
+from jssm.methods.regression import method
 from jssm.rasterizer import rasterize
 from jssm.shape import labels
 from jssm.training import feed, steps

@@ -13,7 +13,7 @@ from jssm.rasterizer import rasterize, rasterize_whole, sharpness, signed_distan
 from jssm.shape.order import strip_triangles
 
 # Prediction
-from jssm.checkpoint import load
+from jssm.methods.registry import load
 from jssm.methods.model import Model, Prediction, predict
 
 # Motion

@@ -14,18 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from jssm import config as config_lib
-from jssm.config import Config
-from jssm.dataset import Dataset
-from jssm.methods.baselines import BASELINES
-from jssm.methods.model import Method, Model, Network, method
-from jssm.shape.shape_model import ShapeModel
-
 STEPS = ("best", "latest")
+WEIGHTS = "weights"  # the item that both have
 
 
 class Checkpoints:
@@ -60,125 +53,69 @@ class Checkpoints:
         self._best.save(step, args=items, force=True)
 
     def restore_latest(self, weights: Any, training: Any) -> tuple[Any, Any, dict] | None:
-        """The latest weights, training state and progress, shaped like the given ones.
+        """The latest weights, training state and progress, as NumPy arrays in trees like the given.
 
         None when nothing was saved yet.
+
+        Raises:
+          ValueError: when what was saved is damaged or of another version.
         """
         step = self._latest.latest_step()
         if step is None:
             return None
+        like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), (weights, training))
         items = ocp.args.Composite(
-            weights=ocp.args.StandardRestore(weights),
-            training=ocp.args.StandardRestore(training),
+            weights=ocp.args.StandardRestore(like[0]),
+            training=ocp.args.StandardRestore(like[1]),
             progress=ocp.args.JsonRestore(),
         )
-        restored = self._latest.restore(step, args=items)
+        restored = _restored(self._latest, step, items)
         return restored["weights"], restored["training"], restored["progress"]
 
 
-def load(run: str | Path, *, step: str = "best") -> Model:
-    """The trained model of a run directory; ``step`` is "best" (validation Dice) or "latest".
-
-    Raises:
-      FileNotFoundError: when ``run`` holds no run, or no checkpoint yet.
-      ValueError: when ``step`` is neither, or the run is a baseline's.
-    """
-    config = config_lib.load(run)
-    if config.method != config_lib.OURS:
-        raise ValueError(
-            f"{run}: holds the method {config.method}, which has no shape model; eval.py and "
-            "jssm.checkpoint.load_method take it"
-        )
-    return model_from(config, jax.tree.map(jnp.asarray, read_weights(run, step=step)))
-
-
-def load_method(run: str | Path, *, step: str = "best") -> tuple[Method, Any]:
-    """The method of a run directory, ours or a baseline, and its trained variables.
-
-    Raises:
-      FileNotFoundError: when ``run`` holds no run, or no checkpoint yet.
-      ValueError: when ``step`` is neither "best" nor "latest".
-    """
-    config = config_lib.load(run)
-    weights = jax.tree.map(jnp.asarray, read_weights(run, step=step))
-    variables = weights.pop("variables")
-    return method_from(config, weights), variables
-
-
-def constants_of(config: Config, data: Dataset) -> dict[str, Any]:
-    """The arrays that the training set gives to the method of these settings."""
-    if config.method != config_lib.OURS:
-        return BASELINES[config.method].constants(data)
-    shape = data.shape_model.truncate(config.model.num_modes)
-    return _shape_constants(shape, jnp.asarray(data.mean_theta()))
-
-
-def method_from(config: Config, constants: dict[str, Any]) -> Method:
-    """The method of these settings with these constants."""
-    if config.method != config_lib.OURS:
-        return BASELINES[config.method].method(config, constants)
-    return method(model_from(config, {"variables": {}, **constants}))
-
-
 def read_weights(run: str | Path, *, step: str = "best") -> Any:
-    """The weights that :class:`Checkpoints` saved in ``run``, as numpy arrays.
+    """The weights that :class:`Checkpoints` saved in ``run``, as NumPy arrays.
 
     Raises:
       FileNotFoundError: when it holds no checkpoint yet.
-      ValueError: when ``step`` is neither "best" nor "latest".
+      ValueError: when ``step`` is neither "best" nor "latest", or the checkpoint is damaged or of
+        another version.
     """
     if step not in STEPS:
         raise ValueError(f"step {step!r}: expected one of {', '.join(STEPS)}")
     directory = Path(run) / "checkpoints" / step
+    missing = FileNotFoundError(f"{run}: no {step} checkpoint there; train it first")
     if not directory.is_dir():
-        raise FileNotFoundError(f"{run}: no {step} checkpoint there; train it first")
+        raise missing
     with _manager(directory) as manager:
         last = manager.latest_step()
         if last is None:
-            raise FileNotFoundError(f"{run}: no {step} checkpoint there; train it first")
-        items = ocp.args.Composite(weights=ocp.args.StandardRestore())
-        return manager.restore(last, args=items)["weights"]
-
-
-def weights_of(model: Model) -> dict[str, Any]:
-    """The arrays of a model as nested dictionaries."""
-    return {"variables": model.variables, **_shape_constants(model.shape, model.mean_theta)}
-
-
-def model_from(config: Config, weights: dict[str, Any]) -> Model:
-    """The model of these settings with these arrays."""
-    return Model(
-        variables=weights["variables"],
-        shape=ShapeModel(**weights["shape"]),
-        mean_theta=weights["mean_theta"],
-        network=network_from(config),
-        size=config.model.size,
-        tau=config.model.tau,
-    )
-
-
-def network_from(config: Config, *, axis_name: str | None = None) -> Network:
-    """The Linen module of these settings."""
-    options = config.model
-    return Network(
-        num_modes=options.num_modes,
-        depth=options.depth,
-        width=options.width,
-        locate_size=options.locate_size,
-        refinements=options.refinements,
-        searches=options.searches,
-        view_size=options.view_size,
-        dtype=jnp.bfloat16 if options.bfloat16 else np.float32,
-        axis_name=axis_name,
-    )
-
-
-def _shape_constants(shape: ShapeModel, mean_theta: jax.Array) -> dict[str, Any]:
-    arrays = {k: getattr(shape, k) for k in ("mean", "modes", "variances")}
-    return {"shape": arrays, "mean_theta": mean_theta}
+            raise missing
+        try:
+            # Orbax would restore arrays onto the devices on which they lay, which this machine may
+            # not have; NumPy arrays lie on none.
+            stored = manager.item_metadata(last)[WEIGHTS].tree
+            like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), stored)
+        except Exception as error:
+            raise _unreadable(directory / str(last), error) from error
+        items = ocp.args.Composite(**{WEIGHTS: ocp.args.StandardRestore(like)})
+        return _restored(manager, last, items)[WEIGHTS]
 
 
 def _manager(directory: Path) -> ocp.CheckpointManager:
     policy = ocp.checkpoint_managers.LatestN(1)
     options = ocp.CheckpointManagerOptions(preservation_policy=policy, create=True)
-    return ocp.CheckpointManager(directory.absolute(), options=options)
+    handlers = {WEIGHTS: ocp.StandardCheckpointHandler()}
+    return ocp.CheckpointManager(directory.absolute(), options=options, item_handlers=handlers)
+
+
+def _restored(manager: ocp.CheckpointManager, step: int, items: Any) -> Any:
+    try:
+        return manager.restore(step, args=items)
+    except Exception as error:  # Orbax raises many kinds, for files cut short, missing, or others
+        raise _unreadable(Path(manager.directory) / str(step), error) from error
+
+
+def _unreadable(checkpoint: Path, error: Exception) -> ValueError:
+    cause = " ".join(str(error).split())[:160] or type(error).__name__
+    return ValueError(f"{checkpoint}: the checkpoint is damaged or of another version ({cause})")

@@ -170,7 +170,7 @@ def from_json(text: str) -> Config:
     }
     try:
         return Config(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise ValueError(f"the settings are those of another version: {error}") from error
 
 

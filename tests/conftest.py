@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 
 from jssm import rasterizer
-from jssm.methods.model import Model, Network
+from jssm.methods.model import Model
+from jssm.networks.cascade import Cascade
 from jssm.shape import shape_model
 from tests import reference
 
@@ -40,12 +41,12 @@ def small_shape() -> shape_model.ShapeModel:
 @pytest.fixture(scope="session")
 def small_model(small_shape) -> Model:
     """A model of the smallest width with random weights, for 32×32 images."""
-    network = Network(num_modes=2, depth=18, width=4)
+    network = Cascade(num_modes=2, depth=18, width=4)
     mean_theta = jnp.array([[8.0, 0.0, 16.0], [0.0, 8.0, 15.0]])
     return Model(random_variables(network), small_shape, mean_theta, network, SIZE)
 
 
-def random_variables(network: Network, shape: shape_model.ShapeModel | None = None):
+def random_variables(network: Cascade, shape: shape_model.ShapeModel | None = None):
     """Weights from numpy: to compile the network's own initializers takes many times longer."""
     shapes = jax.eval_shape(
         lambda: network.init(

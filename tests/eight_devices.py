@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jssm import checkpoint, dataset
+from jssm import dataset
 from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.methods.model import Model, method
+from jssm.methods.model import Model
+from jssm.methods.regression import method, network_from
 from jssm.shape import labels
 from jssm.training import feed, steps
 from jssm.training.augment import Augmentation
@@ -24,7 +25,7 @@ def main(directory: str) -> None:
         augment=Augmentation(rotation_degrees=10.0, noise=0.1),
     )
     data = dataset.load(directory)
-    network = checkpoint.network_from(config)
+    network = network_from(config)
     shape = data.shape_model.truncate(3)
     how = method(Model({}, shape, jnp.asarray(data.mean_theta()), network, 32))
     descent = optax.sgd(1.0)

@@ -13,7 +13,8 @@ from PIL import Image
 
 from jssm import checkpoint, config, dataset, rasterizer
 from jssm.evaluation import report
-from jssm.methods.model import Model
+from jssm.methods.model import Model, weights_of
+from jssm.methods.regression import network_from
 from jssm.shape import labels, order
 from tests import reference
 from tests.conftest import random_variables, write_dataset
@@ -251,7 +252,7 @@ def test_masks_and_points_of_another_shape_and_no_rows_are_errors(data):
 
 def random_model(settings, shape):
     """A model of these settings with random weights."""
-    network = checkpoint.network_from(settings)
+    network = network_from(settings)
     mean_theta = 8 * np.eye(2, 3, dtype=np.float32)
     return Model(random_variables(network), shape, mean_theta, network, SIZE)
 
@@ -266,7 +267,7 @@ def trained(tmp_path_factory, small_shape):
     (root / "run").mkdir()
     (root / "run" / "config.json").write_text(config.to_json(settings))
     with checkpoint.Checkpoints(root / "run") as files:
-        files.save_best(1, checkpoint.weights_of(random_model(settings, small_shape)))
+        files.save_best(1, weights_of(random_model(settings, small_shape)))
     return root
 
 

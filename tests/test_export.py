@@ -48,7 +48,7 @@ def run_directory(model, tmp_path_factory):
     settings.model = config.ModelConfig(size=32, depth=18, width=4, num_modes=2, searches=1)
     (run / "config.json").write_text(config.to_json(settings))
     with checkpoint.Checkpoints(run) as files:
-        files.save_best(1, checkpoint.weights_of(model))
+        files.save_best(1, weights_of(model))
     return run
 
 

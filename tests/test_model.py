@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import jssm
-from jssm.methods.model import Pose, canonical_view, decode, normalize
+from jssm.image_path import standardized
+from jssm.networks.cascade import canonical_view
 from jssm.shape import affine
+from jssm.shape.pose import Pose, decode
 from tests import reference
 from tests.conftest import random_variables
 
@@ -115,8 +117,8 @@ def test_one_image_alone_is_refused(small_model):
         jssm.predict(small_model, IMAGES[0])
 
 
-def test_normalize():
-    image = normalize(jnp.asarray(IMAGES[0]))
+def test_standardized():
+    image = standardized(jnp.asarray(IMAGES[0]))
     assert float(image.mean()) == pytest.approx(0, abs=1e-5)
     assert float(image.std()) == pytest.approx(1, rel=1e-5)
 

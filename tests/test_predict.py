@@ -19,6 +19,7 @@ from jssm import __main__ as command
 from jssm import checkpoint, files
 from jssm.cines import outputs, segmenting
 from jssm.config import Config, ModelConfig, to_json
+from jssm.methods.model import weights_of
 from jssm.shape import affine
 from tests import dicom_files
 
@@ -33,7 +34,7 @@ def run(tmp_path_factory, small_model):
     options = ModelConfig(size=32, depth=18, width=4, num_modes=2)
     (directory / "config.json").write_text(to_json(Config(data="none", model=options)))
     with checkpoint.Checkpoints(directory) as checkpoints:
-        checkpoints.save_best(1, checkpoint.weights_of(small_model))
+        checkpoints.save_best(1, weights_of(small_model))
     return directory
 
 

@@ -10,10 +10,11 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import save_file
 
-from jssm import checkpoint, config
+from jssm import config
 from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.methods.model import Network, method
+from jssm.methods.regression import method, network_from
 from jssm.networks import pretrained
+from jssm.networks.cascade import Cascade
 from jssm.networks.resnet import STAGES, ResNet
 from jssm.training import loop, steps
 
@@ -101,7 +102,7 @@ def test_the_features_are_those_of_torch(depth, size):
     weights = torchvision_weights(depth, 8)
     images = np.random.default_rng(1).normal(size=(2, *size)).astype(np.float32)
     expected = torch_features(torch, weights, np.repeat(images[:, None], 3, axis=1), depth)
-    network = Network(num_modes=2, depth=depth, width=8)
+    network = Cascade(num_modes=2, depth=depth, width=8)
     variables = pretrained.into_backbones(
         variables_of(network), weights, depth=depth, source="weights"
     )
@@ -130,7 +131,7 @@ def test_a_torch_file_is_read(tmp_path):
 
 @pytest.mark.parametrize("depth", [18, 34, 50])
 def test_every_variable_of_every_backbone_is_replaced(depth):
-    network = Network(num_modes=2, depth=depth, width=4, refinements=1, view_size=32)
+    network = Cascade(num_modes=2, depth=depth, width=4, refinements=1, view_size=32)
     variables = variables_of(network)
     variables = jax.tree.map(lambda leaf: np.full(leaf.shape, np.nan, np.float32), variables)
     weights = torchvision_weights(depth, 4)
@@ -159,7 +160,7 @@ def without(weights, *names):
     ],
 )
 def test_weights_that_do_not_suit_say_why(weights, message):
-    variables = variables_of(Network(num_modes=2, depth=18, width=4))
+    variables = variables_of(Cascade(num_modes=2, depth=18, width=4))
     with pytest.raises(ValueError, match=message):
         pretrained.into_backbones(variables, weights, depth=18, source="w.safetensors")
 
@@ -198,7 +199,7 @@ def test_training_starts_from_the_file(small_model, tmp_path):
         data="data", init_from=str(path), model=ModelConfig(depth=18, width=4, num_modes=2)
     )
     assert config.from_json(config.to_json(settings)) == settings
-    how = method(small_model.replace(network=checkpoint.network_from(settings)))
+    how = method(small_model.replace(network=network_from(settings)))
     _, compute = steps.first_state(how, optax.sgd(1.0), settings)
     state = compute()
     kernel = state.variables["params"]["locate"]["backbone"]["BasicBlock_0"]["Conv_0"]["kernel"]

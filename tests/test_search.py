@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import jssm
-from jssm.methods.model import Pose, decode
 from jssm.networks import search
 from jssm.networks.search import REACH, SAMPLES
 from jssm.shape import affine
+from jssm.shape.pose import Pose, decode
 from tests import reference
 from tests.conftest import SIZE, random_variables
 

@@ -15,8 +15,9 @@ from scipy import ndimage
 from benchmarks.tables import tracked
 from jssm import checkpoint, config, dataset
 from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
-from jssm.methods.baselines import BASELINES, Baseline, tracking
-from jssm.methods.model import Method
+from jssm.methods import registry
+from jssm.methods.baselines import tracking
+from jssm.methods.method import Method
 from jssm.shape import affine, labels
 from jssm.training import feed, loop, steps
 from jssm.training.augment import Augmentation
@@ -349,7 +350,7 @@ def toy(clip) -> Method:
 
     def predict(variables, images):
         weight = variables["params"]["weight"]
-        return SimpleNamespace(mask=images / 255 * weight, points=None)
+        return SimpleNamespace(mask=images * weight, points=None)
 
     def init(key):
         return {"params": {"weight": jnp.zeros(())}, "batch_stats": {"mean": jnp.zeros(())}}
@@ -385,7 +386,8 @@ def test_a_clip_is_augmented_alike(small_data, clip, alike):
 def test_a_stopped_run_of_clips_continues_bit_for_bit(cines, tmp_path, monkeypatch):
     """Stopped in the middle of the first epoch."""
     simple = Method(*toy(CLIP)[:2], _simple_predict, learns_points=False, clip=CLIP)
-    monkeypatch.setitem(BASELINES, "tracking", Baseline(lambda config, constants: simple))
+    entry = registry.Entry(lambda config, constants: simple)
+    monkeypatch.setitem(registry.METHODS, "tracking", entry)
     monkeypatch.setattr(training, "AHEAD", 0)  # so that the signal comes where it is sent
     loop.train(settings(cines), tmp_path / "whole")
     count = loop._Loop._count_step
@@ -408,7 +410,7 @@ def test_a_stopped_run_of_clips_continues_bit_for_bit(cines, tmp_path, monkeypat
 
 
 def _simple_predict(variables, images):
-    return tracking.segmenter.Segmentation(images / 255 + variables["params"]["weight"])
+    return tracking.segmenter.Segmentation(images + variables["params"]["weight"])
 
 
 def test_a_batch_must_be_made_of_whole_clips(cines, tmp_path):

@@ -11,9 +11,10 @@ import optax
 import pytest
 
 import jssm
-from jssm import checkpoint, dataset
+from jssm import dataset
 from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.methods.model import method
+from jssm.methods import registry
+from jssm.methods.regression import method
 from jssm.shape import labels
 from jssm.training import feed, loop, steps
 from jssm.training.augment import Augmentation
@@ -89,7 +90,7 @@ def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path, monk
     monkeypatch.setattr(loop._Loop, "_count_step", count)
     loop.train(config, run)
     jax.tree.map(np.testing.assert_array_equal, jssm.load(run), model)
-    latest = [checkpoint.load(r, step="latest") for r in (whole, run)]
+    latest = [registry.load(r, step="latest") for r in (whole, run)]
     jax.tree.map(np.testing.assert_array_equal, *latest)
     without_speed = [
         [{k: v for k, v in r.items() if k != "images_per_second"} for r in records(path)]
@@ -164,7 +165,7 @@ def test_a_run_that_fails_leaves_its_best_and_can_begin_anew(
         loop.train(config, run)
     jssm.load(run)
     with pytest.raises(FileNotFoundError):
-        checkpoint.load(run, step="latest")
+        registry.load(run, step="latest")
     monkeypatch.setattr(loop._Loop, "_count_step", count)
     loop.train(config, run)
     jax.tree.map(np.testing.assert_array_equal, jssm.load(run), model)
@@ -237,8 +238,8 @@ def test_two_devices_train_and_validate(small_data, tmp_path):
         "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
     }
     code = (
-        "import jax; from jssm import training; from tests.test_training import tiny; "
-        f"training.train(tiny({str(small_data)!r}, epochs=1, points_epochs=0), {str(tmp_path)!r}); "
+        "import jax; from jssm.training import loop; from tests.test_training import tiny; "
+        f"loop.train(tiny({str(small_data)!r}, epochs=1, points_epochs=0), {str(tmp_path)!r}); "
         "assert len(jax.devices()) == 2"
     )
     done = subprocess.run(
@@ -251,6 +252,8 @@ def test_two_devices_train_and_validate(small_data, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert len(records(tmp_path)) == 1
+    assert len(jax.devices()) == 1  # here, where what was saved there loads all the same
+    assert np.isfinite(jssm.load(tmp_path).mean_theta).all()
 
 
 def test_data_that_does_not_fit_is_streamed(small_data, monkeypatch):

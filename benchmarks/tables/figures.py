@@ -13,6 +13,7 @@ from benchmarks.tables.runs import Source
 from benchmarks.tables.writing import Row
 from jssm import dataset
 from jssm.evaluation import report
+from jssm.image_path import from_uint8
 
 CINES = 2  # phantom patients of each view whose cycle is drawn
 
@@ -40,7 +41,8 @@ def write(rows: list[Row], sources: list[Source], out: Path) -> list[Path]:
             title = f"{source.path.name} {len(cines) % CINES + 1}"
             cines[title] = cine, points
             tracks = {"true": patient.points, OURS: points}
-            tracks |= {name: np.asarray(predict(cine).mask) for name, predict in others.items()}
+            images = from_uint8(cine)
+            tracks |= {name: np.asarray(predict(images).mask) for name, predict in others.items()}
             path = out / f"cycle_{title.replace(' ', '_')}.gif"
             pictures.movie(path, cine, tracks, frame_time_s=float(patient.truth["time_s"][1]))
             paths.append(path)

@@ -8,8 +8,9 @@ import numpy as np
 from scipy import ndimage
 
 from jssm.evaluation.metrics import binarize
+from jssm.image_path import from_uint8
 from jssm.methods.baselines.tracking import carry
-from jssm.methods.model import Method
+from jssm.methods.method import Method
 from prep.errors import Unsuitable
 from prep.shapes.point_cloud import horseshoe_boundaries, sample_points
 
@@ -31,7 +32,7 @@ def points_of_mask(mask: np.ndarray, num_points: int) -> np.ndarray:
 
 
 def follow(how: Method, variables: Any, cine: np.ndarray, *, num_points: int = 88) -> np.ndarray:
-    """The points (F, T, 2) px of a cine (F, S, S): those of its first mask, moved by the flow.
+    """The points (F, T, 2) px of a cine (F, S, S) uint8: of its first mask, moved by the flow.
 
     All are NaN where the first mask gives none.
 
@@ -40,7 +41,7 @@ def follow(how: Method, variables: Any, cine: np.ndarray, *, num_points: int = 8
     """
     if how.flow is None:
         raise ValueError("the method has no flow, so it cannot follow points through a cine")
-    images = jnp.asarray(cine)
+    images = jnp.asarray(from_uint8(cine))
     first = np.asarray(how.predict(variables, images[:1]).mask[0])
     points = jnp.asarray(points_of_mask(first, num_points))
     return np.asarray(carry(points, jax.jit(how.flow)(variables, images)))

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from benchmarks.tables import cycles, robustness, tracked
 from benchmarks.tables.cycles import Cycles, Follow
 from benchmarks.tables.runs import Run, Source
-from jssm import checkpoint, dataset
+from jssm import dataset
 from jssm.evaluation.report import Predict
+from jssm.image_path import from_uint8
+from jssm.methods import registry
 from prep.phantom.patient import Options
 
 SEED = 1011  # of patients and noise that no run has seen
@@ -21,8 +23,8 @@ PATIENTS, FRAMES = 24, 30
 
 
 def predictor(run: Run) -> Predict:
-    """Images (N, S, S) to the run's masks, and points where it has them."""
-    how, variables = checkpoint.load_method(str(run.folder))
+    """Images (N, S, S) in 0..1 to the run's masks, and points where it has them."""
+    how, variables = registry.load_method(str(run.folder))
     predict = jax.jit(how.predict)
     return lambda images: predict(variables, images)
 
@@ -33,13 +35,13 @@ def follower(run: Run) -> Follow:
     Raises:
       ValueError: when the method has neither points nor flow.
     """
-    how, variables = checkpoint.load_method(str(run.folder))
+    how, variables = registry.load_method(str(run.folder))
     if how.flow is not None:
         return lambda cine: tracked.follow(how, variables, cine)
     predict = jax.jit(how.predict)
 
     def points(cine: NDArray[np.uint8]) -> NDArray:
-        found = predict(variables, cine).points
+        found = predict(variables, from_uint8(cine)).points
         if found is None:
             raise ValueError(f"{run.folder}: the method gives no points, so it cannot follow any")
         return np.asarray(found)

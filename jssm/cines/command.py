@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from jssm import checkpoint
+from jssm.methods import registry
 from jssm.methods.model import Model
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     try:
         _check(args)
-        model = checkpoint.load(args.ckpt, step=args.step)
+        model = registry.load(args.ckpt, step=args.step)
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
         outcome = predict_all(model, args, began)

@@ -12,6 +12,7 @@ import numpy as np
 from jssm import files
 from jssm.cines.motion import Motion, measure_motion, smooth_points
 from jssm.evaluation.metrics import THRESHOLD
+from jssm.image_path import grey_window
 from jssm.methods.model import Model, Prediction, predict
 from jssm.rasterizer import rasterize_whole
 from jssm.shape import affine
@@ -59,8 +60,10 @@ class Segmenter:
         frames = len(cine.frames)
         ratio = affine.aspect_of(cine.spacing_mm)
         aspect = None if ratio == 1 else np.float32(ratio)
+        window = grey_window(cine.frames).astype(np.float32)
         found = [
-            self._run(_look, self.model, images, aspect) for images in self._batches(cine.frames)
+            self._run(_look, self.model, images, aspect, window)
+            for images in self._batches(cine.frames)
         ]
         points, mask, theta, beta = (np.concatenate(v)[:frames] for v in zip(*found, strict=True))
         if not np.isfinite(points).all():
@@ -103,8 +106,10 @@ class Segmenter:
         return self._programs[key](*args)
 
 
-def _look(model: Model, images: jax.Array, aspect: jax.Array | None) -> tuple[jax.Array, ...]:
-    found: Prediction = predict(model, images, aspect=aspect)
+def _look(
+    model: Model, images: jax.Array, aspect: jax.Array | None, window: jax.Array
+) -> tuple[jax.Array, ...]:
+    found: Prediction = predict(model, images, aspect=aspect, window=window)
     return found.points, found.mask > THRESHOLD, found.theta, found.beta
 
 

@@ -1,7 +1,7 @@
 """A method against a data set: scores per case, their summary, the table and the pictures.
 
-A method is any `predict` that maps images (N, H, W) to something with `mask` (N, H, W) in [0, 1]
-and `points` (N, T, 2) in px, or None where the method has no points.
+A method is any `predict` that maps images (N, H, W) in 0..1 to something with `mask` (N, H, W) in
+0..1 and `points` (N, T, 2) in px, or None where the method has no points.
 
 A case whose label covers the cavity alone is scored by its cavity: the polygon of the predicted
 inner points, closed at the base, against the drawn one, under names of its own (``cavity_...``).
@@ -24,9 +24,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from jssm import checkpoint, config, dataset
+from jssm import config, dataset
 from jssm.dataset import Dataset
 from jssm.evaluation import metrics
+from jssm.image_path import from_uint8
+from jssm.methods import registry
 from jssm.pictures import movies, plots
 from jssm.rasterizer import rasterize
 from jssm.shape import labels, order
@@ -225,7 +227,7 @@ def run(
     directory = data_dir or config.load(ckpt).data
     if not directory:
         raise ValueError(f"{ckpt}/config.json: data is empty, expected --data DIR instead")
-    how, variables = checkpoint.load_method(ckpt, step=step)
+    how, variables = registry.load_method(ckpt, step=step)
     predict = jax.jit(how.predict)
     data = dataset.load(directory)
     rows = data.rows(split)
@@ -249,12 +251,13 @@ def _predict_all(
     certify = jax.jit(jax.vmap(integrity))
     masks, points, certificates, spent = [], [], [], 0.0
     bar = tqdm(total=len(rows), desc="predicting", unit="image", disable=not progress)
-    jax.block_until_ready(predict(data.images[rows[:1].repeat(batch_size)]))  # compiles
+    first = data.images[rows[:1].repeat(batch_size)]
+    jax.block_until_ready(predict(from_uint8(first)))  # compiles
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
         images = data.images[np.pad(batch, (0, batch_size - len(batch)), mode="edge")]
         began = time.perf_counter()
-        prediction = jax.block_until_ready(predict(images))
+        prediction = jax.block_until_ready(predict(from_uint8(images)))
         spent += time.perf_counter() - began
         masks.append(metrics.binarize(prediction.mask)[: len(batch)])
         if prediction.points is not None:

@@ -18,6 +18,7 @@ from flax import serialization, traverse_util
 from jax import export
 
 from jssm import checkpoint
+from jssm.methods import registry
 from jssm.methods.model import Model, predict
 
 PLATFORMS = ("cpu", "cuda")
@@ -68,7 +69,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the file, or say in one sentence why not."""
     try:
-        model = checkpoint.load(args.ckpt, step=args.step)
+        model = registry.load(args.ckpt, step=args.step)
         shape = tuple(args.shape) if args.shape else (model.size, model.size)
         if min(shape) < 1:
             raise ValueError(f"--shape {shape[0]} {shape[1]}: two positive numbers were expected")

@@ -16,8 +16,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jssm import dataset as dataset_lib
 from jssm.dataset import Dataset
+from jssm.methods.method import AXIS
 
-AXIS = "batch"
 RESIDENT_SHARE = 0.25  # of a device's memory that a data set may take
 AHEAD = 2  # batches
 

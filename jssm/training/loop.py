@@ -26,6 +26,8 @@ from jssm import config as config_lib
 from jssm import dataset as dataset_lib
 from jssm.config import Config
 from jssm.dataset import Dataset
+from jssm.image_path import from_uint8
+from jssm.methods import registry
 from jssm.shape import labels
 from jssm.training.feed import AHEAD, Feed, place, replicate
 from jssm.training.runlog import RunLog
@@ -87,8 +89,8 @@ class _Loop:
 
     def __init__(self, config: Config, run: Path, data: Dataset):
         self.config, self.directory, self.data = config, run, data
-        self.constants = checkpoint.constants_of(config, data)
-        self.how = checkpoint.method_from(config, self.constants)
+        self.constants = registry.constants_of(config, data)
+        self.how = registry.method_from(config, self.constants)
         self.clips = data.clips("train", self.how.clip)
         size = config.train.batch_size
         self.steps_per_epoch = max(len(self.clips) // size, 1)
@@ -258,7 +260,9 @@ class _Loop:
         rows = self.data.rows("val")
         rows = rows[np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).astype(int)]
         images, masks = self.data.images[rows], self.data.masks[rows]
-        prediction = jax.tree.map(np.asarray, self.predict(self._on_one_device(), images))
+        prediction = jax.tree.map(
+            np.asarray, self.predict(self._on_one_device(), from_uint8(images))
+        )
         titles = self.data.cases["case"].iloc[rows].tolist()
         self.log.overlays(self.progress.step, epoch, images, masks, prediction, titles)
 

@@ -10,13 +10,13 @@ from flax import struct
 
 from jssm.config import Config, TrainConfig
 from jssm.evaluation.metrics import THRESHOLD
+from jssm.image_path import from_uint8
 from jssm.methods import losses
-from jssm.methods.model import Method
+from jssm.methods.method import AXIS, Method
 from jssm.networks import pretrained
 from jssm.rasterizer import rasterize
 from jssm.shape import labels, order
 from jssm.training.augment import Augmentation, augment
-from jssm.training.feed import AXIS
 
 
 class TrainState(struct.PyTreeNode):
@@ -108,7 +108,7 @@ def train_step(
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["place"] // how.clip)
     image, mask, points = jax.vmap(lambda *case: augment(*case, options=augmentation))(
-        keys, batch["image"] / 255.0, batch["mask"].astype(jnp.float32), batch["points"]
+        keys, from_uint8(batch["image"]), batch["mask"].astype(jnp.float32), batch["points"]
     )
     batch = batch | {"image": image, "mask": mask, "points": points}
 
@@ -134,7 +134,7 @@ def eval_step(how: Method, variables: Any, batch: dict[str, jax.Array]) -> dict[
     dice: of the wall. cavity_dice: of the inner points' polygon. points_loss: Eq. 6, over the
     points that are known. A method without points has the first alone.
     """
-    prediction = how.predict(variables, batch["image"])
+    prediction = how.predict(variables, from_uint8(batch["image"]))
     shape, covers = batch["mask"].shape[1:], batch["covers"]
     is_wall = covers == labels.MYOCARDIUM
     if prediction.points is None:

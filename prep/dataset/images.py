@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from jssm import image_path
 from jssm.files.images import SUFFIXES, stem
-from jssm.shape import affine
 from prep.errors import BadInput
 
 
@@ -56,26 +56,21 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[Pair], list[str]]:
 
 def to_uint8(frames: np.ndarray) -> np.ndarray:
     """Grey values as uint8: the 0.1 and 99.9 percentile of all frames become 0 and 255."""
-    low, high = np.percentile(frames, (0.1, 99.9))
-    scaled = (frames.astype(np.float32) - low) * (255 / max(high - low, 1e-12))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    window = image_path.grey_window(frames)
+    return image_path.to_uint8(image_path.in_window(frames, window))
 
 
 def fit_image(image: np.ndarray, size: int, *, aspect: float = 1.0) -> np.ndarray:
-    """A uint8 image (H, W) letterboxed into (size, size), smoothed first where it shrinks.
+    """A uint8 image (H, W) letterboxed into (size, size), by :func:`image_path.fit`.
 
     aspect: the height of its pixels over their width; those of the result are square.
     """
-    if image.shape == (size, size) and aspect == 1:
-        return image
-    return np.clip(np.rint(_fit(image, size, aspect)), 0, 255).astype(np.uint8)
+    return image_path.to_uint8(image_path.fit(image_path.from_uint8(image), size, aspect=aspect))
 
 
 def fit_mask(mask: np.ndarray, size: int, *, aspect: float = 1.0) -> np.ndarray:
     """A binary mask (H, W) letterboxed into (size, size): pixels more than half covered."""
-    if mask.shape == (size, size) and aspect == 1:
-        return mask.astype(np.uint8)
-    return (_fit(mask, size, aspect) > 0.5).astype(np.uint8)
+    return (image_path.fit(mask, size, aspect=aspect) > 0.5).astype(np.uint8)
 
 
 def of_label(labels: np.ndarray, label: int, name: str) -> np.ndarray:
@@ -105,18 +100,3 @@ def check_mask(mask: np.ndarray, name: str) -> None:
         areas = sorted(np.bincount(pieces.ravel())[1:].tolist(), reverse=True)
         listed = ", ".join(map(str, areas[:4])) + (", ..." if count > 4 else "")
         raise BadInput(f"{name}: the mask has {count} pieces ({listed} px); one was expected")
-
-
-def _fit(image: np.ndarray, size: int, aspect: float) -> np.ndarray:
-    theta = np.asarray(affine.letterbox(image.shape, (size, size), aspect=aspect), np.float64)
-    scale = np.array([theta[1, 1], theta[0, 0]])
-    # The usual Gaussian that keeps finer detail than the new pixels from aliasing.
-    sigma = np.maximum(0.0, (1 / scale - 1) / 2)
-    smooth = ndimage.gaussian_filter(image.astype(np.float32), sigma)
-    y = (np.arange(size) - theta[1, 2]) / scale[0]
-    x = (np.arange(size) - theta[0, 2]) / scale[1]
-    inside = (np.abs(y - (image.shape[0] - 1) / 2) <= image.shape[0] / 2)[:, None] & (
-        np.abs(x - (image.shape[1] - 1) / 2) <= image.shape[1] / 2
-    )
-    grid = np.meshgrid(y, x, indexing="ij")
-    return ndimage.map_coordinates(smooth, grid, order=1, mode="nearest") * inside

@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from jssm import checkpoint, dataset
 from jssm.dataset import Dataset
+from jssm.image_path import standardized
 from jssm.methods import heatmaps as heat
 from jssm.methods.heatmaps import Landmarks
-from jssm.methods.model import normalize
 from jssm.networks.unet import UNet
 from jssm.shape import affine
 from jssm.training.augment import Augmentation, augment
@@ -188,7 +188,7 @@ def _locate(variables: Any, pictures: jax.Array, options: Settings, threshold: f
 
 
 def _inputs(pictures: jax.Array) -> jax.Array:
-    return jax.vmap(normalize)(pictures.astype(jnp.float32))[..., None]
+    return jax.vmap(standardized)(pictures.astype(jnp.float32))[..., None]
 
 
 def make_optimizer(settings: Settings, steps_per_epoch: int) -> optax.GradientTransformation:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jssm.config import BaselineConfig, Config
 from jssm.methods.baselines import pixelwise, segmenter
-from jssm.methods.model import Method
+from jssm.methods.method import Method
 
 EPSILON = 1e-8  # under the root, so that it has a derivative where the mask is flat
 

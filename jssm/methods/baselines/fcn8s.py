@@ -19,7 +19,7 @@ from flax import linen as nn
 from jssm.config import Config
 from jssm.methods.baselines import segmenter
 from jssm.methods.baselines.convolutions import Convolutions
-from jssm.methods.model import Method
+from jssm.methods.method import Method
 from jssm.networks.unet import halve, pad_to_multiple
 
 STAGES = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))  # VGG16: convolutions, and widths of the first

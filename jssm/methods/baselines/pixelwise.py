@@ -15,7 +15,7 @@ from flax import linen as nn
 from jssm.config import Config
 from jssm.methods import losses
 from jssm.methods.baselines import segmenter
-from jssm.methods.model import Method
+from jssm.methods.method import Method
 from jssm.networks.unet import UNet
 
 

@@ -14,10 +14,10 @@ from flax import linen as nn
 from flax import struct
 
 from jssm.config import ModelConfig
+from jssm.image_path import standardized
 from jssm.methods import losses
-from jssm.methods.model import Method, check_images, normalize
+from jssm.methods.method import AXIS, Method
 from jssm.shape import labels
-from jssm.training.feed import AXIS
 
 
 class Segmentation(struct.PyTreeNode):
@@ -66,7 +66,7 @@ def from_network(
         return total, ({"loss": total}, changed["batch_stats"])
 
     def predict(variables: Any, images: jax.Array) -> Segmentation:
-        outputs = network.apply(variables, inputs(check_images(images)), *given, train=False)
+        outputs = network.apply(variables, inputs(images), *given, train=False)
         return Segmentation(masks_of(outputs))
 
     return Method(init, loss, predict, learns_points=False)
@@ -79,4 +79,4 @@ def masks_of_logits(logits: jax.Array) -> jax.Array:
 
 def inputs(images: jax.Array) -> jax.Array:
     """Images (N, H, W) as networks take them: (N, H, W, 1), mean 0, standard deviation 1."""
-    return jax.vmap(normalize)(images)[..., None]
+    return jax.vmap(standardized)(images)[..., None]

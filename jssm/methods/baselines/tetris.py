@@ -33,7 +33,8 @@ from jssm.dataset import Dataset
 from jssm.methods import losses
 from jssm.methods.baselines import segmenter
 from jssm.methods.baselines.convolutions import Convolutions
-from jssm.methods.model import Method, Regressor
+from jssm.methods.method import Method
+from jssm.networks.cascade import Regressor
 from jssm.networks.unet import halve
 from jssm.shape import affine, labels
 
@@ -173,7 +174,7 @@ def mean_place(thetas: np.ndarray) -> np.ndarray:
     return np.array([[cos, -sin, x], [sin, cos, y]], np.float32)
 
 
-def constants(data: Dataset) -> dict[str, Any]:
+def constants(config: Config, data: Dataset) -> dict[str, Any]:
     """The template, ``mean_mask`` (S, S)."""
     return {"mean_mask": jnp.asarray(mean_mask(data))}
 

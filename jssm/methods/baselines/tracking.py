@@ -34,10 +34,9 @@ from jssm.config import Config
 from jssm.methods import losses
 from jssm.methods.baselines import segmenter
 from jssm.methods.baselines.convolutions import Convolutions
-from jssm.methods.model import Method, check_images
+from jssm.methods.method import AXIS, Method
 from jssm.networks.unet import pad_to_multiple
 from jssm.shape import labels
-from jssm.training.feed import AXIS
 
 LEVELS = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))  # VGG16: convolutions, and widths of the first
 SMOOTHNESS = 0.001  # what the flow's smoothness weighs ...
@@ -241,15 +240,14 @@ def method(config: Config, constants: dict[str, Any]) -> Method:
         return total, (metrics, changed["batch_stats"])
 
     def predict(variables: Any, images: jax.Array) -> segmenter.Segmentation:
-        inputs = segmenter.inputs(check_images(images))
+        inputs = segmenter.inputs(images)
         logits: Any = network.apply(variables, inputs, method="segment")
         return segmenter.Segmentation(segmenter.masks_of_logits(logits))
 
     def flow(variables: Any, cine: jax.Array) -> jax.Array:
-        images = check_images(cine)
-        if len(images) == 1:
-            return jnp.zeros((*images.shape, 2))
-        given = segmenter.inputs(images)[None, ..., 0]
+        if len(cine) == 1:
+            return jnp.zeros((*cine.shape, 2))
+        given = segmenter.inputs(cine)[None, ..., 0]
         tracked: Any = network.apply(variables, given, train=False)
         return tracked.displacement[0]
 

@@ -1,0 +1,26 @@
+"""What places and bends one shape: θ and mode weights, and the points that they give (Eq. 3, 4)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jssm.shape import affine
+from jssm.shape.shape_model import ShapeModel
+
+
+class Pose(NamedTuple):
+    """What places one shape: theta (2, 3) and the unbounded mode weights ``latent`` (K,)."""
+
+    theta: jax.Array
+    latent: jax.Array
+
+
+def decode(shape: ShapeModel, pose: Pose) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The mode weights (K,), canonical points (T, 2) and image points (T, 2) of one pose.
+
+    The weights are 3√λ·tanh(latent): smooth, and never beyond ±3√λ.
+    """
+    beta = shape.limits * jnp.tanh(pose.latent)
+    canonical = shape.deform(beta)
+    return beta, canonical, affine.apply(pose.theta, canonical)
