@@ -56,10 +56,7 @@ def grey_window(frames: Array) -> Array:
 
 def in_window(image: Array, window: Array) -> Array:
     """Grey values (any shape) as 0..1 of the ``window`` (2,); 0 where that is a single value."""
-    xp = np if isinstance(image, np.ndarray) else jnp
-    low, high = window[0], window[1]
-    width = xp.where(high > low, high - low, 1)
-    return xp.clip((image - low) / width, 0, 1).astype(np.float32) * (high > low)
+    return _scaled(image, window, 1.0).astype(np.float32)
 
 
 def fit(image: Array, size: int, *, aspect: Any = 1.0) -> Array:
@@ -79,9 +76,9 @@ def fit(image: Array, size: int, *, aspect: Any = 1.0) -> Array:
     return rows @ image.astype(np.float32) @ columns.T
 
 
-def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Grey values in 0..1 as a data set keeps them, uint8."""
-    return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+def to_uint8(image: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Grey values of a ``window`` (2,) as a data set keeps them, 0 to 255."""
+    return np.rint(_scaled(image, window, 255.0)).astype(np.uint8)
 
 
 def from_uint8(image: Array) -> Array:
@@ -95,6 +92,14 @@ def standardized(image: jax.Array) -> jax.Array:
     variance = jnp.mean(centered**2)
     is_constant = variance == 0
     return jnp.where(is_constant, 0.0, centered * lax.rsqrt(jnp.where(is_constant, 1.0, variance)))
+
+
+def _scaled(image: Any, window: Any, white: float) -> Any:
+    """Grey values as 0..white of the window; in NumPy as float64, so that they round as they are."""
+    xp = np if isinstance(image, np.ndarray) else jnp
+    low, high = window[0], window[1]
+    slope = white / xp.where(high > low, high - low, 1) * (high > low)
+    return xp.clip((image.astype(np.float32) - low) * slope, 0, white)
 
 
 def _weights(length: int, size: int, scale: Any, shift: Any, xp: Any) -> Any:

@@ -70,6 +70,9 @@ def test_fit_maps_as_the_letterbox_says():
 
 
 def test_data_sets_keep_grey_values_as_bytes():
-    assert image_path.to_uint8(np.array([-1, 0, 0.5, 1, 2])).tolist() == [0, 0, 128, 255, 255]
-    bytes_ = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(image_path.to_uint8(image_path.from_uint8(bytes_)), bytes_)
+    window = np.array([100.0, 200.0])
+    found = image_path.to_uint8(np.array([0, 100, 150.2, 200, 300]), window)
+    assert found.tolist() == [0, 0, 128, 255, 255]
+    values = np.arange(256, dtype=np.uint8)
+    restored = image_path.to_uint8(image_path.from_uint8(values), np.array([0.0, 1.0]))
+    np.testing.assert_array_equal(restored, values)

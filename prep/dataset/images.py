@@ -56,8 +56,7 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[Pair], list[str]]:
 
 def to_uint8(frames: np.ndarray) -> np.ndarray:
     """Grey values as uint8: the 0.1 and 99.9 percentile of all frames become 0 and 255."""
-    window = image_path.grey_window(frames)
-    return image_path.to_uint8(image_path.in_window(frames, window))
+    return image_path.to_uint8(frames, image_path.grey_window(frames))
 
 
 def fit_image(image: np.ndarray, size: int, *, aspect: float = 1.0) -> np.ndarray:
@@ -65,7 +64,7 @@ def fit_image(image: np.ndarray, size: int, *, aspect: float = 1.0) -> np.ndarra
 
     aspect: the height of its pixels over their width; those of the result are square.
     """
-    return image_path.to_uint8(image_path.fit(image_path.from_uint8(image), size, aspect=aspect))
+    return np.rint(image_path.fit(image, size, aspect=aspect)).astype(np.uint8)
 
 
 def fit_mask(mask: np.ndarray, size: int, *, aspect: float = 1.0) -> np.ndarray:
