@@ -95,7 +95,7 @@ def standardized(image: jax.Array) -> jax.Array:
 
 
 def _scaled(image: Any, window: Any, white: float) -> Any:
-    """Grey values as 0..white of the window; in NumPy as float64, so that they round as they are."""
+    """Grey values as 0..white of the window; float64 in NumPy, so that they round as they are."""
     xp = np if isinstance(image, np.ndarray) else jnp
     low, high = window[0], window[1]
     slope = white / xp.where(high > low, high - low, 1) * (high > low)
