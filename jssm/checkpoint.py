@@ -105,7 +105,11 @@ def read_weights(run: str | Path, *, step: str = "best") -> Any:
 def _manager(directory: Path) -> ocp.CheckpointManager:
     policy = ocp.checkpoint_managers.LatestN(1)
     options = ocp.CheckpointManagerOptions(preservation_policy=policy, create=True)
-    handlers = {WEIGHTS: ocp.StandardCheckpointHandler()}
+    handlers = {
+        WEIGHTS: ocp.StandardCheckpointHandler(),
+        "training": ocp.StandardCheckpointHandler(),
+        "progress": ocp.JsonCheckpointHandler(),
+    }
     return ocp.CheckpointManager(directory.absolute(), options=options, item_handlers=handlers)
 
 

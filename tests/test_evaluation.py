@@ -61,7 +61,7 @@ def shifted(data, by=3, *, with_points=True, empty=(), folded=()):
 
     def predict(images):
         sizes.add(len(images))
-        rows = images[:, 0, 0]
+        rows = np.rint(255 * images[:, 0, 0]).astype(int)
         mask = np.roll(data.masks[rows], by, axis=2).astype(np.float32)
         points = data.points[rows] + np.float32([by, 0])
         for row in empty:

@@ -10,6 +10,7 @@ import pytest
 import jssm
 from jssm import checkpoint, config
 from jssm.__main__ import main
+from jssm.methods.model import weights_of
 from tests.conftest import random_variables
 
 PROGRAM = """

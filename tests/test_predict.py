@@ -19,6 +19,7 @@ from jssm import __main__ as command
 from jssm import checkpoint, files
 from jssm.cines import outputs, segmenting
 from jssm.config import Config, ModelConfig, to_json
+from jssm.image_path import grey_window
 from jssm.methods.model import weights_of
 from jssm.shape import affine
 from tests import dicom_files
@@ -80,7 +81,8 @@ def cine(scans):
 def expected(small_model, cine):
     """What ``jssm.predict`` says of the 4ch cine."""
     frames = cine.frames.astype(np.float32)
-    found = jssm.predict(small_model, frames, aspect=affine.aspect_of(cine.spacing_mm))
+    aspect, window = affine.aspect_of(cine.spacing_mm), grey_window(cine.frames)
+    found = jssm.predict(small_model, frames, aspect=aspect, window=window)
     return jax.tree.map(np.asarray, found)
 
 
@@ -256,7 +258,7 @@ def test_the_overlay_lies_where_the_points_are():
     frames[0, 30, 20] = 100
     points = np.array([[[10.0, 10], [15, 30], [20, 10], [8, 8], [20, 30], [22, 8]]])
     for aspect in (1.0, 1.5):
-        (bare,) = movies.draw(frames, np.full((1, 2, 2), np.nan), aspect=aspect)
+        (bare,) = movies.draw(frames, np.full((1, 4, 2), np.nan), aspect=aspect)
         bright = np.argwhere(np.asarray(bare) == np.asarray(bare)[: movies.SIDE_PX].max())
         row, column = bright.mean(axis=0)
         scale = movies.SIDE_PX / max(40 * aspect, 60)

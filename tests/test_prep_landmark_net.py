@@ -120,7 +120,7 @@ def folder(tmp_path, monkeypatch):
         applying.images.to_uint8(iio.imread(path)[None])[0].tobytes(): shape.landmarks()
         for path, shape in zip(sorted(images.iterdir()), cohort(8), strict=True)
     }
-    monkeypatch.setattr(landmark_net, "load", lambda _: Oracle(known, mean))
+    monkeypatch.setattr(network, "load", lambda _: Oracle(known, mean))
     return tmp_path
 
 

@@ -388,7 +388,7 @@ def test_a_stopped_run_of_clips_continues_bit_for_bit(cines, tmp_path, monkeypat
     simple = Method(*toy(CLIP)[:2], _simple_predict, learns_points=False, clip=CLIP)
     entry = registry.Entry(lambda config, constants: simple)
     monkeypatch.setitem(registry.METHODS, "tracking", entry)
-    monkeypatch.setattr(training, "AHEAD", 0)  # so that the signal comes where it is sent
+    monkeypatch.setattr(loop, "AHEAD", 0)  # so that the signal comes where it is sent
     loop.train(settings(cines), tmp_path / "whole")
     count = loop._Loop._count_step
 
@@ -451,7 +451,7 @@ def test_points_follow_the_flow():
         return tracking.segmenter.Segmentation(images)
 
     how = Method(lambda key: {}, lambda *_: None, predict, flow=flow)
-    found = tracked.follow(how, {}, np.stack([wall] * 3), num_points=12)
+    found = tracked.follow(how, {}, np.stack([255 * wall] * 3), num_points=12)
     first = tracked.points_of_mask(wall, 12)
     np.testing.assert_allclose(found, first + np.asarray(shifts[:, 0]), atol=1e-4)
     assert np.isnan(tracked.follow(how, {}, np.zeros_like(np.stack([wall] * 3)))).all()
