@@ -22,13 +22,13 @@ from benchmarks.measure import REST_S, Timing, calls_at_once, has_gpu, machine, 
 from benchmarks.peers import PROJECT
 from benchmarks.report import Report, Rows
 from jssm import dataset
-from jssm.config import Config, ModelConfig, TrainConfig
+from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
 from jssm.methods.model import Model
 from jssm.methods.regression import method
 from jssm.rasterizer import rasterize
 from jssm.shape import labels
 from jssm.training import feed, steps
-from jssm.training.augment import Augmentation, augment
+from jssm.training.augment import augment
 
 PEER = "PyTorch"
 STEP, NETWORK_STEP = "train step", "network, forward + backward + Adam"

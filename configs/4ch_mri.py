@@ -14,8 +14,7 @@ jobs. Of the patients held out, 121 real frames: cavity Dice 0.899 ± 0.055, cav
 144 phantom frames: Dice 0.815 ± 0.143, HD 8.7 ± 9.4 mm; one component each, 2.3 % folded.
 """
 
-from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.training.augment import Augmentation
+from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:

@@ -3,8 +3,7 @@
 python train.py --config configs/default.py --config.data=DIR
 """
 
-from jssm.config import Config, ModelConfig
-from jssm.training.augment import Augmentation
+from jssm.config import Augmentation, Config, ModelConfig
 
 
 def get_config(data: str = "", size: int = 0) -> Config:

@@ -7,8 +7,7 @@ Dice 0.924 ± 0.028, HD 3.5 ± 1.7 mm, one component in each of the 150 validati
 came to 0.904 to 0.925).
 """
 
-from jssm.config import Config, ModelConfig, TrainConfig
-from jssm.training.augment import Augmentation
+from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:

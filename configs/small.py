@@ -9,8 +9,7 @@
 scores and times.
 """
 
-from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
-from jssm.training.augment import Augmentation
+from jssm.config import Augmentation, BaselineConfig, Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:

@@ -33,7 +33,8 @@ from jssm.methods.losses import dice_loss, point_loss, point_rmse
 
 # Data
 from jssm.dataset import Dataset, load as load_dataset
-from jssm.training.augment import Augmentation, augment
+from jssm.config import Augmentation
+from jssm.training.augment import augment
 
 __all__ = [
     # Shapes

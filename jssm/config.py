@@ -1,83 +1,134 @@
 """The settings of a training run, as typed dataclasses.
 
-A file in configs/ returns one :class:`Config`; it travels with the checkpoint as JSON.
+A file in configs/ returns one :class:`Config`; it travels with the checkpoint as JSON. Types and
+limits stand in the annotations, and pydantic checks them: every value, all that is wrong at once.
 """
 
-import ast
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from jssm.networks.resnet import STAGES
-from jssm.training.augment import Augmentation
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 OURS = "jssm"
 METHODS = (OURS, "contour", "fcn8s", "tetris", "tracking", "unet")
 LOSSES = ("cross_entropy", "dice")
+DEPTHS = (18, 34, 50)  # of ResNets
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]  # and finite, as everywhere
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _one_of(*values: Any) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if value not in values:
+            raise ValueError(f"expected one of {', '.join(map(str, values))}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _power_of_2(value: int) -> int:
+    if value < 2 or value & (value - 1):
+        raise ValueError("expected a power of 2 above 1")
+    return value
+
+
+def _named(value: str) -> str:
+    if not value:
+        raise ValueError("name a data set directory, e.g. --config.data=data/4ch")
+    return value
+
+
+class _Checked:
+    """How pydantic reads the dataclasses below."""
+
+    __pydantic_config__ = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, revalidate_instances="always"
+    )
 
 
 @dataclass
-class ModelConfig:
+class ModelConfig(_Checked):
     """The network. Defaults are the paper's."""
 
-    size: int = 0  # side of the input images, in pixels; 0 takes the data set's
-    depth: int = 34  # ResNet18, 34 or 50
-    width: int = 64  # channels of the first stage
-    num_modes: int = 30  # K, β_d in the paper
-    tau: float = 0.5  # softness of the rendered mask, in pixels
-    locate_size: int = 0  # side to which the first network's view is shrunk; 0 for the full size
-    refinements: int = 0  # further networks that look at the image in the canonical frame
-    view_size: int = 128  # side of what they look at, in pixels
-    searches: int = 0  # further ones that look across the wall, from close by
+    size: Count = 0  # side of the input images, in pixels; 0 takes the data set's
+    depth: Annotated[int, _one_of(*DEPTHS)] = 34  # ResNet18, 34 or 50
+    width: Positive = 64  # channels of the first stage
+    num_modes: Positive = 30  # K, β_d in the paper
+    tau: Annotated[float, Field(gt=0)] = 0.5  # softness of the rendered mask, in pixels
+    locate_size: Count = 0  # side to which the first network's view is shrunk; 0 for the full size
+    refinements: Count = 0  # further networks that look at the image in the canonical frame
+    view_size: Annotated[int, Field(gt=1)] = 128  # side of what they look at, in pixels
+    searches: Count = 0  # further ones that look across the wall, from close by
     bfloat16: bool = False  # compute the backbone in bfloat16; geometry stays float32
 
 
 @dataclass
-class TrainConfig:
+class TrainConfig(_Checked):
     """The optimization. Defaults are the paper's."""
 
-    batch_size: int = 256
-    epochs: int = 200
-    points_epochs: int = 100  # at most this many with the point loss alone (Appendix C) ...
-    patience: int = 15  # ... ended when it has not improved for this many validations
-    mask_weight: float = 0.5  # δ in Eq. 10
-    point_weight: float = 1.0  # 0 trains on the mask alone (ablation)
-    learning_rate: float = 0.001
-    warmup_epochs: int = 0
+    batch_size: Positive = 256
+    epochs: Positive = 200
+    points_epochs: Count = 100  # at most this many with the point loss alone (Appendix C) ...
+    patience: Positive = 15  # ... ended when it has not improved for this many validations
+    mask_weight: Weight = 0.5  # δ in Eq. 10
+    point_weight: Weight = 1.0  # 0 trains on the mask alone (ablation)
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    warmup_epochs: Count = 0
     cosine: bool = False  # decay the learning rate to 0 along a cosine
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0  # limit of the gradient's norm; 0 for none
-    ema: float = 0.0  # decay of the moving average of the weights; 0 for none
-    validate_every: int = 1  # epochs
+    weight_decay: Weight = 0.0
+    clip_norm: Weight = 0.0  # limit of the gradient's norm; 0 for none
+    ema: Share = 0.0  # decay of the moving average of the weights; 0 for none
+    validate_every: Positive = 1  # epochs
 
 
 @dataclass
-class BaselineConfig:
+class BaselineConfig(_Checked):
     """What the baselines have for settings beside ``model``'s size, width, depth and bfloat16."""
 
-    loss: str = "cross_entropy"  # of unet: cross_entropy or dice
-    pretrain_epochs: int = 10  # of contour, with cross-entropy
-    region_weight: float = 1.0  # λ of contour
-    inside_weight: float = 1.0  # μ of contour
-    grid_px: int = 16  # of tetris, between control points; a power of 2
-    smoothness: float = 0.1  # of tetris, the weight of the field's roughness
-    clip_frames: int = 4  # of tracking: the frames of one cine that it learns from together
+    loss: Annotated[str, _one_of(*LOSSES)] = "cross_entropy"  # of unet
+    pretrain_epochs: Count = 10  # of contour, with cross-entropy
+    region_weight: Weight = 1.0  # λ of contour
+    inside_weight: Weight = 1.0  # μ of contour
+    grid_px: Annotated[int, AfterValidator(_power_of_2)] = 16  # of tetris, between control points
+    smoothness: Weight = 0.1  # of tetris, the weight of the field's roughness
+    clip_frames: Annotated[int, Field(gt=1)] = 4  # of tracking: the frames of one cine that it
+    # learns from together
 
 
 @dataclass
-class Config:
+class Augmentation(_Checked):
+    """How far the random maps of :func:`jssm.augment` reach. The default is none at all."""
+
+    flip_left_right: bool = False
+    flip_up_down: bool = False
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0  # uniform in ± this
+    translation: Weight = 0.0  # uniform in ± this share of the width and the height
+    log_scale: Weight = 0.0  # the logarithm of the scale is uniform in ± this
+    contrast: Weight = 0.0  # logarithm of a gamma, uniform in ± this
+    noise: Weight = 0.0  # standard deviation of added noise, in standard deviations of the image
+
+
+@dataclass
+class Config(_Checked):
     """Everything that a run depends on."""
 
-    data: str = ""  # a data set directory made by `python -m prep build`
-    method: str = OURS  # or a baseline, see METHODS
-    seed: int = 0
+    # A data set directory made by `python -m prep build`.
+    data: Annotated[str, AfterValidator(_named)] = ""
+    method: Annotated[str, _one_of(*METHODS)] = OURS  # or a baseline
+    seed: Count = 0
     init_from: str = ""  # torchvision's ResNet weights for the backbones, .safetensors or .pth
     model: ModelConfig = field(default_factory=ModelConfig)
     baseline: BaselineConfig = field(default_factory=BaselineConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: Augmentation = field(default_factory=Augmentation)
+
+
+_SETTINGS = TypeAdapter(Config)
 
 
 def validate(config: Config) -> None:
@@ -86,92 +137,53 @@ def validate(config: Config) -> None:
     Raises:
       ValueError: naming all the fields that are wrong, not only the first.
     """
-    model, train, baseline = config.model, config.train, config.baseline
-    rules = [
-        (bool(config.data), "data: name a data set directory, e.g. --config.data=data/4ch"),
-        (
-            config.method in METHODS,
-            f"method: {config.method!r}, expected one of {', '.join(METHODS)}",
-        ),
-        (
-            config.method == OURS or not config.init_from,
-            f"init_from: the method {config.method} does not start from given weights",
-        ),
-        (
-            baseline.loss in LOSSES,
-            f"baseline.loss: {baseline.loss!r}, expected one of {', '.join(LOSSES)}",
-        ),
-        (
-            min(baseline.pretrain_epochs, baseline.region_weight, baseline.inside_weight) >= 0,
-            "baseline.pretrain_epochs, region_weight, inside_weight: expected none below 0",
-        ),
-        (baseline.smoothness >= 0, f"baseline.smoothness: {baseline.smoothness}, expected >= 0"),
-        (
-            baseline.grid_px > 1 and baseline.grid_px & (baseline.grid_px - 1) == 0,
-            f"baseline.grid_px: {baseline.grid_px}, expected a power of 2 above 1",
-        ),
-        (baseline.clip_frames > 1, f"baseline.clip_frames: {baseline.clip_frames}, expected > 1"),
-        (model.depth in STAGES, f"model.depth: {model.depth}, expected one of {sorted(STAGES)}"),
-        (model.width > 0, f"model.width: {model.width}, expected at least 1"),
-        (model.num_modes > 0, f"model.num_modes: {model.num_modes}, expected at least 1"),
-        (model.tau > 0, f"model.tau: {model.tau}, expected more than 0 pixels"),
-        (model.refinements >= 0, f"model.refinements: {model.refinements}, expected at least 0"),
-        (model.searches >= 0, f"model.searches: {model.searches}, expected at least 0"),
-        (train.batch_size > 0, f"train.batch_size: {train.batch_size}, expected at least 1"),
-        (train.epochs > 0, f"train.epochs: {train.epochs}, expected at least 1"),
-        (train.learning_rate > 0, f"train.learning_rate: {train.learning_rate}, expected > 0"),
-        (0 <= train.ema < 1, f"train.ema: {train.ema}, expected 0 <= ema < 1"),
-        (train.patience > 0, f"train.patience: {train.patience}, expected at least 1"),
-        (train.validate_every > 0, f"train.validate_every: {train.validate_every}, expected >= 1"),
-        (
-            min(train.mask_weight, train.point_weight) >= 0
-            and max(train.mask_weight, train.point_weight) > 0,
-            "train.mask_weight, train.point_weight: expected neither below 0 and not both 0",
-        ),
-    ]
-    wrong = [message for holds, message in rules if not holds]
+    wrong: list[str] = []
+    try:
+        _SETTINGS.validate_python(config)
+    except ValidationError as error:
+        wrong = [_sentence(found) for found in error.errors()]
+    if config.train.mask_weight == config.train.point_weight == 0:
+        wrong.append("train.mask_weight, train.point_weight: expected not both 0")
+    if config.method != OURS and config.init_from:
+        wrong.append(f"init_from: the method {config.method} does not start from given weights")
     if wrong:
         raise ValueError("the configuration is wrong in\n  " + "\n  ".join(wrong))
 
 
 def override_errors(arguments: list[str]) -> list[str]:
-    """One sentence for each ``--config.field=value`` that names no field or has the wrong type."""
-    types = _field_types(Config())
+    """One sentence for each ``--config.field=value`` that names no field or has a wrong value."""
+    names = sorted(_leaves(Config()))
     errors = []
     for argument in arguments:
         if not argument.startswith(("--config.", "-config.")):
             continue
         name, _, value = argument.lstrip("-").removeprefix("config.").partition("=")
-        kind = types.get(name.removeprefix("no"), types.get(name))
-        if kind is None:
-            errors.append(f"--config.{name}: no such field; there are {', '.join(sorted(types))}")
-        elif value and not _parses(value, kind):
-            errors.append(f"--config.{name}={value}: expected a value of type {kind.__name__}")
+        if name not in names and name.removeprefix("no") not in names:
+            errors.append(f"--config.{name}: no such field; there are {', '.join(names)}")
+        elif value:
+            try:
+                _SETTINGS.validate_strings(_nested(name.split("."), value))
+            except ValidationError as error:
+                errors += [f"--config.{name}={value}: {_expected(e)}" for e in error.errors()]
     return errors
 
 
 def to_json(config: Config) -> str:
     """The configuration as JSON text."""
-    return json.dumps(dataclasses.asdict(config), indent=2)
+    return _SETTINGS.dump_json(config, indent=2).decode()
 
 
 def from_json(text: str) -> Config:
     """The configuration of :func:`to_json`'s text.
 
     Raises:
-      ValueError: when it has a field that there is not.
+      ValueError: when it is damaged, or has a field that there is not.
     """
-    values = json.loads(text)
-    parts = {
-        "model": ModelConfig,
-        "baseline": BaselineConfig,
-        "train": TrainConfig,
-        "augment": Augmentation,
-    }
     try:
-        return Config(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"the settings are those of another version: {error}") from error
+        return _SETTINGS.validate_json(text)
+    except ValidationError as error:
+        wrong = "; ".join(_sentence(found) for found in error.errors())
+        raise ValueError(f"the settings are damaged or of another version: {wrong}") from error
 
 
 def load(run: str | Path) -> Config:
@@ -179,7 +191,7 @@ def load(run: str | Path) -> Config:
 
     Raises:
       FileNotFoundError: when the directory holds no run.
-      ValueError: when its settings are of another version.
+      ValueError: when its settings are damaged or of another version.
     """
     path = Path(run) / "config.json"
     if not path.is_file():
@@ -190,23 +202,28 @@ def load(run: str | Path) -> Config:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _field_types(value: Any, prefix: str = "") -> dict[str, type]:
-    """The dotted name and the type of each leaf field."""
-    found: dict[str, type] = {}
-    for item in dataclasses.fields(value):
-        child = getattr(value, item.name)
-        if dataclasses.is_dataclass(child):
-            found |= _field_types(child, f"{prefix}{item.name}.")
-        else:
-            found[prefix + item.name] = type(child)
-    return found
+def _leaves(value: Any, prefix: str = "") -> list[str]:
+    """The dotted name of each leaf field."""
+    if not dataclasses.is_dataclass(value):
+        return [prefix.removesuffix(".")]
+    return [
+        name
+        for item in dataclasses.fields(value)
+        for name in _leaves(getattr(value, item.name), f"{prefix}{item.name}.")
+    ]
 
 
-def _parses(value: str, kind: type) -> bool:
-    if kind is str:
-        return True
-    try:
-        literal = ast.literal_eval(value.capitalize() if kind is bool else value)
-    except (ValueError, SyntaxError):
-        return False
-    return type(literal) is kind or (kind is float and type(literal) is int)
+def _nested(names: list[str], value: str) -> dict[str, Any]:
+    return {names[0]: _nested(names[1:], value) if names[1:] else value}
+
+
+def _sentence(error: Any) -> str:
+    """What pydantic found wrong, with the dotted field and the value that it has."""
+    field_name = ".".join(map(str, error["loc"])) or "the whole"
+    return f"{field_name}: {error['input']!r:.80}, {_expected(error)}"
+
+
+def _expected(error: Any) -> str:
+    if error["type"] == "unexpected_keyword_argument":
+        return "no such field"
+    return error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")

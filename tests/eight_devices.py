@@ -8,12 +8,11 @@ import numpy as np
 import optax
 
 from jssm import dataset
-from jssm.config import Config, ModelConfig, TrainConfig
+from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
 from jssm.methods.model import Model
 from jssm.methods.regression import method, network_from
 from jssm.shape import labels
 from jssm.training import feed, steps
-from jssm.training.augment import Augmentation
 
 
 def main(directory: str) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from jssm import rasterizer
+from jssm.config import Augmentation
 from jssm.shape.order import reversed_order
-from jssm.training.augment import Augmentation, augment
+from jssm.training.augment import augment
 from tests import reference
 
 SIZE = 64

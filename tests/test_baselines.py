@@ -17,13 +17,12 @@ from scipy.ndimage import map_coordinates
 
 import jssm
 from jssm import checkpoint, config, dataset
-from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
+from jssm.config import Augmentation, BaselineConfig, Config, ModelConfig, TrainConfig
 from jssm.evaluation import report
 from jssm.methods import losses, registry
 from jssm.methods.baselines import contour, fcn8s, pixelwise, segmenter, tetris
 from jssm.shape import affine, labels
 from jssm.training import loop
-from jssm.training.augment import Augmentation
 from tests.conftest import SIZE, write_dataset
 
 rng = np.random.default_rng(0)
@@ -165,13 +164,6 @@ def test_a_baseline_needs_whole_walls(tmp_path):
     (directory / "cases.csv").write_text("\n".join(lines))
     with pytest.raises(ValueError, match=r"method unet needs cases .* the split val has none"):
         loop.train(tiny(directory), tmp_path / "run")
-
-
-def test_wrong_settings_are_named():
-    wrong = Config(data="x", method="vnet", init_from="weights.pth")
-    wrong.baseline.loss = "focal"
-    with pytest.raises(ValueError, match=r"(?s)method: 'vnet'.*init_from.*baseline\.loss: 'focal'"):
-        config.validate(wrong)
 
 
 @pytest.mark.parametrize("method", ["contour", "fcn8s", "tetris", "unet"])

@@ -7,6 +7,7 @@ import pytest
 
 from jssm import config
 from jssm.config import Config
+from jssm.networks import resnet
 
 FILES = sorted(Path("configs").glob("[!_]*.py"))
 
@@ -45,11 +46,41 @@ def test_the_views_hold_the_papers_settings(view):
     assert found.augment.flip_up_down
 
 
-def test_validate_names_all_wrong_fields_at_once():
-    wrong = Config(data="x")
-    wrong.model.depth, wrong.train.batch_size, wrong.train.ema = 20, 0, 1.5
-    with pytest.raises(ValueError, match=r"(?s)model\.depth.*train\.batch_size.*train\.ema"):
-        config.validate(wrong)
+WRONG = {
+    "model": {"size": -1, "depth": 20, "width": 0, "num_modes": 0, "tau": 0.0, "locate_size": -1,
+              "refinements": -1, "view_size": 1, "searches": -1, "bfloat16": 1},
+    "train": {"batch_size": 0, "epochs": 0, "points_epochs": -1, "patience": 0, "mask_weight": -1.0,
+              "point_weight": float("nan"), "learning_rate": 0.0, "warmup_epochs": -1, "cosine": 2,
+              "weight_decay": -1.0, "clip_norm": -0.1, "ema": 1.0, "validate_every": 0},
+    "baseline": {"loss": "focal", "pretrain_epochs": -1, "region_weight": -1.0,
+                 "inside_weight": -1.0, "grid_px": 12, "smoothness": -1.0, "clip_frames": 1},
+    "augment": {"flip_left_right": "yes", "flip_up_down": 1, "rotation_degrees": 181.0,
+                "translation": -0.1, "log_scale": -0.1, "contrast": float("inf"), "noise": "much"},
+}  # fmt: skip
+
+
+def test_every_value_is_checked():
+    """One wrong value in every field; all of them are named at once."""
+    settings = Config(data="", method="vnet", seed=-1)
+    for part, values in WRONG.items():
+        assert values.keys() == vars(getattr(settings, part)).keys()
+        setattr(settings, part, replace(getattr(settings, part), **values))
+    with pytest.raises(ValueError, match="the configuration is wrong in") as caught:
+        config.validate(settings)
+    named = {line.strip().partition(":")[0] for line in str(caught.value).splitlines()[1:]}
+    wanted = {f"{part}.{name}" for part, values in WRONG.items() for name in values}
+    assert named == wanted | {"data", "method", "seed"}
+
+
+def test_rules_between_fields():
+    settings = Config(data="x", method="unet", init_from="weights.pth")
+    settings.train.mask_weight = settings.train.point_weight = 0.0
+    with pytest.raises(ValueError, match=r"(?s)mask_weight, .*not both 0.*init_from: the method u"):
+        config.validate(settings)
+
+
+def test_the_depths_are_those_of_the_network():
+    assert tuple(resnet.STAGES) == config.DEPTHS
 
 
 def test_override_errors_names_all_wrong_flags():
@@ -63,13 +94,15 @@ def test_override_errors_names_all_wrong_flags():
             "--config.train.cosine=true",
             "--config.model.bfloat16=7",
             "--config.data=somewhere",
+            "--config.augment.noise=-1",
             "--workdir=x",
         ]
     )
-    assert len(errors) == 3
+    assert len(errors) == 4
     assert re.match(r"--config\.trian\.epochs: no such field; there are .*train\.epochs", errors[0])
-    assert errors[1] == "--config.train.epochs=many: expected a value of type int"
-    assert errors[2] == "--config.model.bfloat16=7: expected a value of type bool"
+    assert errors[1].startswith("--config.train.epochs=many: expected a valid integer")
+    assert errors[2].startswith("--config.model.bfloat16=7: expected a valid boolean")
+    assert errors[3] == "--config.augment.noise=-1: expected greater than or equal to 0"
 
 
 def test_load_of_no_run(tmp_path):

@@ -14,13 +14,12 @@ from scipy import ndimage
 
 from benchmarks.tables import tracked
 from jssm import checkpoint, config, dataset
-from jssm.config import BaselineConfig, Config, ModelConfig, TrainConfig
+from jssm.config import Augmentation, BaselineConfig, Config, ModelConfig, TrainConfig
 from jssm.methods import registry
 from jssm.methods.baselines import tracking
 from jssm.methods.method import Method
 from jssm.shape import affine, labels
 from jssm.training import feed, loop, steps
-from jssm.training.augment import Augmentation
 from tests import reference
 from tests.conftest import SIZE, write_dataset
 from tests.prep_shapes import Horseshoe
@@ -416,7 +415,7 @@ def _simple_predict(variables, images):
 def test_a_batch_must_be_made_of_whole_clips(cines, tmp_path):
     with pytest.raises(ValueError, match=r"batch_size 8 .* clips of 3 frames .*clip_frames"):
         loop.train(settings(cines, clip_frames=3), tmp_path / "run")
-    with pytest.raises(ValueError, match="clip_frames: 1, expected > 1"):
+    with pytest.raises(ValueError, match="clip_frames: 1, expected greater than 1"):
         config.validate(settings(cines, clip_frames=1))
 
 

@@ -12,12 +12,11 @@ import pytest
 
 import jssm
 from jssm import dataset
-from jssm.config import Config, ModelConfig, TrainConfig
+from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
 from jssm.methods import registry
 from jssm.methods.regression import method
 from jssm.shape import labels
 from jssm.training import feed, loop, steps
-from jssm.training.augment import Augmentation
 from tests.conftest import write_dataset
 
 

@@ -4,25 +4,11 @@ All are one affine map about the image's centre, applied in one resampling, so t
 mask move exactly with the image. Works inside jit; batch with ``jax.vmap`` over keys and cases.
 """
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 
+from jssm.config import Augmentation
 from jssm.shape import affine, order
-
-
-@dataclass
-class Augmentation:
-    """How far the random maps reach. The default is none at all."""
-
-    flip_left_right: bool = False
-    flip_up_down: bool = False
-    rotation_degrees: float = 0.0  # uniform in ± this
-    translation: float = 0.0  # uniform in ± this share of the width and the height
-    log_scale: float = 0.0  # the logarithm of the scale is uniform in ± this
-    contrast: float = 0.0  # logarithm of a gamma, uniform in ± this
-    noise: float = 0.0  # standard deviation of added noise, in standard deviations of the image
 
 
 def augment(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jssm.config import Config, TrainConfig
+from jssm.config import Augmentation, Config, TrainConfig
 from jssm.evaluation.metrics import THRESHOLD
 from jssm.image_path import from_uint8
 from jssm.methods import losses
@@ -16,7 +16,7 @@ from jssm.methods.method import AXIS, Method
 from jssm.networks import pretrained
 from jssm.rasterizer import rasterize
 from jssm.shape import labels, order
-from jssm.training.augment import Augmentation, augment
+from jssm.training.augment import augment
 
 
 class TrainState(struct.PyTreeNode):

@@ -21,13 +21,14 @@ from flax import struct
 from tqdm import tqdm
 
 from jssm import checkpoint, dataset
+from jssm.config import Augmentation
 from jssm.dataset import Dataset
 from jssm.image_path import standardized
 from jssm.methods import heatmaps as heat
 from jssm.methods.heatmaps import Landmarks
 from jssm.networks.unet import UNet
 from jssm.shape import affine
-from jssm.training.augment import Augmentation, augment
+from jssm.training.augment import augment
 from prep.dataset import images
 from prep.errors import Refused, Unsuitable
 from prep.shapes import landmarks, procrustes, registration
