@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure, print, write."""
     from prep.dataset import build
-    from prep.dataset.cases import Settings
+    from prep.dataset.settings import Settings
     from prep.phantom.cohort import write_cohort
     from prep.phantom.patient import Options
 

@@ -7,7 +7,8 @@ import imageio.v3 as iio
 import numpy as np
 
 from prep.dataset import cases, store
-from prep.dataset.cases import Case, Mean, Settings
+from prep.dataset.cases import Case, Mean
+from prep.dataset.settings import Settings
 from prep.shapes import point_cloud
 
 SIZE = 64

@@ -13,7 +13,7 @@ import pytest
 from jssm.methods.heatmaps import Landmarks
 from prep.__main__ import main
 from prep.dataset import build
-from prep.dataset.cases import Settings
+from prep.dataset.settings import Settings
 from prep.errors import Refused
 from prep.landmarks import apply as applying
 from prep.landmarks import network

@@ -13,7 +13,9 @@ from tqdm import tqdm
 from jssm import files
 from prep.dataset import cases as steps
 from prep.dataset import images, split, store
-from prep.dataset.cases import Case, Mean, Settings
+from prep.dataset import settings as settings_lib
+from prep.dataset.cases import Case, Mean
+from prep.dataset.settings import Settings
 from prep.errors import BadInput, Refused, Unsuitable
 from prep.shapes import landmarks, point_cloud, procrustes, registration
 
@@ -29,14 +31,9 @@ class Request:
     masks: Path
     out: Path
     settings: Settings
-    view: str = "unknown"
     source: str = ""
     truth: Path | None = None
-    patient_regex: str | None = None
-    every: int = 1
     jobs: int = 1
-    val_fraction: float = 0.2
-    num_modes: int = 30
     landmarks: Path | None = None
     split: Path | None = None
 
@@ -59,6 +56,7 @@ def run(request: Request) -> Outcome:
         landmarks or of the split that cannot be used) or no training case is left at the end.
     """
     _check(request)
+    settings = request.settings
     cases, bad = find_cases(request)
     if not cases:
         raise Refused(
@@ -66,13 +64,11 @@ def run(request: Request) -> Outcome:
             + (f" ({len(bad)} unusable; the first: {bad[0]})" if bad else "")
         )
     wanted = split.read(request.split) if request.split else None
-    parts = split.assign(
-        [c.patient for c in cases], request.val_fraction, request.settings.seed, wanted
-    )
+    parts = split.assign([c.patient for c in cases], settings.val_fraction, settings.seed, wanted)
     folder = store.open_folder(request.out, parameters(request))
     pool = Parallel(n_jobs=request.jobs, return_as="generator_unordered")
 
-    prepared = _each(pool, "reading", steps.prepare, cases, request.settings, folder)
+    prepared = _each(pool, "reading", steps.prepare, cases, settings, folder)
     usable = [c for c, problem in zip(cases, prepared, strict=True) if problem is None]
     training = [c for c in usable if parts[c.patient] == "train"]
     if len(training) < 2:
@@ -81,12 +77,12 @@ def run(request: Request) -> Outcome:
             f"{len(training)} of {len(cases)} cases can be used for training, at least 2 are needed"
             + (f"; the first problem: {problems[0]}" if problems else "")
         )
-    mean = mean_shape(training, request.settings, folder, pool)
-    _each(pool, "registering", steps.place, usable, request.settings, folder, mean)
+    mean = mean_shape(training, settings, folder, pool)
+    _each(pool, "registering", steps.place, usable, settings, folder, mean)
 
-    found = store.collect(cases, parts, request.settings, folder, mean)
+    found = store.collect(cases, parts, settings, folder, mean)
     bad += found.bad
-    store.write_data_set(request.out, found, describe(request), request.num_modes)
+    store.write_data_set(request.out, found, describe(request), settings.num_modes)
     from prep.dataset import report
 
     report.write(request.out)
@@ -97,10 +93,10 @@ def find_cases(request: Request) -> tuple[list[Case], list[str]]:
     """Every case, by name, and a sentence for each file that cannot give any."""
     pairs, problems = images.find_pairs(request.images, request.masks)
     given = landmarks.from_file(request.landmarks) if request.landmarks else None
-    cases = []
+    settings, cases = request.settings, []
     for pair in pairs:
         try:
-            patient = _patient(pair, request.patient_regex)
+            patient = _patient(pair, settings.patient_regex)
             frames = files.count_frames(pair.image)
         except BadInput as error:
             problems.append(str(error))
@@ -109,7 +105,7 @@ def find_cases(request: Request) -> tuple[list[Case], list[str]]:
         if truth is not None and not truth.is_file():
             problems.append(f"{truth.name}: the true points of {pair.image.name} are missing")
             continue
-        for frame in range(0, frames, request.every):
+        for frame in range(0, frames, settings.every):
             name = images.frame_name(pair.stem, frame, frames)
             marks = given.get(name) if given is not None else None
             cases.append(
@@ -141,8 +137,8 @@ def mean_shape(
         mean, thetas = _average(fields, starts, settings)
         for number in range(MEAN_ROUNDS):
             jobs = (
-                delayed(steps.indexed)(i, steps.refine, c, settings, folder, mean, thetas[i])
-                for i, c in enumerate(chosen)
+                delayed(steps.indexed)(i, steps.refine, field, mean, thetas[i], settings)
+                for i, field in enumerate(fields)
             )
             label = f"mean shape {number + 1}/{MEAN_ROUNDS}"
             found = dict(_progress(pool(jobs), label, len(chosen)))
@@ -179,59 +175,29 @@ def _mean_points(soft: np.ndarray, settings: Settings) -> np.ndarray:
 def parameters(request: Request) -> dict:
     """What a later run into the same folder must share with this one."""
     listed = asdict(request.settings)
-    listed |= {"view": request.view, "patient_regex": request.patient_regex}
-    listed |= {"every": request.every, "val_fraction": request.val_fraction}
-    listed |= {"num_modes": request.num_modes, "images": request.images.name}
-    listed |= {"masks": request.masks.name, "landmarks": request.landmarks is not None}
+    listed |= {"images": request.images.name, "masks": request.masks.name}
+    listed |= {"landmarks": request.landmarks is not None}
     listed["split"] = store.digest([request.split.read_text()]) if request.split else None
     return json.loads(json.dumps(listed))
 
 
 def describe(request: Request) -> dict:
     """The fields of ``dataset.json``."""
-    settings = request.settings
+    listed = asdict(request.settings)
+    source = request.source or f"{request.images.name}, {request.masks.name}"
     return {
         "format": 1,
-        "view": request.view,
-        "size": settings.size,
-        "num_points": settings.num_points,
-        "seed": settings.seed,
-        "source": request.source or f"{request.images.name}, {request.masks.name}",
-        "label": settings.label,
-        "min_dice": settings.min_dice,
-        "shape": settings.shape,
-        "every": request.every,
-        "val_fraction": request.val_fraction,
+        **{name: listed[name] for name in ("view", "size", "num_points", "seed")},
+        "source": source,
+        **{name: listed[name] for name in ("label", "min_dice", "shape", "every", "val_fraction")},
     }
 
 
 def _check(request: Request) -> None:
-    settings = request.settings
-    checks = [
-        (request.images.is_dir(), f"{request.images}: a folder of images was expected"),
-        (request.masks.is_dir(), f"{request.masks}: a folder of masks was expected"),
-        (settings.size >= 16, f"--size {settings.size}: at least 16 was expected"),
-        (request.every >= 1, f"--every {request.every}: at least 1 was expected"),
-        (0 < request.val_fraction < 1, f"--val-fraction {request.val_fraction}: not in 0..1"),
-        (0 <= settings.min_dice <= 1, f"--min-dice {settings.min_dice}: not in 0..1"),
-        (request.num_modes >= 1, f"--modes {request.num_modes}: at least 1 was expected"),
-        (
-            settings.num_points >= 6 and settings.num_points % 2 == 0,
-            f"--points {settings.num_points}: an even number of at least 6 was expected",
-        ),
-        (
-            settings.spacing_mm is None or min(settings.spacing_mm) > 0,
-            f"--spacing {settings.spacing_mm}: two positive numbers were expected",
-        ),
-    ]
-    for good, sentence in checks:
-        if not good:
-            raise Refused(sentence)
-    try:
-        if re.compile(request.patient_regex or "()").groups < 1:
-            raise Refused(f"--patient-regex {request.patient_regex}: a group (...) was expected")
-    except re.error as error:
-        raise Refused(f"--patient-regex {request.patient_regex}: {error}") from error
+    for folder, kind in ((request.images, "images"), (request.masks, "masks")):
+        if not folder.is_dir():
+            raise Refused(f"{folder}: a folder of {kind} was expected")
+    settings_lib.check(request.settings)
 
 
 def _patient(pair: images.Pair, pattern: str | None) -> str:

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import io
 import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from jssm import files
 from jssm.shape import affine
 from prep.dataset import images
+from prep.dataset.settings import Settings
 from prep.errors import BadInput, Unsuitable
 from prep.shapes import landmarks, point_cloud, procrustes, registration
 
@@ -40,23 +42,6 @@ class Case:
     truth: Path | None = None
     given: np.ndarray | None = None
     needs_given: bool = False
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the result of a step (the same settings and files give the same bytes).
-
-    label: the mask's value that counts; None where there are no masks.
-    """
-
-    size: int = 224
-    label: int | None = 1
-    num_points: int = 88
-    seed: int = 0
-    min_dice: float = 0.9
-    spacing_mm: tuple[float, float] | None = None
-    shape: str = "horseshoe"
-    grid: int = 64
 
 
 @dataclass(frozen=True)
@@ -99,7 +84,7 @@ def read(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
     try:
         with np.load(path) as file:
             return dict(file) if str(file["stamp"]) == stamp else None
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
@@ -139,16 +124,15 @@ def place(case: Case, settings: Settings, store: Path, mean: Mean) -> dict[str, 
 
 
 def refine(
-    case: Case, settings: Settings, store: Path, mean: np.ndarray, start: np.ndarray
+    field: np.ndarray, mean: np.ndarray, start: np.ndarray, settings: Settings
 ) -> np.ndarray:
-    """The map (2, 3), grid to image, refined from ``start`` by an ANTs affine to ``mean``.
+    """The map (2, 3), grid to image, refined from ``start`` by an ANTs affine to ``mean`` (G, G).
 
-    A fit that fails, mirrors or collapses leaves the start as it was: the mean of many cases
-    must not hang on one.
+    ``field`` is the case's :func:`padded_field`. A fit that fails, mirrors or collapses leaves the
+    start as it was: the mean of many cases must not hang on one.
     """
-    field, shift = _field(prepare(case, settings, store)["mask"], settings)
     try:
-        return _refine(field, shift, mean, start, settings)
+        return _refined(field, mean, start, settings)
     except (Unsuitable, RuntimeError):
         return start
 
@@ -168,8 +152,8 @@ def indexed(index: int, function: Callable, *arguments) -> tuple[int, Any]:
 
 
 def padded_field(mask: np.ndarray, settings: Settings) -> np.ndarray:
-    """A mask's distance field with the margin of :func:`to_padded`."""
-    return _field(mask, settings)[0]
+    """A mask's signed distance field with the margin of :func:`to_padded`."""
+    return registration.signed_distance(mask, _margin(settings))
 
 
 def to_padded(theta: np.ndarray, settings: Settings) -> np.ndarray:
@@ -257,16 +241,10 @@ def _margin(settings: Settings) -> int:
     return settings.size // 4
 
 
-def _field(mask: np.ndarray, settings: Settings) -> tuple[np.ndarray, int]:
-    margin = _margin(settings)
-    return registration.signed_distance(mask, margin), margin
-
-
-def _refine(
-    field: np.ndarray, shift: int, mean: np.ndarray, start: np.ndarray, settings: Settings
+def _refined(
+    field: np.ndarray, mean: np.ndarray, start: np.ndarray, settings: Settings
 ) -> np.ndarray:
-    into_field = start + np.array([[0, 0, shift], [0, 0, shift]])
-    moving = registration.resample(field, into_field, settings.grid)
+    moving = registration.resample(field, to_padded(start, settings), settings.grid)
     change = registration.register_affine(mean, moving, settings.seed)
     stretch = np.linalg.svd(change[:, :2], compute_uv=False)
     if np.linalg.det(change[:, :2]) <= 0 or stretch[0] > MAX_STRETCH * stretch[1]:
@@ -275,9 +253,9 @@ def _refine(
 
 
 def _place(case: Case, data: dict, settings: Settings, mean: Mean) -> dict:
-    field, shift = _field(data["mask"], settings)
+    field = padded_field(data["mask"], settings)
     start = procrustes.fit_similarity(mean.landmarks, data["landmarks"])
-    theta = _refine(field, shift, mean.field, start, settings)
+    theta = _refined(field, mean.field, start, settings)
     canonical = registration.resample(field, to_padded(theta, settings), settings.grid)
     points = registration.deform_points(mean.field, canonical, mean.points, settings.seed)
     inside = point_cloud.polygon_mask(registration.apply(theta, points), data["mask"].shape)

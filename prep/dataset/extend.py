@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from tqdm import tqdm
 from jssm.shape import labels, order
 from prep.dataset import build, split, store
 from prep.dataset import cases as steps
-from prep.dataset.cases import Case, Settings
+from prep.dataset.cases import Case
+from prep.dataset.settings import Settings
 from prep.dataset.verify import check
 from prep.errors import BadInput, Refused, Unsuitable
 from prep.shapes import cavity, point_cloud
@@ -29,12 +30,7 @@ class Request:
     images: Path
     cavities: Path | None
     out: Path
-    label: int = 1
-    patient_regex: str | None = None
-    every: int = 1
-    spacing_mm: tuple[float, float] | None = None
-    val_fraction: float = 0.2
-    seed: int = 0
+    settings: Settings
     split: Path | None = None
 
 
@@ -57,12 +53,10 @@ def run(request: Request) -> Outcome:
         a new case has the name of an old one.
     """
     meta, table = _open_base(request)
-    settings = Settings(
-        size=meta["size"],
-        label=None if request.cavities is None else request.label,
-        num_points=meta["num_points"],
-        min_dice=meta["min_dice"],
-        spacing_mm=request.spacing_mm,
+    settings = replace(
+        request.settings,
+        label=None if request.cavities is None else request.settings.label,
+        **{name: meta[name] for name in ("size", "num_points", "min_dice")},
     )
     cases, bad = build.find_cases(_listing(request, settings))
     if not cases:
@@ -115,8 +109,6 @@ def _listing(request: Request, settings: Settings) -> build.Request:
         masks=request.images if request.cavities is None else request.cavities,
         out=request.out,
         settings=settings,
-        patient_regex=request.patient_regex,
-        every=request.every,
     )
 
 
@@ -124,8 +116,9 @@ def _parts(request: Request, cases: list[Case], table: list[dict]) -> dict[str, 
     """The side of the split of every new case's patient."""
     known = {r["patient"]: r["split"] for r in table if r["split"] != "excluded"}
     new = [case.patient for case in cases if case.patient not in known]
+    settings = request.settings
     wanted = split.read(request.split) if request.split else None
-    return known | (split.assign(new, request.val_fraction, request.seed, wanted) if new else {})
+    return known | (split.assign(new, settings.val_fraction, settings.seed, wanted) if new else {})
 
 
 def _attempt(case: Case, settings: Settings) -> dict:

@@ -14,7 +14,8 @@ import numpy as np
 
 from jssm.shape import shape_model
 from prep.dataset import cases as steps
-from prep.dataset.cases import Case, Mean, Settings
+from prep.dataset.cases import Case, Mean
+from prep.dataset.settings import Settings
 from prep.dataset.split import assert_disjoint
 from prep.errors import Refused
 from prep.shapes.pca import principal_modes
