@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
+from scipy.optimize import least_squares
 
 # How far from the boundary the distance counts, as a part of the grid's width: far, to be caught
 # from afar; then near, for a wall that is thinner in one of the two must look as full as the other.
@@ -22,6 +23,7 @@ AFFINE_BAND, DEFORM_BAND = 1 / 16, 1 / 64
 SMOOTH_PX = 0.6  # enough to level a mask's stairs; more moves the boundaries of a thin wall
 AFFINE = ("--transform", "Affine[0.5]", "--convergence", "[10x1,1e-6,8]")
 DEFORM = ("--transform", "SyN[0.25,2,0]", "--convergence", "[15x4,1e-6,8]")
+TOLERANCE, EVALUATIONS = 1e-4, 20  # of the least squares that finish the affine
 LEVELS = ("--shrink-factors", "2x1", "--smoothing-sigmas", "1x0vox")
 
 
@@ -70,7 +72,7 @@ def register_affine(fixed: np.ndarray, moving: np.ndarray, seed: int) -> np.ndar
     """The map (2, 3) from ``fixed`` to ``moving``, distance fields (G, G), that lines them up.
 
     ANTs' gradient descent finds the way in few steps but creeps along the last of it (a shear
-    and a turn of a horseshoe look much alike), so Gauss-Newton steps finish it.
+    and a turn of a horseshoe look much alike), so least squares finish it.
 
     Raises:
       RuntimeError: when ANTs fails.
@@ -108,13 +110,10 @@ def deform_points(
     return points + np.stack(moved, axis=1)
 
 
-def _finish_affine(
-    fixed: np.ndarray, moving: np.ndarray, theta: np.ndarray, rounds: int = 20
-) -> np.ndarray:
-    """``theta`` (2, 3) after damped Gauss-Newton steps on the mean squared difference.
+def _finish_affine(fixed: np.ndarray, moving: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """``theta`` (2, 3) after Levenberg-Marquardt steps on the mean squared difference.
 
-    The distances are cut off as for ANTs. A step that would not lessen the difference is not
-    taken.
+    The distances are cut off as for ANTs.
     """
     cut = AFFINE_BAND * len(fixed)
     rows, columns = (axis.ravel() for axis in np.indices(fixed.shape))
@@ -126,25 +125,20 @@ def _finish_affine(
     bounded = np.clip(moving, -cut, cut)
     slopes = np.gradient(bounded)[::-1]
 
-    def seen(field: np.ndarray, at: np.ndarray) -> np.ndarray:
-        return ndimage.map_coordinates(field, at.T[::-1], order=1, mode="nearest")
+    def seen(field: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        x, y = numbers.reshape(2, 3) @ place.T
+        return ndimage.map_coordinates(field, [y, x], order=1, mode="nearest")
 
-    current = compose(theta, frame)
-    here = place @ current.T
-    error = seen(bounded, here) - wanted
-    damping = 1e-2
-    for _ in range(rounds):
-        jacobian = np.concatenate([seen(s, here)[:, None] * place for s in slopes], axis=1)
-        normal = jacobian.T @ jacobian
-        normal += damping * np.trace(normal) / 6 * np.eye(6)
-        step = np.linalg.solve(normal, jacobian.T @ error).reshape(2, 3)
-        moved = place @ (current - step).T
-        left = seen(bounded, moved) - wanted
-        if left @ left < error @ error:
-            current, here, error, damping = current - step, moved, left, damping / 4
-        else:
-            damping *= 8
-    return compose(current, invert(frame))
+    found = least_squares(
+        lambda numbers: seen(bounded, numbers) - wanted,
+        compose(theta, frame).ravel(),
+        jac=lambda numbers: np.hstack([seen(s, numbers)[:, None] * place for s in slopes]),
+        method="lm",
+        xtol=TOLERANCE,
+        ftol=TOLERANCE,
+        max_nfev=EVALUATIONS,
+    )
+    return compose(found.x.reshape(2, 3), invert(frame))
 
 
 def _register(
@@ -155,16 +149,15 @@ def _register(
     seed: int,
     stage: tuple[str, ...],
 ) -> None:
+    """Let ANTs write what it finds to files that begin with ``prefix``."""
     import ants
-    from ants.internal import get_pointer_string
 
-    cut = band * len(fixed)
-    # ANTs arrays are (x, y); the clipped fields run from -1 outside to 1 inside.
-    images = [
-        ants.from_numpy(np.ascontiguousarray(np.clip(field.T / cut, -1, 1), np.float32))
-        for field in (fixed, moving)
-    ]
-    metric = "MeanSquares[" + ",".join(map(get_pointer_string, images)) + ",1,0]"
+    cut, names = band * len(fixed), []
+    for name, field in (("fixed", fixed), ("moving", moving)):
+        # ANTs arrays are (x, y); the clipped fields run from -1 outside to 1 inside.
+        array = np.ascontiguousarray(np.clip(field.T / cut, -1, 1), np.float32)
+        names.append(f"{prefix}_{name}.nii")
+        ants.image_write(ants.from_numpy(array), names[-1])
     arguments = ["--dimensionality", "2", "--output", prefix, "--float", "1"]
-    arguments += ["--random-seed", str(seed + 1), "--metric", metric, *stage, *LEVELS]
-    ants.registration(arguments, None)
+    arguments += ["--random-seed", str(seed + 1), *stage, *LEVELS]
+    ants.registration([*arguments, "--metric", f"MeanSquares[{','.join(names)},1,0]"], None)
