@@ -1,46 +1,33 @@
 """The settings of a training run, as typed dataclasses.
 
 A file in configs/ returns one :class:`Config`; it travels with the checkpoint as JSON. Types and
-limits stand in the annotations, and pydantic checks them: every value, all that is wrong at once.
+limits stand beside the fields, and pydantic checks them: every value, all that is wrong at once.
 """
 
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 OURS = "jssm"
 METHODS = (OURS, "contour", "fcn8s", "tetris", "tracking", "unet")
 LOSSES = ("cross_entropy", "dice")
 DEPTHS = (18, 34, 50)  # of ResNets
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]  # and finite, as everywhere
-Share = Annotated[float, Field(ge=0, lt=1)]
+
+def _limited(default: Any, **limits: float) -> Any:
+    """A field with a default and limits, in pydantic's words: gt, ge, lt, le."""
+    return field(default=default, metadata=limits)
 
 
-def _one_of(*values: Any) -> AfterValidator:
-    def check(value: Any) -> Any:
-        if value not in values:
-            raise ValueError(f"expected one of {', '.join(map(str, values))}")
-        return value
-
-    return AfterValidator(check)
+def _above_0(default: float) -> Any:
+    return _limited(default, gt=0)
 
 
-def _power_of_2(value: int) -> int:
-    if value < 2 or value & (value - 1):
-        raise ValueError("expected a power of 2 above 1")
-    return value
-
-
-def _named(value: str) -> str:
-    if not value:
-        raise ValueError("name a data set directory, e.g. --config.data=data/4ch")
-    return value
+def _from_0(default: float) -> Any:
+    return _limited(default, ge=0)
 
 
 class _Checked:
@@ -55,15 +42,15 @@ class _Checked:
 class ModelConfig(_Checked):
     """The network. Defaults are the paper's."""
 
-    size: Count = 0  # side of the input images, in pixels; 0 takes the data set's
-    depth: Annotated[int, _one_of(*DEPTHS)] = 34  # ResNet18, 34 or 50
-    width: Positive = 64  # channels of the first stage
-    num_modes: Positive = 30  # K, β_d in the paper
-    tau: Annotated[float, Field(gt=0)] = 0.5  # softness of the rendered mask, in pixels
-    locate_size: Count = 0  # side to which the first network's view is shrunk; 0 for the full size
-    refinements: Count = 0  # further networks that look at the image in the canonical frame
-    view_size: Annotated[int, Field(gt=1)] = 128  # side of what they look at, in pixels
-    searches: Count = 0  # further ones that look across the wall, from close by
+    size: int = _from_0(0)  # side of the input images, in pixels; 0 takes the data set's
+    depth: int = 34  # ResNet18, 34 or 50
+    width: int = _above_0(64)  # channels of the first stage
+    num_modes: int = _above_0(30)  # K, β_d in the paper
+    tau: float = _above_0(0.5)  # softness of the rendered mask, in pixels
+    locate_size: int = _from_0(0)  # side of the first network's view; 0 for the full size
+    refinements: int = _from_0(0)  # further networks that look at the image in the canonical frame
+    view_size: int = _limited(128, gt=1)  # side of what they look at, in pixels
+    searches: int = _from_0(0)  # further ones that look across the wall, from close by
     bfloat16: bool = False  # compute the backbone in bfloat16; geometry stays float32
 
 
@@ -71,32 +58,34 @@ class ModelConfig(_Checked):
 class TrainConfig(_Checked):
     """The optimization. Defaults are the paper's."""
 
-    batch_size: Positive = 256
-    epochs: Positive = 200
-    points_epochs: Count = 100  # at most this many with the point loss alone (Appendix C) ...
-    patience: Positive = 15  # ... ended when it has not improved for this many validations
-    mask_weight: Weight = 0.5  # δ in Eq. 10
-    point_weight: Weight = 1.0  # 0 trains on the mask alone (ablation)
-    learning_rate: Annotated[float, Field(gt=0)] = 0.001
-    warmup_epochs: Count = 0
+    batch_size: int = _above_0(256)
+    epochs: int = _above_0(200)
+    points_epochs: int = _from_0(
+        100
+    )  # at most this many with the point loss alone (Appendix C) ...
+    patience: int = _above_0(15)  # ... ended when it has not improved for this many validations
+    mask_weight: float = _from_0(0.5)  # δ in Eq. 10
+    point_weight: float = _from_0(1.0)  # 0 trains on the mask alone (ablation)
+    learning_rate: float = _above_0(0.001)
+    warmup_epochs: int = _from_0(0)
     cosine: bool = False  # decay the learning rate to 0 along a cosine
-    weight_decay: Weight = 0.0
-    clip_norm: Weight = 0.0  # limit of the gradient's norm; 0 for none
-    ema: Share = 0.0  # decay of the moving average of the weights; 0 for none
-    validate_every: Positive = 1  # epochs
+    weight_decay: float = _from_0(0.0)
+    clip_norm: float = _from_0(0.0)  # limit of the gradient's norm; 0 for none
+    ema: float = _limited(0.0, ge=0, lt=1)  # decay of the moving average of the weights; 0 for none
+    validate_every: int = _above_0(1)  # epochs
 
 
 @dataclass
 class BaselineConfig(_Checked):
     """What the baselines have for settings beside ``model``'s size, width, depth and bfloat16."""
 
-    loss: Annotated[str, _one_of(*LOSSES)] = "cross_entropy"  # of unet
-    pretrain_epochs: Count = 10  # of contour, with cross-entropy
-    region_weight: Weight = 1.0  # λ of contour
-    inside_weight: Weight = 1.0  # μ of contour
-    grid_px: Annotated[int, AfterValidator(_power_of_2)] = 16  # of tetris, between control points
-    smoothness: Weight = 0.1  # of tetris, the weight of the field's roughness
-    clip_frames: Annotated[int, Field(gt=1)] = 4  # of tracking: the frames of one cine that it
+    loss: str = "cross_entropy"  # of unet
+    pretrain_epochs: int = _from_0(10)  # of contour, with cross-entropy
+    region_weight: float = _from_0(1.0)  # λ of contour
+    inside_weight: float = _from_0(1.0)  # μ of contour
+    grid_px: int = 16  # of tetris, between control points
+    smoothness: float = _from_0(0.1)  # of tetris, the weight of the field's roughness
+    clip_frames: int = _limited(4, gt=1)  # of tracking: the frames of one cine that it
     # learns from together
 
 
@@ -106,11 +95,11 @@ class Augmentation(_Checked):
 
     flip_left_right: bool = False
     flip_up_down: bool = False
-    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 0.0  # uniform in ± this
-    translation: Weight = 0.0  # uniform in ± this share of the width and the height
-    log_scale: Weight = 0.0  # the logarithm of the scale is uniform in ± this
-    contrast: Weight = 0.0  # logarithm of a gamma, uniform in ± this
-    noise: Weight = 0.0  # standard deviation of added noise, in standard deviations of the image
+    rotation_degrees: float = _limited(0.0, ge=0, le=180)  # uniform in ± this
+    translation: float = _from_0(0.0)  # uniform in ± this share of the width and the height
+    log_scale: float = _from_0(0.0)  # the logarithm of the scale is uniform in ± this
+    contrast: float = _from_0(0.0)  # logarithm of a gamma, uniform in ± this
+    noise: float = _from_0(0.0)  # standard deviation of added noise, in those of the image
 
 
 @dataclass
@@ -118,9 +107,9 @@ class Config(_Checked):
     """Everything that a run depends on."""
 
     # A data set directory made by `python -m prep build`.
-    data: Annotated[str, AfterValidator(_named)] = ""
-    method: Annotated[str, _one_of(*METHODS)] = OURS  # or a baseline
-    seed: Count = 0
+    data: str = ""
+    method: str = OURS  # or a baseline
+    seed: int = _from_0(0)
     init_from: str = ""  # torchvision's ResNet weights for the backbones, .safetensors or .pth
     model: ModelConfig = field(default_factory=ModelConfig)
     baseline: BaselineConfig = field(default_factory=BaselineConfig)
@@ -142,12 +131,33 @@ def validate(config: Config) -> None:
         _SETTINGS.validate_python(config)
     except ValidationError as error:
         wrong = [_sentence(found) for found in error.errors()]
-    if config.train.mask_weight == config.train.point_weight == 0:
-        wrong.append("train.mask_weight, train.point_weight: expected not both 0")
-    if config.method != OURS and config.init_from:
-        wrong.append(f"init_from: the method {config.method} does not start from given weights")
+    wrong += [sentence for holds, sentence in _rules(config) if not holds]
     if wrong:
         raise ValueError("the configuration is wrong in\n  " + "\n  ".join(wrong))
+
+
+def _rules(config: Config) -> list[tuple[bool, str]]:
+    """What no limit of one field can say: whether it holds, and a sentence if not."""
+    depth, grid, loss = config.model.depth, config.baseline.grid_px, config.baseline.loss
+    train, method = config.train, config.method
+    return [
+        (bool(config.data), "data: name a data set directory, e.g. --config.data=data/4ch"),
+        (method in METHODS, f"method: {method!r}, expected one of {', '.join(METHODS)}"),
+        (depth in DEPTHS, f"model.depth: {depth}, expected one of {DEPTHS}"),
+        (loss in LOSSES, f"baseline.loss: {loss!r}, expected one of {', '.join(LOSSES)}"),
+        (
+            grid > 1 and grid & (grid - 1) == 0,
+            f"baseline.grid_px: {grid}, expected a power of 2 above 1",
+        ),
+        (
+            train.mask_weight != 0 or train.point_weight != 0,
+            "train.mask_weight, train.point_weight: expected not both 0",
+        ),
+        (
+            method == OURS or not config.init_from,
+            f"init_from: the method {method} does not start from given weights",
+        ),
+    ]
 
 
 def override_errors(arguments: list[str]) -> list[str]:
@@ -226,4 +236,4 @@ def _sentence(error: Any) -> str:
 def _expected(error: Any) -> str:
     if error["type"] == "unexpected_keyword_argument":
         return "no such field"
-    return error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return error["msg"].replace("Input should be", "expected")

@@ -1,5 +1,7 @@
-"""The command lines, end to end, as a user types them."""
+"""The commands, end to end, as a user types them; most of them in this process."""
 
+import functools
+import importlib.util
 import json
 import os
 import subprocess
@@ -8,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from prep.__main__ import main as prep
+
 ROOT = Path(__file__).parent.parent
-TRAIN = ("train.py", "--config", "configs/4ch.py")
 
 
 def run(*words, code=0):
-    """Run a command in the checkout; gives its output and errors, which never hold a traceback."""
+    """Run a script of the checkout; gives its output and errors, which never hold a traceback."""
     command = [sys.executable, *map(str, words)]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
@@ -27,10 +30,10 @@ def run(*words, code=0):
 def folders(tmp_path_factory):
     """A tiny cohort taken from the phantom to the evaluation."""
     root = tmp_path_factory.mktemp("cli")
-    cohort = ("--view", "4ch", "--patients", 5, "--frames", 5, "--size", 96, "--seed", 3)
-    run("-m", "prep", "phantom", *cohort, "--out", root / "phantom")
-    build = ("--phantom", root / "phantom", "--view", "4ch", "--size", 96, "--min-dice", 0.8)
-    run("-m", "prep", "build", *build, "--out", root / "data")
+    cohort = ("--view", "4ch", "--patients", "5", "--frames", "5", "--size", "96", "--seed", "3")
+    assert prep(["phantom", *cohort, "--out", str(root / "phantom")]) == 0
+    build = ("--phantom", str(root / "phantom"), "--view", "4ch", "--size", "96", "--jobs", "1")
+    assert prep(["build", *build, "--min-dice", "0.8", "--out", str(root / "data")]) == 0
     run(
         *("train.py", "--config", "configs/phantom.py", "--workdir", root / "run"),
         *(f"--config.data={root / 'data'}", "--config.model.size=0", "--config.model.width=4"),
@@ -42,9 +45,9 @@ def folders(tmp_path_factory):
     return root
 
 
-def test_the_data_set_verifies(folders):
-    out, _ = run("-m", "prep", "verify", folders / "data")
-    assert out.rstrip().endswith(": good")
+def test_the_data_set_verifies(folders, capsys):
+    assert prep(["verify", str(folders / "data")]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(": good")
 
 
 def test_training_and_evaluation_leave_their_files(folders):
@@ -58,30 +61,29 @@ def test_training_and_evaluation_leave_their_files(folders):
     assert any(name.endswith(".gif") for name in names)
 
 
-def test_all_wrong_flags_are_named_at_once():
-    _, errors = run(
-        *("train.py", "--config", "configs/4ch.py"),
-        *("--config.train.epoch=3", "--config.model.depth=deep"),
-        code=1,
+def test_bad_input_gets_one_sentence(tmp_path):
+    flags = ("train.py", "--config", "configs/4ch.py", "--workdir", tmp_path / "run")
+    _, errors = run(*flags, "--config.data=nowhere", code=1)
+    assert "train.py: nowhere: not a data set directory" in errors
+    _, errors = run("eval.py", "--ckpt", "nowhere", code=1)
+    assert "eval.py: nowhere: no training run there" in errors
+
+
+def test_all_wrong_flags_are_named_before_anything_is_parsed():
+    wrong = script("train").wrong_flags(
+        ["--config", "configs/5ch.py", "--config.train.epoch=3", "--config.model.depth=deep"]
     )
-    assert "--config.train.epoch: no such field" in errors
-    assert "--config.model.depth=deep: expected a value of type int" in errors
+    assert len(wrong) == 3
+    assert wrong[0] == "configs/5ch.py: no such file"
+    assert wrong[1].startswith("--config.train.epoch: no such field; there are")
+    assert wrong[2].startswith("--config.model.depth=deep: expected a valid integer")
+    assert script("train").wrong_flags([]) == ["--config is missing, expected a file of configs/"]
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (
-            ("train.py", "--config", "configs/4ch.py", "--config.data=nowhere"),
-            "nowhere: not a data",
-        ),
-        (("train.py", "--config", "configs/4ch.py", "--config.model.depth=19"), "model.depth: 19"),
-        (("train.py", "--config", "configs/5ch.py"), "configs/5ch.py"),
-        (("eval.py", "--ckpt", "nowhere"), "nowhere: no training run there"),
-        (("eval.py",), "--ckpt is missing"),
-    ],
-)
-def test_bad_input_gets_one_sentence(words, message, tmp_path):
-    extra = ("--workdir", tmp_path / "run") if words[0] == "train.py" else ()
-    _, errors = run(*words, *extra, code=1)
-    assert message in errors
+@functools.cache
+def script(name):
+    """A script of the checkout as a module."""
+    spec = importlib.util.spec_from_file_location(f"{name}_script", ROOT / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
