@@ -46,7 +46,7 @@ def wrong_flags(arguments: list[str]) -> list[str]:
     """All that is wrong with the flags of the configuration, before any of them is parsed."""
     names = [
         argument.partition("=")[2] or following
-        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        for argument, following in zip(arguments, [*arguments, ""][1:], strict=True)
         if argument.lstrip("-").partition("=")[0] == "config"
     ]
     if not names and not {"--help", "-help", "--helpfull"} & set(arguments):

@@ -85,8 +85,7 @@ class BaselineConfig(_Checked):
     inside_weight: float = _from_0(1.0)  # μ of contour
     grid_px: int = 16  # of tetris, between control points
     smoothness: float = _from_0(0.1)  # of tetris, the weight of the field's roughness
-    clip_frames: int = _limited(4, gt=1)  # of tracking: the frames of one cine that it
-    # learns from together
+    clip_frames: int = _limited(4, gt=1)  # of tracking: frames of one cine, learned from together
 
 
 @dataclass
