@@ -95,12 +95,15 @@ def test_one_series_of_several_slices_becomes_several_cines(tmp_path):
     assert len({f.name for f in found}) == 2
 
 
-def test_magnitude_and_phase_are_two_cines(tmp_path):
+def test_of_magnitude_and_phase_the_magnitude_is_the_cine(tmp_path):
     def change(data, number):
         data.ImageType = ["ORIGINAL", "PRIMARY", "MP"[number % 2]]
 
     write_cine(tmp_path, frames=4, change=change)
-    assert [len(f.paths) for f in opened(tmp_path)[0]] == [2, 2]
+    (found,), damaged, skipped = opened(tmp_path)
+    assert [path.name for path in found.paths] == ["IM-0002.dcm", "IM-0004.dcm"]
+    assert damaged == []
+    assert skipped == [f"IM-000{n}.dcm: no cine, but phase images" for n in (1, 3)]
 
 
 def test_a_still_is_no_cine_unless_asked_for_by_its_name(tmp_path):

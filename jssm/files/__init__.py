@@ -9,16 +9,21 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from jssm.files import dicom, images, series, view
+import numpy as np
+
+from jssm.files import dicom, images, naming, nifti, series, view
 from jssm.files.cine import Cine, Found, Problem, nifti_affine, patient_mm
-from jssm.files.errors import BadInput
-from jssm.files.images import count_frames, frame_time_s, read, write_nifti
+from jssm.files.common import frame_time_s
+from jssm.files.errors import BadInput, NotACine
+from jssm.files.images import count_frames, read
 from jssm.files.masks import on_grid_of
+from jssm.files.nifti import write_nifti
 
 __all__ = [
     "BadInput",
     "Cine",
     "Found",
+    "NotACine",
     "Problem",
     "count_frames",
     "frame_time_s",
@@ -29,6 +34,11 @@ __all__ = [
     "read",
     "write_nifti",
 ]
+
+
+# What `jssm predict` writes for every cine, among other files.
+RESULTS = {"summary.json", "points.json", "mask.nii.gz"}
+FEW_VALUES = 8  # an image of so few different values is probably a label map
 
 
 def open_cines(
@@ -49,11 +59,19 @@ def open_cines(
     if not path.exists():
         raise BadInput(f"{path}: no such file or folder")
     root = path.absolute() if path.is_dir() else path.absolute().parent
-    pictures, scans, problems = [], [], []
-    for file in _files(path):
-        name = file.relative_to(root).as_posix()
+    pictures, scans = [], []
+    listed, results = _files(path)
+    problems = [
+        Problem(f"{_under(root, folder)}: a folder of results, not of images", False)
+        for folder in results
+    ]
+    for file in listed:
+        name = _under(root, file)
         if file.name.lower().endswith(images.SUFFIXES):
-            pictures.append(_picture(file, name))
+            if nifti.is_label_map(file):
+                problems.append(Problem(f"{name}: no image, but a label map", False))
+            else:
+                pictures.append(_picture(file, name))
         elif file.name == "DICOMDIR" or file.suffix.lower() in (".raw", ".zraw"):
             continue  # the directory of a DICOM disk, and the pixels beside a .mhd
         elif not os.access(file, os.R_OK) or not file.is_file():
@@ -69,24 +87,36 @@ def open_cines(
     return [*found, *pictures], [*problems, *wrong]
 
 
-def _files(path: Path) -> list[Path]:
-    """The file, or all files under the folder, by name; hidden ones and links to folders aside."""
+def _files(path: Path) -> tuple[list[Path], list[Path]]:
+    """The file, or all files under the folder, by name; and the folders of results among them.
+
+    Hidden files and links to folders are left aside.
+    """
     if path.is_file():
-        return [path.absolute()]
-    found = []
+        return [path.absolute()], []
+    found, results = [], []
     for folder, folders, names in os.walk(path.absolute()):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        found += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-    return found
+        if set(names) >= RESULTS:
+            results.append(Path(folder))
+            folders.clear()
+        else:
+            found += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+    return found, results
+
+
+def _under(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
 
 
 def _picture(path: Path, relative: str) -> Found:
     name = images.stem(Path(relative.replace("/", "_")))
-    imported = series.NAME.match(images.stem(path))
+    imported = naming.NAME.match(images.stem(path))
     described = view.from_description([images.stem(path), path.parent.name])
 
     def load() -> Cine:
-        return replace(images.read(path), name=name)
+        cine = images.read(path)
+        return replace(cine, name=name, notes=(*cine.notes, *_few_values(cine.frames[0])))
 
     return Found(
         name,
@@ -96,4 +126,11 @@ def _picture(path: Path, relative: str) -> Found:
         load,
         view=described or "other",
         described=described,
+        study=(imported["study"] or "") if imported else "",
     )
+
+
+def _few_values(frame: np.ndarray) -> list[str]:
+    count = len(np.unique(frame))
+    few = 1 < count <= FEW_VALUES
+    return [f"its pixels have {count} different values: is it a label map?"] if few else []

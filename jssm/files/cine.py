@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 UNKNOWN = (math.nan, math.nan)
+FRAME_TIME_S = (1e-4, 0.25)  # from frame to frame in a cine of a heart: 4 to 10,000 a second
 VIEWS = ("2ch", "3ch", "4ch", "sax", "other")
 # NIfTI's patient axes run right, anterior, superior; DICOM's run left, posterior, superior.
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -27,7 +28,9 @@ class Cine:
       written in the same layout; () for others, which are written as (x, y, 1, frames).
     slice_direction_mm: (3,), from one slice to the next, LPS; or None.
     sources: the DICOM file and the number of the frame in it, counted from 0, of each frame.
-    problems: one sentence for each frame that had to be left out.
+    problems: one sentence for each frame that had to be left out. notes: sentences about numbers
+      that are not believed, or that two sources give differently.
+    stated_aspect: height over width of a pixel where the file tells that alone, without a spacing.
     """
 
     name: str
@@ -39,6 +42,18 @@ class Cine:
     slice_direction_mm: np.ndarray | None = None
     sources: tuple[tuple[Path, int], ...] = ()
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    stated_aspect: float = 1.0
+
+    @property
+    def aspect(self) -> float:
+        """Height over width of a pixel, 1 where the file does not tell.
+
+        Rounded to 5 digits, as headers in single precision make square pixels not quite square.
+        """
+        row, column = self.spacing_mm
+        known = math.isfinite(row + column)
+        return round(row / column if known else self.stated_aspect, 5)
 
     def __post_init__(self) -> None:
         if len(self.time_s) != len(self.frames):
@@ -54,6 +69,7 @@ class Found:
       geometry, "" where that says nothing. notes: sentences. load: reads it (may raise BadInput).
     paths: its files. source: of the first one, under the folder that was opened.
     is_public: the names are a public data set's own and tell nobody's identity.
+    study: what tells one examination of a patient from another; "" where nothing does.
     """
 
     name: str
@@ -66,6 +82,7 @@ class Found:
     seen: str = ""
     notes: tuple[str, ...] = ()
     is_public: bool = False
+    study: str = ""
 
     @property
     def agree(self) -> bool | None:
@@ -118,6 +135,26 @@ def nifti_affine(cine: Cine) -> np.ndarray:
     affine[:3, 2] = LPS_FROM_RAS @ across
     affine[:3, 3] = LPS_FROM_RAS @ cine.to_patient_mm[:, 2]
     return affine
+
+
+def believed_times(time_s: np.ndarray, source: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The times (F,) if a cine of a heart can have them, else NaN and a note that names the source.
+
+    They must rise, by ``FRAME_TIME_S`` as a rule.
+    """
+    steps = np.diff(time_s)
+    if not len(steps) or np.isnan(time_s).all():
+        return time_s, ()
+    step, (least, most) = float(np.median(steps)), FRAME_TIME_S
+    if (steps > 0).all() and least <= step <= most:
+        return time_s, ()
+    wrong = (
+        f"{step:g} s from frame to frame, which no cine of a heart has"
+        if (steps > 0).all()
+        else "times that do not rise"
+    )
+    note = f"{source} gives {wrong}: the times are taken for unknown"
+    return np.full(len(time_s), math.nan), (note,)
 
 
 def known(spacing: tuple[float, float]) -> tuple[float, float]:

@@ -1,27 +1,20 @@
-"""Reading PNG, JPEG, NIfTI and MetaImage files as cines, and writing NIfTI."""
+"""Reading PNG, JPEG, NIfTI and MetaImage files as cines."""
 
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from jssm.files.cine import LPS_FROM_RAS, Cine, known, nifti_affine
+from jssm.files import nifti
+from jssm.files.cine import UNKNOWN, Cine, believed_times, known
+from jssm.files.common import check_size, dropped, frame_shape, grey, stem, without_gaps
 from jssm.files.errors import BadInput
 
 PICTURES = (".png", ".jpg", ".jpeg")
 NIFTI = (".nii", ".nii.gz")
 METAIMAGE = (".mha", ".mhd")
 SUFFIXES = PICTURES + NIFTI + METAIMAGE
-MAX_BYTES = 2**30  # of one cine in memory; a header that claims more is taken for damaged
-TIME_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
-LENGTH_UNITS = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
-
-
-def stem(path: Path) -> str:
-    """The file's name without the suffix (``.nii.gz`` is one suffix)."""
-    return re.sub(r"(\.nii)?\.[^.]+$", "", path.name)
 
 
 def read(path: Path) -> Cine:
@@ -32,7 +25,7 @@ def read(path: Path) -> Cine:
     """
     name = path.name.lower()
     if name.endswith(NIFTI):
-        return guarded(_read_nifti, path)
+        return guarded(nifti.read, path)
     return guarded(_read_metaimage if name.endswith(METAIMAGE) else _read_picture, path)
 
 
@@ -44,7 +37,7 @@ def count_frames(path: Path) -> int:
     """
     name = path.name.lower()
     if name.endswith(NIFTI):
-        return guarded(_count_nifti, path)
+        return guarded(nifti.count_frames, path)
     return guarded(_count_metaimage, path) if name.endswith(METAIMAGE) else 1
 
 
@@ -63,135 +56,10 @@ def guarded(function: Callable, path: Path):
         raise BadInput(f"{path.name}: cannot be read as an image ({cause})") from error
 
 
-def write_nifti(path: Path, frames: np.ndarray, cine: Cine) -> None:
-    """Write ``frames`` (F, H, W), on the pixels of ``cine``, in the geometry of its own file.
-
-    A cine from a NIfTI file keeps that file's array layout; others become (x, y, 1, frames). The
-    time from frame to frame stands in the header where it is known.
-
-    Raises:
-      ValueError: when the frames are not on the cine's pixels.
-    """
-    import nibabel as nib
-
-    if frames.shape != cine.frames.shape:
-        raise ValueError(f"{path.name}: frames {frames.shape}, expected {cine.frames.shape}")
-    count, height, width = frames.shape
-    shape = cine.nifti_shape or (width, height, 1, count)
-    file = nib.Nifti1Image(_storable(frames).transpose(2, 1, 0).reshape(shape), None)
-    code = 0 if cine.to_patient_mm is None else 1
-    order = [0, 1]  # x, y, and the slice (2) where the array has it
-    order.insert((_dropped(shape) or [2])[0], 2)
-    affine = nifti_affine(cine)[:, [*order, 3]]
-    file.set_qform(affine, code)
-    file.set_sform(affine, code)
-    row_mm, column_mm = cine.spacing_mm if math.isfinite(sum(cine.spacing_mm)) else (1.0, 1.0)
-    sizes = np.array([column_mm, row_mm, np.linalg.norm(affine[:3, order.index(2)])])
-    step = frame_time_s(cine)
-    zooms = [*sizes[order], step if math.isfinite(step) else 0.0]
-    file.header.set_zooms(zooms[: len(shape)])
-    file.header.set_xyzt_units("mm", "sec")
-    nib.save(file, path)
-
-
-def _storable(frames: np.ndarray) -> np.ndarray:
-    """The same values in the smallest of the types that every program reads in NIfTI files."""
-    if frames.dtype in (bool, np.uint8):
-        return frames.astype(np.uint8)
-    if not np.issubdtype(frames.dtype, np.integer):
-        return frames.astype(np.float32)
-    low, high = int(frames.min()), int(frames.max())
-    return frames.astype(np.int16 if low >= -(2**15) and high < 2**15 else np.int32)
-
-
-def frame_time_s(cine: Cine) -> float:
-    """The median time from frame to frame, s; NaN where unknown or for one frame."""
-    return float(np.median(np.diff(cine.time_s))) if len(cine.time_s) > 1 else math.nan
-
-
-def grey(picture: np.ndarray, name: str) -> np.ndarray:
-    """One channel (H, W) of a picture (H, W) or (H, W, C) of grey values.
-
-    Raises:
-      BadInput: when it is coloured.
-    """
-    if picture.ndim == 2:
-        return picture
-    colours = picture[..., :3] if picture.shape[-1] >= 3 else picture[..., :1]
-    if (colours != colours[..., :1]).any():
-        raise BadInput(f"{name}: a colour picture; grey values were expected")
-    return colours[..., 0]
-
-
 def _read_picture(path: Path) -> Cine:
     import imageio.v3 as iio
 
     return Cine(stem(path), grey(np.asarray(iio.imread(path)), path.name)[None])
-
-
-def _read_nifti(path: Path) -> Cine:
-    import nibabel as nib
-
-    file = nib.Nifti1Image.from_filename(path)
-    shape, header = file.shape, file.header
-    x, y, frames = frame_shape(shape, path)
-    check_size(math.prod(shape) * max(8, header.get_data_dtype().itemsize), path.name)
-    data = np.asanyarray(file.dataobj).reshape(x, y, frames)
-    if data.dtype.names or np.iscomplexobj(data):
-        raise BadInput(f"{path.name}: values of the type {data.dtype}; grey values were expected")
-    length, time = header.get_xyzt_units()
-    mm = LENGTH_UNITS.get(length, 1.0)
-    zooms = [float(z) for z in header.get_zooms()]
-    kept = [axis for axis in range(min(3, len(shape))) if axis not in _dropped(shape)]
-    spacing = known((zooms[kept[1]] * mm, zooms[kept[0]] * mm))
-    seconds = zooms[3] * TIME_UNITS.get(time, 1.0) if len(zooms) > 3 else math.nan
-    to_patient, across = None, None
-    if header["sform_code"] > 0 or header["qform_code"] > 0:
-        ras = np.asarray(file.affine, np.float64)
-        if not np.isfinite(ras).all():
-            raise BadInput(f"{path.name}: its affine holds numbers that are not finite")
-        others = [axis for axis in range(3) if axis not in kept]
-        to_patient = LPS_FROM_RAS @ ras[:3][:, [*kept[:2], 3]] * mm
-        across = LPS_FROM_RAS @ ras[:3, others[0] if len(kept) == 2 else 2] * mm
-    return Cine(
-        stem(path),
-        np.ascontiguousarray(data.transpose(2, 1, 0)),
-        spacing,
-        np.arange(frames) * (seconds if seconds > 0 else math.nan),
-        to_patient,
-        tuple(shape),
-        across,
-    )
-
-
-def _count_nifti(path: Path) -> int:
-    import nibabel as nib
-
-    return frame_shape(nib.Nifti1Image.from_filename(path).shape, path)[2]
-
-
-def frame_shape(shape: Sequence[int], path: Path) -> tuple[int, int, int]:
-    """(x, y, frames) of an array shaped (x, y), (x, y, frames) or (x, y, 1, frames).
-
-    The one slice may also be another of the first three axes, as after a change of orientation.
-
-    Raises:
-      BadInput: for another shape.
-    """
-    dropped = _dropped(shape)
-    sizes = [size for axis, size in enumerate(shape) if axis not in dropped]
-    sizes += [1] * (3 - len(sizes))
-    if len(shape) < 2 or len(sizes) != 3 or min(sizes) < 1:
-        raise BadInput(
-            f"{path.name}: the array has the shape {tuple(shape)}; "
-            "one slice, (x, y), (x, y, frames) or (x, y, 1, frames), was expected"
-        )
-    return sizes[0], sizes[1], sizes[2]
-
-
-def _dropped(shape: Sequence[int]) -> list[int]:
-    """The axis of the one slice: of length 1, the last such among the first three."""
-    return [axis for axis in (2, 1, 0) if axis < len(shape) > 2 and shape[axis] == 1][:1]
 
 
 def _read_metaimage(path: Path) -> Cine:
@@ -203,7 +71,7 @@ def _read_metaimage(path: Path) -> Cine:
     if header.GetNumberOfComponents() != 1:
         raise BadInput(f"{path.name}: {header.GetNumberOfComponents()} channels; 1 was expected")
     dimension, spacing = header.GetDimension(), header.GetSpacing()
-    kept = [axis for axis in range(min(3, dimension)) if axis not in _dropped(header.GetSize())]
+    kept = [axis for axis in range(min(3, dimension)) if axis not in dropped(header.GetSize())]
     to_patient = None
     direction = np.reshape(header.GetDirection(), (dimension, dimension))
     origin = np.array(header.GetOrigin())
@@ -213,9 +81,27 @@ def _read_metaimage(path: Path) -> Cine:
         columns = direction[:3, kept[:2]] * np.array(spacing)[kept[:2]]
         to_patient = np.column_stack([columns, origin[:3]])
     data = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).reshape(frames, y, x)
-    seconds = spacing[3] if dimension == 4 else math.nan
+    data, notes = without_gaps(data, path.name)
     pixel = known((spacing[kept[1]], spacing[kept[0]]))
-    return Cine(stem(path), data, pixel, np.arange(frames) * seconds, to_patient)
+    if to_patient is None and np.allclose(spacing[:3], 1):
+        notes.append("a spacing of 1 mm is what libraries write where nobody told: it is unknown")
+        pixel = UNKNOWN
+    if _states_negative_spacing(path):
+        notes.append("its ElementSpacing is not positive: the spacing is taken for unknown")
+        pixel, to_patient = UNKNOWN, None
+    step = spacing[3] if dimension == 4 else math.nan
+    time_s, remarks = believed_times(np.arange(frames) * step, f"the spacing in time, {step:g},")
+    return Cine(stem(path), data, pixel, time_s, to_patient, notes=(*notes, *remarks))
+
+
+def _states_negative_spacing(path: Path) -> bool:
+    """Whether the header gives a spacing that is not positive; ITK drops the sign."""
+    with path.open("rb") as file:
+        for line in file.read(10_000).splitlines():
+            key, _, value = line.partition(b"=")
+            if key.strip() == b"ElementSpacing":
+                return any(float(size) <= 0 for size in value.split())
+    return False
 
 
 def _count_metaimage(path: Path) -> int:
@@ -229,13 +115,3 @@ def _metaimage_header(path: Path):
     header.SetFileName(str(path))
     header.ReadImageInformation()
     return header
-
-
-def check_size(size: int, name: str) -> None:
-    """Pass a size in bytes that a cine may have.
-
-    Raises:
-      BadInput: when the header claims more than ``MAX_BYTES``.
-    """
-    if size > MAX_BYTES:
-        raise BadInput(f"{name}: the header claims {size / 2**30:.1f} GiB of pixels; damaged?")

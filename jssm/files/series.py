@@ -1,47 +1,25 @@
-"""From the frames of many DICOM files to cines: grouped, ordered, named."""
+"""From the frames of many DICOM files to cines: grouped and ordered."""
 
-import hashlib
 import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from jssm.files import dicom, view
-from jssm.files.cine import VIEWS, Cine, Found, Problem
+from jssm.files import dicom, pixels
+from jssm.files.cine import Cine, Found, Problem, believed_times
 from jssm.files.dicom import Frame
 from jssm.files.errors import BadInput
+from jssm.files.naming import BOWL, Group, found, person, seen_views, study
 
 SAME_PLACE_MM = 0.5  # frames of one cine lie this near to each other
 SAME_DIRECTION = 1e-3  # and their direction cosines differ by no more than this
 USUAL_FRAMES = 30  # in the Data Science Bowl
-# Second Annual Data Science Bowl: 123/study/4ch_7/IM-4562-0001.dcm, also ...-0001-0007.dcm, where
-# the last number counts the repetitions of a scan.
-BOWL = re.compile(
-    r"(?:^|/)(?P<patient>\d+)/(?:\d+/)*study/(?:[^/]+/)*"
-    r"(?P<view>2ch|4ch|sax)_(?P<folder>\d+)/IM-\d+-(?P<frame>\d+)(?:-(?P<repeat>\d+))?\.dcm$"
-)
-# The names that cines get here, without --keep-names.
-NAME = re.compile(rf"(?P<patient>p[0-9a-f]{{10}}|dsb\d{{4,}})_({'|'.join(VIEWS)})_[0-9a-f]{{8}}$")
-
-
-@dataclass(frozen=True)
-class Group:
-    """The frames of one cine, in order, and what its folders say in the bowl's layout."""
-
-    frames: tuple[Frame, ...]
-    bowl: re.Match | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def normal(self) -> np.ndarray | None:
-        """The normal (3,) of its plane, or None."""
-        direction = self.frames[0].orientation
-        return None if direction is None else np.cross(direction[:3], direction[3:])
+OF_A_BEAT = (0.6, 1.25)  # the share of a heart beat that the frames of a gated cine cover
 
 
 def find(
@@ -53,38 +31,53 @@ def find(
     """
     frames, problems = read_headers(paths, root)
     groups: list[Group] = []
-    for series in _by_series(frames).values():
+    for series in _by_series(frames):
         for place in _by_place(series):
-            group, wrong = _ordered(place, root)
+            cines, wrong = _cines(place, root)
             problems += wrong
-            groups.append(group)
+            groups += cines
+    births = defaultdict(set)
     studies = defaultdict(list)
     for group in groups:
         if len(group.frames) < least:
             name = _relative(group.frames[0].path, root)
             problems.append(Problem(f"{name}: {len(group.frames)} frame, no cine", False))
         else:
-            studies[_study(group)].append(group)
-    found = []
-    for study in studies.values():
-        members, repeats = _without_repeats(study)
+            studies[study(group)].append(group)
+            births[person(group)].add(group.frames[0].series.patient[2])
+    listed = []
+    for members in studies.values():
+        kept, repeats = _without_repeats(members)
         problems += [Problem(_under(root, sentence), False) for sentence in repeats]
-        for group, seen in zip(members, _seen(members), strict=True):
-            found.append(_found(group, seen, root, salt, keep_names))
-    return sorted(found, key=lambda f: f.name), problems
+        for group, seen in zip(kept, seen_views(kept), strict=True):
+            if len(births[person(group)] - {""}) > 1:
+                note = "people with other dates of birth have the same patient id"
+                group = replace(group, notes=(*group.notes, note))
+            source = _relative(group.frames[0].path, root)
+            listed.append(
+                found(group, seen, source, partial(load, group), salt=salt, keep_names=keep_names)
+            )
+    return sorted(listed, key=lambda f: f.name), problems
 
 
 def read_headers(paths: Sequence[Path], root: Path) -> tuple[list[Frame], list[Problem]]:
-    """The frames of all files that can be read, and a sentence for each that cannot."""
+    """The grey frames of all files that can be read, and a sentence for what gave none."""
     frames, problems = [], []
     for path in paths:
+        name = _relative(path, root)
         try:
-            frames += dicom.read_header(path)
+            every = dicom.read_header(path)
         except (BadInput, dicom.NotACine) as error:
-            sentence = str(error).replace(path.name, _relative(path, root), 1)
+            sentence = str(error).replace(path.name, name, 1)
             problems.append(Problem(sentence, isinstance(error, BadInput)))
+            continue
         except OSError as error:
-            problems.append(Problem(f"{_relative(path, root)}: {error.strerror}", True))
+            problems.append(Problem(f"{name}: {error.strerror}", True))
+            continue
+        frames += [frame for frame in every if not frame.other]
+        for other, count in Counter(frame.other for frame in every if frame.other).items():
+            some = "" if count == len(every) else f"{count} of its {len(every)} frames are "
+            problems.append(Problem(f"{name}: {some}no cine, but {other}", False))
     return frames, problems
 
 
@@ -95,7 +88,7 @@ def load(group: Group, name: str) -> Cine:
       BadInput: when none can be read.
     """
     pictures, kept, problems = [], [], []
-    for frame, picture in zip(group.frames, dicom.read_frames(group.frames), strict=True):
+    for frame, picture in zip(group.frames, pixels.read_frames(group.frames), strict=True):
         if isinstance(picture, BadInput):
             problems.append(str(picture))
         else:
@@ -104,27 +97,46 @@ def load(group: Group, name: str) -> Cine:
     if not kept:
         raise BadInput(problems[0])
     first = kept[0]
+    time_s, notes = _times(kept)
     return Cine(
         name,
         np.stack(pictures),
         first.spacing_mm,
-        _times(kept),
+        time_s,
         _to_patient(first),
         slice_direction_mm=_across(group, first),
         sources=tuple((frame.path, frame.number) for frame in kept),
         problems=tuple(problems),
+        notes=tuple(notes),
+        stated_aspect=first.aspect,
     )
 
 
-def _by_series(frames: Sequence[Frame]) -> dict[tuple, list[Frame]]:
-    """Frames of one series: by its UID, or by folder; in the bowl by folder and repetition."""
+def _by_series(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Frames of one series: by its UID, or by folder; in the bowl by folder and repetition.
+
+    A file that holds a loop is a series of its own, as echocardiography puts many into one.
+    """
     series = defaultdict(list)
     for frame in frames:
         facts, bowl = frame.series, BOWL.search(frame.path.as_posix())
         folder = str(frame.path.parent) if bowl or not facts.uid else ""
         repeat = bowl["repeat"] if bowl else None
-        series[(facts.study, facts.uid, facts.kind, folder, repeat)].append(frame)
-    return series
+        file = frame.path if facts.is_loop else None
+        series[(facts.patient, facts.uid, facts.kind, folder, repeat, file)].append(frame)
+    return _joined(list(series.values()))
+
+
+def _joined(series: list[list[Frame]]) -> list[list[Frame]]:
+    """Series of one frame each that differ in nothing but their UIDs, put together."""
+    alike: dict[tuple, list[Frame]] = defaultdict(list)
+    for number, frames in enumerate(series):
+        first = frames[0]
+        facts = first.series
+        key: tuple = (facts.patient, facts.number, facts.descriptions, facts.kind)
+        is_alone = len(frames) == 1 and math.isfinite(facts.number)
+        alike[(*key, first.path.parent) if is_alone else (number,)] += frames
+    return list(alike.values())
 
 
 def _by_place(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -141,58 +153,95 @@ def _by_place(frames: Sequence[Frame]) -> list[list[Frame]]:
 
 
 def _same_place(a: Frame, b: Frame) -> bool:
-    if a.position is None or b.position is None or a.orientation is None or b.orientation is None:
-        here, there = a.series.location_mm, b.series.location_mm
-        both = math.isfinite(here + there)
-        alike = [a.position is None, a.orientation is None]
-        return alike == [b.position is None, b.orientation is None] and (
-            not both or abs(here - there) < SAME_PLACE_MM
-        )
-    turned = np.abs(np.subtract(a.orientation, b.orientation)).max()
-    return turned < SAME_DIRECTION and math.dist(a.position, b.position) < SAME_PLACE_MM
+    if (a.orientation is None, a.position is None) != (b.orientation is None, b.position is None):
+        return False
+    turned = np.subtract(a.orientation or 0, b.orientation or 0)
+    if np.abs(turned).max() >= SAME_DIRECTION:
+        return False
+    if a.position is not None and b.position is not None:
+        return math.dist(a.position, b.position) < SAME_PLACE_MM
+    here, there = a.series.location_mm, b.series.location_mm
+    return not math.isfinite(here + there) or abs(here - there) < SAME_PLACE_MM
 
 
-def _ordered(frames: list[Frame], root: Path) -> tuple[Group, list[Problem]]:
-    """The frames by trigger time, then instance number; and what is left out, and why.
+def _cines(frames: list[Frame], root: Path) -> tuple[list[Group], list[Problem]]:
+    """The cines of one plane, each in order; and what is left out, and why.
 
+    Ordered by time, else by the place in the order of times, then by instance number, else by name.
     Frames of another size or spacing than most are left out, and all but the first of those with
-    the same instance number and time; a mere copy of a file is no damage.
+    the same instance number and time; a mere copy of a file is no damage. Several frames at each
+    time are as many cines, since a cine has one.
     """
-    problems, kept = [], []
-    taken: dict[tuple, Frame] = {}
+    problems, cines = [], defaultdict(list)
     shape, spacing = Counter((f.shape, str(f.spacing_mm)) for f in frames).most_common(1)[0][0]
-    timed = all(math.isfinite(f.trigger_ms) for f in frames)
+    moments = _moments(frames)
+    files, numbers = {f.path for f in frames}, {f.instance for f in frames}
+    is_numbered = min(numbers) >= 0 and (len(numbers) > 1 or len(files) == 1)
 
     def order(frame: Frame) -> tuple:
-        return (frame.trigger_ms if timed else 0.0, frame.instance, frame.path, frame.number)
+        moment = moments.get((frame.path, frame.number), 0.0)
+        return moment, frame.instance if is_numbered else 0, _natural(frame.path), frame.number
 
+    taken: dict[tuple, Frame] = {}
+    count: Counter = Counter()
     for frame in sorted(frames, key=order):
-        other = taken.get(order(frame)[:2]) if frame.instance >= 0 else None
-        name, copied = _relative(frame.path, root), False
+        moment, instance, _, number = order(frame)
+        name, key = _relative(frame.path, root), (moment, instance, number)
+        copied = taken.get((*key, frame.series.instance_uid))
+        rival = taken.get(key) if is_numbered else None
         if frame.shape != shape:
             sizes = [f"{w}×{h}" for h, w in (frame.shape, shape)]
             wrong = f"{sizes[0]} px, but its series {sizes[1]} px"
         elif str(frame.spacing_mm) != spacing:  # as text, in which NaN is equal to NaN
-            wrong = "another PixelSpacing than the rest of its series"
-        elif other is not None:
-            copied = frame.path != other.path and _same_object(frame, other)
-            rival = _relative(other.path, root)
-            wrong = f"a copy of {rival}" if copied else (
-                f"instance number {frame.instance} is taken by {rival}"
-            )  # fmt: skip
-        else:
-            taken[order(frame)[:2]] = frame
-            kept.append(frame)
+            told = [note for note in frame.notes if note.startswith("PixelSpacing is")]
+            wrong = (*told, "another PixelSpacing than the rest of its series")[0]
+        elif copied is not None:
+            problems.append(Problem(f"{name}: a copy of {_relative(copied.path, root)}", False))
             continue
-        problems.append(Problem(f"{name}: {wrong}", not copied))
+        elif rival is not None:
+            wrong = f"instance number {frame.instance} is taken by {_relative(rival.path, root)}"
+        else:
+            taken[key] = frame
+            if frame.series.instance_uid:
+                taken[(*key, frame.series.instance_uid)] = frame
+            cines[count[moment] if moments else 0].append(frame)
+            count[moment] += 1
+            continue
+        problems.append(Problem(f"{name}: {wrong}", True))
+    notes = []
+    if not moments and not is_numbered and len(files) > 1:
+        notes.append("the files tell no order of the frames: it is that of their names")
+    if len(cines) > 1:
+        notes.append(
+            f"{len(cines)} pictures at each time, of which one may be a phase image: a cine of each"
+        )
+    return [_group(kept, turn, notes) for turn, kept in cines.items()], problems
+
+
+def _moments(frames: Sequence[Frame]) -> dict[tuple[Path, int], float]:
+    """What tells when each frame was taken, by file and number: its time, else its turn; or {}."""
+    for values in ([f.time_ms for f in frames], [float(f.turn) for f in frames]):
+        is_told = all(math.isfinite(value) for value in values) and min(values) > -1
+        if is_told and len(set(values)) > 1:
+            places = [(f.path, f.number) for f in frames]
+            return dict(zip(places, values, strict=True))
+    return {}
+
+
+def _natural(path: Path) -> list[tuple]:
+    """A key for names in which 2 comes before 10."""
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _group(kept: list[Frame], turn: int, notes: list[str]) -> Group:
     bowl = BOWL.search(kept[0].path.as_posix())
-    few = bowl is not None and 1 < len(kept) < USUAL_FRAMES
-    notes = (f"{len(kept)} frames, {USUAL_FRAMES} are usual",) if few else ()
-    return Group(tuple(kept), bowl, notes), problems
-
-
-def _same_object(a: Frame, b: Frame) -> bool:
-    return bool(a.series.instance_uid) and a.series.instance_uid == b.series.instance_uid
+    told = [*notes, *(note for frame in kept for note in frame.notes)]
+    if bowl is not None and 1 < len(kept) < USUAL_FRAMES:
+        told.append(f"{len(kept)} frames, {USUAL_FRAMES} are usual")
+    if kept[0].aspect != 1:
+        told.append(f"its pixels are {kept[0].aspect:g} times as high as wide, of unknown size")
+    return Group(tuple(kept), bowl, tuple(dict.fromkeys(told)), turn)
 
 
 def _without_repeats(groups: list[Group]) -> tuple[list[Group], list[str]]:
@@ -245,77 +294,47 @@ def _turn(group: Group) -> tuple:
     return number, first.series.uid
 
 
-def _seen(groups: Sequence[Group]) -> list[str]:
-    """The views by the planes of one study, which together tell the patient's long axis."""
-    normals = [group.normal for group in groups]
-    alone = [view.from_normal(n) if n is not None else "" for n in normals]
-    guesses = [_described(group) or seen for group, seen in zip(groups, alone, strict=True)]
-    known = [(n, guess) for n, guess in zip(normals, guesses, strict=True) if n is not None]
-    axis = view.long_axis([n for n, _ in known], [guess for _, guess in known])
-    return [view.from_normal(n, axis) if n is not None else "" for n in normals]
+def _times(frames: Sequence[Frame]) -> tuple[np.ndarray, list[str]]:
+    """Seconds after the first frame, and notes: by the frames' own times, else by the mean beat's
+    share of a frame. Times that no heart has are not believed; a beat that does not fit is told."""
+    facts, clock = frames[0].series, frames[0].clock
+    rate = facts.heart_rate if facts.heart_rate > 0 else math.nan
+    beats = {"NominalInterval": facts.interval_ms / 1e3, "HeartRate": 60 / rate}
+    beats = {name: beat for name, beat in beats.items() if beat > 0}
+    notes = []
+    if len(beats) == 2 and abs(beats["NominalInterval"] / beats["HeartRate"] - 1) > 0.2:
+        notes.append(
+            f"NominalInterval is {facts.interval_ms:g} ms, but HeartRate {facts.heart_rate:g}: "
+            "the interval is believed"
+        )
+    times = np.array([frame.time_ms for frame in frames]) / 1e3
+    if len(set(times.tolist())) == len(frames) and np.isfinite(times).all():
+        time_s, wrong = believed_times(times - times[0], clock)
+        if not wrong and beats and clock not in ("FrameTime", "FrameTimeVector"):
+            notes += _beat_notes(time_s, clock, *next(iter(beats.items())))
+        return time_s, [*notes, *wrong]
+    step = facts.interval_ms / 1e3 / facts.phases if facts.phases > 0 else math.nan
+    source = "NominalInterval over CardiacNumberOfImages"
+    time_s, wrong = believed_times(np.arange(len(frames)) * step, source)
+    if np.isfinite(time_s).all() and facts.phases != len(frames) > 1:
+        notes.append(
+            f"CardiacNumberOfImages is {facts.phases:g}, but there are {len(frames)} frames; the "
+            "time from frame to frame is the mean beat over the former"
+        )
+    return time_s, [*notes, *wrong]
 
 
-def _described(group: Group) -> str:
-    texts = [group.bowl["view"]] if group.bowl else []
-    first = group.frames[0]
-    return view.from_description([*texts, *first.series.descriptions, first.path.parent.name])
-
-
-def _found(group: Group, seen: str, root: Path, salt: str, keep_names: bool) -> Found:
-    first = group.frames[0]
-    described = _described(group)
-    named = described or seen or "other"
-    public = group.bowl is not None
-    if group.bowl:
-        patient = f"dsb{int(group.bowl['patient']):04d}"
-    elif keep_names and any(first.series.patient[:2]):
-        patient = re.sub(r"[^\w-]+", "_", first.series.patient[0] or first.series.patient[1])
-    else:
-        patient = "p" + _digest(salt, *_person(group))[:10]
-    numbers = (*(first.position or ()), *(first.orientation or ()), first.series.location_mm)
-    place = ",".join(f"{number:.2f}" for number in numbers)
-    series = _digest(
-        salt, first.series.study, first.series.uid or str(first.path.parent), first.series.kind,
-        place, *([group.bowl["folder"], group.bowl["repeat"] or ""] if group.bowl else []),
-    )  # fmt: skip
-    notes = list(group.notes)
-    if described and seen and described != seen:
-        notes.append(f"the description says {described}, the plane looks like {seen}")
-    if first.orientation is None or first.position is None:
-        notes.append("its place in the patient is unknown")
-    name = f"{patient}_{named}_{series[:8]}"
-    return Found(
-        name, patient, tuple(dict.fromkeys(f.path for f in group.frames)),
-        _relative(first.path, root), partial(load, group, name),
-        named, described, seen, tuple(notes), public,
-    )  # fmt: skip
-
-
-def _study(group: Group) -> tuple[str, ...]:
-    return _person(group) + (() if group.bowl else (group.frames[0].series.study,))
-
-
-def _person(group: Group) -> tuple[str, ...]:
-    """What tells one patient from another: the id, else the name and birth, else the study."""
-    if group.bowl:
-        return ("bowl", group.bowl["patient"])
-    facts = group.frames[0].series
-    number, name, birth = facts.patient
-    if number:
-        return ("id", number)
-    return ("name", name, birth) if name else ("study", facts.study or facts.uid)
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
-
-
-def _times(frames: Sequence[Frame]) -> np.ndarray:
-    """Seconds after the first frame: by trigger times, else by the mean beat's share of a frame."""
-    triggers = np.array([frame.trigger_ms for frame in frames]) / 1e3
-    if len(set(triggers.tolist())) == len(frames) and np.isfinite(triggers).all():
-        return triggers - triggers[0]
-    return np.arange(len(frames)) * frames[0].series.interval_ms / 1e3
+def _beat_notes(time_s: np.ndarray, clock: str, name: str, beat_s: float) -> list[str]:
+    """What to tell where the times of a gated cine do not fit one heart beat."""
+    if len(time_s) < 2:
+        return []
+    covered = float(time_s[-1] + np.median(np.diff(time_s)))
+    if OF_A_BEAT[0] <= covered / beat_s <= OF_A_BEAT[1]:
+        return []
+    return [
+        f"the frames cover {covered:.2f} s by {clock}, which is believed, but a heart beat lasts "
+        f"{beat_s:.2f} s by {name}"
+    ]
 
 
 def _to_patient(frame: Frame) -> np.ndarray | None:

@@ -6,27 +6,51 @@ about perpendicular, 3ch lies between them, sax is perpendicular to all three.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
 
-_NUMBER = {"2ch": "2|two|ii", "3ch": "3|three|iii", "4ch": "4|four|iv"}
-_CHAMBER = r"(?:ch|cv|chamber|chambers|chbr|kammer|kammern|kammerblick|kb|cavites|cavidades)"
+_DIGIT = {"2ch": "2", "3ch": "3", "4ch": "4"}
+_NUMBER = {
+    "2ch": "two|ii|zwei|deux|dos|due|twee",
+    "3ch": "three|iii|drei|trois|tres|tre|drie",
+    "4ch": "four|iv|vier|quatre|cuatro|quattro|quatro",
+}
+_CHAMBER = (
+    r"(?:ch(?:v|view|am|ambers?|ambres?|br|b|mbr?)?|cv|kammern?|kammerblick|kb|cavites|cavidades"
+    r"|camaras|camere|kamers?)"
+)
+# "32ch" and "4 channel coil" count the parts of an antenna.
+_COIL = r"(?! ?(?:body |cardiac |phased )?(?:coil|array|antenna|ecg))"
 _WORDS = {
-    "2ch": r"2c|vla|vertical long axis",
-    "3ch": r"3c|lvot|aplax|apical long axis",
-    "4ch": r"4c|hla|horizontal long axis",
-    "sax": r"sax\d*|sa|short axis|shortaxis|kurze achse|kurzachse|petit axe|eje corto",
+    "2ch": r"a?2c|api?2c?|a2ch|vla|vertical long axis",
+    "3ch": r"a?3c|api?3c?|a3ch|lvot|aplax|alax|ap(?:ical)? ?(?:long axis|lax)|inflow outflow",
+    "4ch": r"a?4c|api?4c?|a4ch|hla|horizontal long axis",
+    "sax": r"p?sax\d*|sa|short ?axis|kurze achse|kurzachse|petit axe|eje corto|asse corto",
 }
-_PATTERNS = {
-    view: re.compile(
-        (rf"(?<!\d)(?:{_NUMBER[view]}) ?{_CHAMBER}(?![a-z])|" if view in _NUMBER else "")
-        + rf"\b(?:{words})\b"
-    )
-    for view, words in _WORDS.items()
-}
-# Planes of the right ventricle, and those that only serve to plan others.
-_OTHER = re.compile(r"\b(?:rv\w*|right ventric\w*|localizer|localiser|scout|survey|plan\w*)\b")
+
+
+def _pattern(view: str) -> re.Pattern[str]:
+    words = rf"\b(?:{_WORDS[view]})\b"
+    if view not in _NUMBER:
+        return re.compile(words)
+    digit, number = _DIGIT[view], _NUMBER[view]
+    counted = rf"(?:(?<!\d){digit}|\b(?:{number})) ?{_CHAMBER}(?![a-z]){_COIL}"
+    apical = rf"\bapical ?(?:{digit}|{number})\b|\bch{digit}\b"
+    return re.compile(f"{counted}|{apical}|{words}")
+
+
+_PATTERNS = {view: _pattern(view) for view in _WORDS}
+# Planes of the right ventricle, those that only serve to plan others, views through other windows
+# than the apex, pictures of flow, and series in which the frames do not follow the heart's motion.
+_OTHER = re.compile(
+    r"\b(?:rv\w*|right ventric\w*|locali[sz]er|scout|survey|plan(?:ning|scan)?"
+    r"|plax|parasternal (?:long axis|lax)|subcostal|subxiphoid\w*|suprasternal|transgastric"
+    r"|sc ?4c|a5c|5 ?(?:ch|c|chamber)|five chamber|lvot (?:cor\w*|flow|vti|pc|diam\w*)"
+    r"|(?:pc|vti) lvot|doppler|pw|cw|vti|tdi|m ?mode|venc\d*|(?:t1|t2|t2star|ecv) ?map\w*"
+    r"|mapping|sh?molli|perf|perfusion|lge|psir)\b"
+)
 
 # Normals of the planes in patient coordinates (LPS): rounded means over twenty adults lying on
 # their backs, as tabulated in open code for turning cines to a standard orientation. They agree
@@ -44,7 +68,8 @@ MIN_MARGIN_DEG = 8.0  # the nearest typical plane must be this much nearer than 
 def from_description(texts: Sequence[str]) -> str:
     """The view that the first telling text names ("other" for a plane of something else), or ""."""
     for text in texts:
-        words = re.sub(r"[^a-z0-9]+", " ", text.lower())
+        plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
+        words = re.sub(r"[^a-z0-9]+", " ", plain).strip()
         if _OTHER.search(words):
             return "other"
         named = [view for view, pattern in _PATTERNS.items() if pattern.search(words)]
