@@ -13,6 +13,7 @@ from jssm.shape import labels, shape_model
 from jssm.shape.shape_model import ShapeModel
 
 SPLITS = ("train", "val")
+NAMES = ("case", "patient", "image", "mask")  # columns of text
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def load(directory: str | Path) -> Dataset:
         )
     arrays = {name: np.load(root / f"{name}.npy", mmap_mode="r") for name in names}
     truth = root / "truth_points.npy"
-    table = pd.read_csv(root / "cases.csv", dtype={"case": str, "patient": str})
+    table = read_table(root / "cases.csv")
     if "covers" not in table.columns:  # a data set of whole walls
         table["covers"] = labels.COVERS[labels.MYOCARDIUM]
     included = table[table["split"].isin(SPLITS)]
@@ -128,6 +129,11 @@ def load(directory: str | Path) -> Dataset:
         shape_model=shape_model.load(root / "shape_model.npz"),
         meta=json.loads((root / "dataset.json").read_text()),
     )
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of cases from CSV; names stay what they are, also NA, None, 001 and 1e5."""
+    return pd.read_csv(path, converters=dict.fromkeys(NAMES, str))
 
 
 def epoch_order(rows: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> np.ndarray:

@@ -122,7 +122,7 @@ def _row(item: files.Found, cine: files.Cine, *, keep_source: bool) -> dict:
         "column_mm": _number(cine.spacing_mm[1]),
         "frame_time_s": _number(step),
         "source": item.source if keep_source else "",
-        "note": "; ".join([*item.notes, *left_out]),
+        "note": "; ".join([*dict.fromkeys([*item.notes, *cine.notes]), *left_out]),
     }
 
 

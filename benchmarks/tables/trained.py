@@ -76,7 +76,7 @@ def followed(run: Run, source: Source, name: str) -> Cycles:
         for path, table in zip(paths, (found.patients, found.frames), strict=True):
             table.to_csv(path, index=False)
         np.save(arc, found.arc[name])  # last, so that its being there says that all is
-    patients, frames = (pd.read_csv(path, dtype={"patient": str}) for path in paths)
+    patients, frames = (dataset.read_table(path) for path in paths)
     return Cycles(patients, frames, {name: np.load(arc)})
 
 
@@ -84,4 +84,4 @@ def _kept(path: Path, measure: Callable[[], Any]) -> pd.DataFrame:
     """The table in a file, which is measured and written where it is not there."""
     if not path.is_file():
         measure().to_csv(path, index=False)
-    return pd.read_csv(path)
+    return dataset.read_table(path)

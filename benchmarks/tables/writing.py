@@ -9,6 +9,7 @@ from benchmarks.report import table as markdown_table
 from benchmarks.tables import paper, plan, runs, statistics
 from benchmarks.tables.plan import Size, Table
 from benchmarks.tables.runs import Run, Source
+from jssm import dataset
 
 SCORES = {"dice": "Dice ↑", "hd_mm": "HD (mm) ↓", "hd_px": "HD (px) ↓", "cc": "CC"}
 TESTED = {"dice": "dice", "hd_mm": "hd_mm", "hd_px": "hd_px", "cc": "cc_error"}
@@ -32,7 +33,7 @@ class Row(NamedTuple):
 
 def read_cases(run: Run) -> pd.DataFrame:
     """The cases of a finished run; cc is the number of components, cc_error its distance to 1."""
-    table = pd.read_csv(run.cases, dtype={"case": str, "patient": str})
+    table = dataset.read_table(run.cases)
     return table.assign(cc=table["components"], cc_error=(table["components"] - 1).abs())
 
 

@@ -82,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         return 2
     for sentence in outcome.skipped:
         print(f"skipped: {sentence}")
+    for sentence in outcome.notes:
+        print(f"note: {sentence}")
     for sentence in outcome.damaged:
         print(f"damaged: {sentence}", file=sys.stderr)
     print(
@@ -96,11 +98,13 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass
 class Outcome:
-    """What came of it: the table's rows, sentences for whatever gave nothing, and the times."""
+    """What came of it: the table's rows, sentences for whatever gave nothing and about what is
+    missing in the tables, and the times."""
 
     rows: list[dict] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     biplane: list[dict] = field(default_factory=list)
     frames: int = 0
     start_s: float = 0.0
@@ -154,7 +158,7 @@ def predict_all(model: Model, args: argparse.Namespace, began: float) -> Outcome
         model, args.batch_size, harmonics=args.smooth, whole_cycle=not args.half_cycle
     )
     outcome.start_s = time.perf_counter() - began
-    motions: dict[tuple[str, str], list[tuple[str, Motion]]] = {}
+    motions: dict[tuple[str, str, str], list[tuple[str, Motion]]] = {}
     try:
         for item, patient in tqdm(found, desc="predicting", unit="cine", disable=None):
             try:
@@ -164,11 +168,13 @@ def predict_all(model: Model, args: argparse.Namespace, began: float) -> Outcome
                 outcome.damaged.append(item.about(cause))
                 continue
             if motion is not None and item.view in ("2ch", "4ch"):
-                motions.setdefault((patient, item.view), []).append((item.name, motion))
+                key = (patient, item.study, item.view)
+                motions.setdefault(key, []).append((item.name, motion))
     finally:
         outcome.start_s += segment.compile_s
         outcome.segment_s -= segment.compile_s
         outcome.biplane = _biplane(motions)
+        outcome.notes += _unpaired(motions)
         _write_tables(args.out, outcome)
     return outcome
 
@@ -242,11 +248,14 @@ def _predict_one(
     cine = replace(item.load(), name=item.name)
     times.append(time.perf_counter())
     seen = segment(cine)
+    blank = _blank_frames(cine)
+    if blank and seen.motion is not None:  # what is measured in nothing is nothing
+        seen = replace(seen, motion=jax.tree.map(_unknown, seen.motion))
     times.append(time.perf_counter())
     result = outputs.Result(
         cine, patient, item.view, item.described, item.seen,
-        seen.points, seen.mask, seen.integrity, seen.motion, tuple(_warnings(item, cine, seen)),
-        args.mirrored,
+        seen.points, seen.mask, seen.integrity, seen.motion,
+        tuple(_warnings(item, cine, seen, blank)), args.mirrored,
     )  # fmt: skip
     summary = outputs.write(args.out / item.name, result, about=about, keep_names=args.keep_names)
     times.append(time.perf_counter())
@@ -256,16 +265,35 @@ def _predict_one(
     outcome.read_s += times[1] - times[0]
     outcome.segment_s += times[2] - times[1]
     outcome.write_s += times[3] - times[2]
-    if seen.motion is None:
+    if seen.motion is None or blank:
         return None
     return seen.motion.replace(
         **{name: None for name in vars(seen.motion) if name not in FOR_BIPLANE}
     )
 
 
-def _warnings(item: "files.Found", cine: "files.Cine", seen: "segmenting.Segmented") -> list[str]:
+def _blank_frames(cine: "files.Cine") -> list[int]:
+    """The frames that have one grey value everywhere."""
+    flat = cine.frames.reshape(len(cine.frames), -1)
+    return np.flatnonzero(flat.min(axis=1) == flat.max(axis=1)).tolist()
+
+
+def _unknown(values: np.ndarray) -> np.ndarray:
+    """NaN in place of measured numbers; the numbers of frames stay."""
+    return np.full_like(values, np.nan) if np.issubdtype(values.dtype, np.floating) else values
+
+
+def _warnings(
+    item: "files.Found",
+    cine: "files.Cine",
+    seen: "segmenting.Segmented",
+    blank: Sequence[int],
+) -> list[str]:
     """What a reader of the numbers should know."""
-    warnings = list(item.notes)
+    warnings = list(dict.fromkeys([*item.notes, *cine.notes]))
+    if blank:
+        told = "no measure is given" if seen.motion is not None else "the outline means nothing"
+        warnings.append(f"nothing is to be seen in the frames {blank} (one grey value): {told}")
     if cine.problems:
         warnings.append(f"{len(cine.problems)} damaged frames were left out")
     bad = np.flatnonzero(~seen.integrity.ok).tolist()
@@ -299,19 +327,32 @@ def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _biplane(motions: Mapping[tuple[str, str], list[tuple[str, "Motion"]]]) -> list[dict]:
-    """A row for every pair of a 2ch and a 4ch cine of one patient."""
+def _biplane(motions: Mapping[tuple[str, str, str], list[tuple[str, "Motion"]]]) -> list[dict]:
+    """A row for every pair of a 2ch and a 4ch cine of one examination of a patient."""
     from jssm.cines.motion import biplane_simpson
 
     rows = []
-    for (patient, view), two_chamber in sorted(motions.items(), key=lambda pair: pair[0]):
+    for (patient, study, view), two_chamber in sorted(motions.items(), key=lambda pair: pair[0]):
         for name_2ch, motion_2ch in two_chamber if view == "2ch" else ():
-            for name_4ch, motion_4ch in motions.get((patient, "4ch"), ()):
+            for name_4ch, motion_4ch in motions.get((patient, study, "4ch"), ()):
                 volumes = vars(biplane_simpson(motion_2ch, motion_4ch))
                 numbers = {key: float(value) for key, value in volumes.items()}
                 rows.append({"patient": patient, "cine_2ch": name_2ch, "cine_4ch": name_4ch}
                             | numbers)  # fmt: skip
     return rows
+
+
+def _unpaired(motions: Mapping[tuple[str, str, str], list[tuple[str, "Motion"]]]) -> list[str]:
+    """A sentence for each patient whose 2ch and 4ch cines are of different examinations."""
+    views: dict[str, set[str]] = {}
+    for patient, _, view in motions:
+        views.setdefault(patient, set()).add(view)
+    paired = {p for p, study, view in motions if view == "2ch" and (p, study, "4ch") in motions}
+    return [
+        f"{patient}: no biplane volumes, as its 2ch and 4ch cines are of different examinations"
+        for patient, seen in sorted(views.items())
+        if len(seen) == 2 and patient not in paired
+    ]
 
 
 def _write_tables(out: Path, outcome: Outcome) -> None:

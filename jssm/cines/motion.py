@@ -127,32 +127,56 @@ def segment_names(view: str, *, mirrored: bool = False) -> tuple[str, ...]:
     return (*(f"{x} {first}" for x in LEVELS), *(f"{x} {last}" for x in reversed(LEVELS)))
 
 
-@partial(jax.jit, static_argnames="periodic")
 def measure_motion(
-    points: jax.Array,
+    points: ArrayLike,
     *,
-    spacing_mm: ArrayLike | tuple[float, float] = UNKNOWN,
+    spacing_mm: ArrayLike | tuple[ArrayLike, ArrayLike] = UNKNOWN,
     frame_time_s: ArrayLike = np.nan,
     ed_frame: ArrayLike | None = None,
     periodic: bool = True,
+    aspect: ArrayLike = 1.0,
 ) -> Motion:
     """Motion, strain and volumes of one cine, ``points`` (F, T, 2) in px, at least two frames.
 
-    spacing_mm: (row, column). frame_time_s: from frame to frame. ed_frame: end-diastole; without
-    it the frame with the largest cavity. End-systole is the frame with the smallest. periodic: the
-    last frame is followed by the first, as in a gated cine.
+    spacing_mm: (row, column). frame_time_s: from frame to frame. ed_frame: end-diastole, from 0;
+    without it the frame with the largest cavity. End-systole is the frame with the smallest.
+    periodic: the last frame is followed by the first, as in a gated cine. aspect: height over width
+    of a pixel, where that is known but no spacing.
+
+    Under ``jit``, where it cannot be refused, an ``ed_frame`` beyond the cine gives NaN.
 
     Raises:
-      ValueError: when ``points`` has another shape, or T is odd or under 6.
+      ValueError: when ``points`` has another shape, T is odd or under 6, or there is no frame
+        ``ed_frame``.
     """
     points = _checked(points)
-    aspect, side_mm = _pixel(spacing_mm)
-    square = (points - jnp.mean(points, axis=(0, 1))) * aspect
+    is_told = ed_frame is not None and not isinstance(ed_frame, jax.core.Tracer)
+    if is_told and int(np.asarray(ed_frame)) not in range(len(points)):
+        raise ValueError(f"ed_frame is {ed_frame}, expected 0 to {len(points) - 1}")
+    return _measure_motion(points, spacing_mm, frame_time_s, ed_frame, aspect, periodic=periodic)
+
+
+@partial(jax.jit, static_argnames="periodic")
+def _measure_motion(
+    points: jax.Array,
+    spacing_mm: ArrayLike | tuple[ArrayLike, ArrayLike],
+    frame_time_s: ArrayLike,
+    ed_frame: ArrayLike | None,
+    aspect: ArrayLike,
+    *,
+    periodic: bool,
+) -> Motion:
+    to_square, side_mm = _pixel(spacing_mm, aspect)
+    if ed_frame is not None:
+        is_there = (jnp.asarray(ed_frame) >= 0) & (jnp.asarray(ed_frame) < len(points))
+        points = jnp.where(is_there, points, jnp.nan)
+    square = (points - jnp.mean(points, axis=(0, 1))) * to_square
     inner, outer = order.boundaries(square)
     area = jax.vmap(cavity_area)(inner)
     ed = jnp.argmax(area) if ed_frame is None else jnp.asarray(ed_frame)
     es = jnp.argmin(area)
-    clock = _Clock(ed, es, jnp.asarray(frame_time_s), periodic)
+    step_s = jnp.asarray(frame_time_s, float)
+    clock = _Clock(ed, es, jnp.where(step_s > 0, step_s, jnp.nan), periodic)
 
     across = jax.vmap(nearest_offsets)(inner, outer)
     thickness = _norm(across)
@@ -341,20 +365,22 @@ def _velocity(points: jax.Array, clock: _Clock) -> jax.Array:
     return step / clock.frame_time_s
 
 
-def _pixel(spacing_mm: ArrayLike | tuple[float, float]) -> tuple[jax.Array, jax.Array]:
+def _pixel(
+    spacing_mm: ArrayLike | tuple[ArrayLike, ArrayLike], aspect: ArrayLike
+) -> tuple[jax.Array, jax.Array]:
     """What makes pixels square, (2,) for (x, y), and the side of the square in mm, or NaN.
 
-    The square has the area of the pixel.
+    The square has the area of the pixel; without a spacing it has the ``aspect``.
     """
     spacing = jnp.asarray(spacing_mm, float)
     known = jnp.all(jnp.isfinite(spacing) & (spacing > 0))
-    row, column = jnp.where(known, spacing[0], 1.0), jnp.where(known, spacing[1], 1.0)
+    row, column = jnp.where(known, spacing[0], aspect), jnp.where(known, spacing[1], 1.0)
     side_mm = jnp.sqrt(row * column)
-    aspect = jnp.stack([jnp.sqrt(column / row), jnp.sqrt(row / column)])
-    return aspect, jnp.where(known, side_mm, jnp.nan)
+    to_square = jnp.stack([jnp.sqrt(column / row), jnp.sqrt(row / column)])
+    return to_square, jnp.where(known, side_mm, jnp.nan)
 
 
-def _checked(points: jax.Array) -> jax.Array:
+def _checked(points: ArrayLike) -> jax.Array:
     points = jnp.asarray(points, float)
     if points.ndim != 3 or points.shape[2] != 2 or len(points) < 2:
         raise ValueError(f"points have shape {points.shape}, expected (F, T, 2) with F >= 2")

@@ -15,7 +15,7 @@ from jssm.cines.motion import WALLS, Motion, segment_names
 from jssm.files import vtk
 from jssm.files.segmentation import write_segmentation
 from jssm.pictures import movies, plots
-from jssm.shape import affine, order
+from jssm.shape import order
 from jssm.shape.integrity import Integrity
 
 LINES = ("endo", "mid", "epi")
@@ -136,9 +136,10 @@ def _motion_summary(result: Result, motion: Motion) -> dict[str, Any]:
     ed, es = int(motion.ed_frame), int(motion.es_frame)
     thickness = np.mean(motion.wall_thickness_mm, axis=1)
     lines = {name: getattr(motion, name) for name in LINES}
+    is_measured = bool(np.isfinite(motion.cavity_area_px2).all())
     return {
-        "ed_frame": ed,
-        "es_frame": es,
+        "ed_frame": ed if is_measured else None,
+        "es_frame": es if is_measured else None,
         "ef_percent": motion.ejection_fraction_percent,
         "ed_volume_ml": motion.volume_ml[ed],
         "es_volume_ml": motion.volume_ml[es],
@@ -247,7 +248,8 @@ def _write_vtk(folder: Path, result: Result) -> None:
     if cine.to_patient_mm is not None:
         places = files.patient_mm(cine, result.points)
     else:  # in the image plane, mm where the spacing is known, else px
-        row, column = cine.spacing_mm if math.isfinite(sum(cine.spacing_mm)) else (1.0, 1.0)
+        known = math.isfinite(sum(cine.spacing_mm))
+        row, column = cine.spacing_mm if known else (cine.aspect, 1.0)
         flat = result.points * [column, row]
         places = np.concatenate([flat, np.zeros((*flat.shape[:2], 1))], axis=2)
     lines = np.split(np.arange(count), 2)
@@ -282,11 +284,7 @@ def _write_movies(folder: Path, result: Result) -> None:
         names = {int(result.motion.es_frame): "  end-systole"}
         names[int(result.motion.ed_frame)] = "  end-diastole"
     labels = [f"{k} of 0-{count - 1}{names.get(k, '')}" for k in range(count)]
-    pictures = list(
-        movies.draw(
-            cine.frames, result.points, aspect=affine.aspect_of(cine.spacing_mm), labels=labels
-        )
-    )
+    pictures = list(movies.draw(cine.frames, result.points, aspect=cine.aspect, labels=labels))
     if count == 1:
         pictures[0].save(folder / "overlay.png")
         return

@@ -15,7 +15,6 @@ from jssm.evaluation.metrics import THRESHOLD
 from jssm.image_path import grey_window
 from jssm.methods.model import Model, Prediction, predict
 from jssm.rasterizer import rasterize_whole
-from jssm.shape import affine
 from jssm.shape.integrity import Integrity, integrity
 from jssm.shape.shape_model import ShapeModel
 
@@ -58,8 +57,7 @@ class Segmenter:
           BadInput: when the result is not finite.
         """
         frames = len(cine.frames)
-        ratio = affine.aspect_of(cine.spacing_mm)
-        aspect = None if ratio == 1 else np.float32(ratio)
+        aspect = None if cine.aspect == 1 else np.float32(cine.aspect)
         window = grey_window(cine.frames).astype(np.float32)
         found = [
             self._run(_look, self.model, images, aspect, window)
@@ -80,7 +78,8 @@ class Segmenter:
         if frames > 1:
             spacing = np.array(cine.spacing_mm, np.float32)
             step = np.float32(files.frame_time_s(cine))
-            motion = self._run(_measure, points, spacing, step, periodic=self.whole_cycle)
+            ratio = np.float32(cine.aspect)
+            motion = self._run(_measure, points, spacing, step, ratio, periodic=self.whole_cycle)
         return Segmented(points, mask, certificate, jax.tree.map(np.asarray, motion))
 
     def _batches(self, items: np.ndarray) -> Iterator[np.ndarray]:
@@ -126,7 +125,17 @@ def _certify(points: jax.Array) -> Integrity:
 
 
 def _measure(
-    points: jax.Array, spacing_mm: jax.Array, frame_time_s: jax.Array, *, periodic: bool
+    points: jax.Array,
+    spacing_mm: jax.Array,
+    frame_time_s: jax.Array,
+    aspect: jax.Array,
+    *,
+    periodic: bool,
 ) -> Motion:
-    pair = (spacing_mm[0], spacing_mm[1])
-    return measure_motion(points, spacing_mm=pair, frame_time_s=frame_time_s, periodic=periodic)
+    return measure_motion(
+        points,
+        spacing_mm=(spacing_mm[0], spacing_mm[1]),
+        frame_time_s=frame_time_s,
+        aspect=aspect,
+        periodic=periodic,
+    )

@@ -49,7 +49,7 @@ _OTHER = re.compile(
     r"|plax|parasternal (?:long axis|lax)|subcostal|subxiphoid\w*|suprasternal|transgastric"
     r"|sc ?4c|a5c|5 ?(?:ch|c|chamber)|five chamber|lvot (?:cor\w*|flow|vti|pc|diam\w*)"
     r"|(?:pc|vti) lvot|doppler|pw|cw|vti|tdi|m ?mode|venc\d*|(?:t1|t2|t2star|ecv) ?map\w*"
-    r"|mapping|sh?molli|perf|perfusion|lge|psir)\b"
+    r"|mapping|(?:sh)?molli|perf|perfusion|lge|psir)\b"
 )
 
 # Normals of the planes in patient coordinates (LPS): rounded means over twenty adults lying on

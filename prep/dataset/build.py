@@ -177,7 +177,8 @@ def parameters(request: Request) -> dict:
     listed = asdict(request.settings)
     listed |= {"images": request.images.name, "masks": request.masks.name}
     listed |= {"landmarks": request.landmarks is not None}
-    listed["split"] = store.digest([request.split.read_text()]) if request.split else None
+    table = request.split.read_bytes().decode("latin-1") if request.split else None
+    listed["split"] = None if table is None else store.digest([table])
     return json.loads(json.dumps(listed))
 
 

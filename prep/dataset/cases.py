@@ -190,14 +190,17 @@ def read_frame(case: Case, settings: Settings) -> dict:
     px of the file to those of the square. Without ``settings.label`` the mask is empty.
 
     Raises:
-      BadInput: when the two do not belong together or the mask is empty or in pieces.
+      BadInput: when the two do not belong together, the image is blank, or the mask is empty or in
+        pieces.
     """
     cine, labels = _open(case.image, grey=True), _open(case.mask, grey=False)
     drawn = files.on_grid_of(labels, cine, case.mask.name)[case.frame]
-    spacing = cine.spacing_mm
-    if np.isnan(spacing).any() and settings.spacing_mm is not None:
-        spacing = settings.spacing_mm
-    aspect = affine.aspect_of(spacing)
+    image = cine.frames[case.frame]
+    if image.min() == image.max():
+        raise BadInput(f"{case.image.name}: nothing is to be seen in frame {case.frame}")
+    given = settings.spacing_mm if np.isnan(cine.spacing_mm).any() else None
+    spacing = given or cine.spacing_mm
+    aspect = affine.aspect_of(given) if given else cine.aspect
     square = (settings.size, settings.size)
     mask = np.zeros(square, np.uint8)
     if settings.label is not None:
@@ -207,7 +210,7 @@ def read_frame(case: Case, settings: Settings) -> dict:
         images.check_mask(mask, f"{name}, at {settings.size} px")
     to_square = np.asarray(affine.letterbox(drawn.shape, square, aspect=aspect), np.float64)
     return {
-        "image": images.fit_image(cine.frames[case.frame], settings.size, aspect=aspect),
+        "image": images.fit_image(image, settings.size, aspect=aspect),
         "mask": mask,
         "spacing_mm": np.array(spacing) / to_square[[1, 0], [1, 0]],
         "time_s": cine.time_s[case.frame],

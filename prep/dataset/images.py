@@ -10,6 +10,10 @@ from jssm import image_path
 from jssm.files.images import SUFFIXES, stem
 from prep.errors import BadInput
 
+NEAR = 0.02  # labels 0 to 10, stored as 8-bit numbers with a scale, are off by so much
+MOST_THIN = 3  # labels next to a wall that are nowhere 3 px thick: scar, fat, pericardium
+LOSSY = (".jpg", ".jpeg")
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -48,6 +52,13 @@ def find_pairs(images: Path, masks: Path) -> tuple[list[Pair], list[str]]:
     problems = problems + others
     for name in sorted(by_image.keys() - by_mask.keys()):
         problems.append(f"{images.name}/{by_image[name].name}: no mask with this stem was found")
+    lossy = [name for name, mask in by_mask.items() if mask.name.lower().endswith(LOSSY)]
+    for name in lossy if images != masks else ():
+        problems.append(
+            f"{masks.name}/{by_mask.pop(name).name}: JPEG does not keep labels as they were drawn; "
+            "a mask as PNG, NIfTI or MetaImage was expected"
+        )
+        by_image.pop(name, None)
     for name in sorted(by_mask.keys() - by_image.keys()):
         problems.append(f"{masks.name}/{by_mask[name].name}: no image with this stem was found")
     both = sorted(by_image.keys() & by_mask.keys())
@@ -75,15 +86,37 @@ def fit_mask(mask: np.ndarray, size: int, *, aspect: float = 1.0) -> np.ndarray:
 def of_label(labels: np.ndarray, label: int, name: str) -> np.ndarray:
     """The binary mask (H, W) of one label, which is one piece (8-connected).
 
+    Labels that went through a program's floating-point numbers count where they lie within
+    ``NEAR`` of a whole one.
+
     Raises:
-      BadInput: when no pixel has it, or it falls into pieces.
+      BadInput: when no pixel has it, it falls into pieces, or the labels are not those that were
+        drawn: fractions, or many values in its fringe, as smoothing or JPEG leave them.
     """
-    mask = labels == label
-    if labels.any() and not mask.any():
-        listed = ", ".join(f"{value:g}" for value in np.unique(labels[labels != 0])[:5])
+    whole = np.rint(labels) if np.issubdtype(labels.dtype, np.floating) else labels
+    off = np.abs(labels - whole) if whole is not labels else np.zeros(1)
+    if off.max() > NEAR:
+        value = labels.flat[off.argmax()]
+        raise BadInput(f"{name}: a value is {value:.4g}, but labels are whole numbers")
+    mask = whole == label
+    if whole.any() and not mask.any():
+        listed = ", ".join(f"{value:g}" for value in np.unique(whole[whole != 0])[:5])
         raise BadInput(f"{name}: no pixel has the label {label}; --label chooses among {listed}")
+    if (count := _fringe_values(whole, mask)) > MOST_THIN:
+        raise BadInput(
+            f"{name}: {count} other values fringe the label {label}: the mask was smoothed or "
+            "compressed with loss; one of whole labels was expected"
+        )
     check_mask(mask, name)
     return mask
+
+
+def _fringe_values(labels: np.ndarray, mask: np.ndarray) -> int:
+    """How many other values touch the mask and are nowhere three pixels thick."""
+    block = np.ones((3, 3))
+    around = ndimage.binary_dilation(mask, block) & ~mask & (labels != 0)
+    values = np.unique(labels[around])
+    return sum(not ndimage.binary_erosion(labels == value, block).any() for value in values)
 
 
 def check_mask(mask: np.ndarray, name: str) -> None:

@@ -1,11 +1,11 @@
 """The split into training and validation, by patient."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from prep import tables
 from prep.errors import Refused
 
 
@@ -44,18 +44,16 @@ def read(path: Path) -> dict[str, str]:
     Raises:
       Refused: when it cannot be read, a split is neither train nor val, or a patient has both.
     """
-    try:
-        with open(path, newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise Refused(f"{path.name}: the split cannot be read ({error})") from error
-    if not rows or not {"patient", "split"} <= set(rows[0]):
+    rows = tables.read(path, ("patient", "split"))
+    if not rows:
         raise Refused(f"{path.name}: rows under the columns patient and split were expected")
     parts: dict[str, str] = {}
-    for number, row in enumerate(rows, start=2):
-        patient, part = row["patient"], row["split"]
+    for number, row in rows:
+        patient, part = row["patient"], row["split"].lower()
         if part not in ("train", "val"):
-            raise Refused(f"{path.name}: line {number} has the split {part!r}, not train or val")
+            raise Refused(
+                f"{path.name}: line {number} has the split {row['split']!r}, not train or val"
+            )
         if parts.setdefault(patient, part) != part:
             raise Refused(f"{path.name}: the patient {patient} is in both train and val")
     return parts

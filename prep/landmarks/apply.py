@@ -11,7 +11,6 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from jssm import files
-from jssm.shape import affine
 from prep.dataset import images
 from prep.errors import BadInput, Refused
 from prep.landmarks.network import Locator
@@ -104,7 +103,7 @@ def read_frames(locator: Locator, path: Path, threshold: float, every: int) -> I
       BadInput: when the file cannot be read.
     """
     cine = files.read(path)
-    aspect = affine.aspect_of(cine.spacing_mm)
+    aspect = cine.aspect
     frames = images.to_uint8(cine.frames)[::every]
     found = locator(frames, threshold=threshold, aspect=aspect)
     least = found.confidence.argmin(axis=1)

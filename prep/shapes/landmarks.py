@@ -4,12 +4,12 @@ They come from the mask's geometry or from a file; a network's output can be bro
 a file.
 """
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
 from jssm.methods.heatmaps import NAMES
+from prep import tables
 from prep.errors import Refused
 from prep.shapes.point_cloud import Boundaries, horseshoe_boundaries, resample_arc, signed_area
 
@@ -49,19 +49,11 @@ def from_file(path: Path) -> dict[str, np.ndarray]:
     Raises:
       Refused: when the file cannot be read, lacks a column, or a field is no finite number.
     """
-    try:
-        with open(path, newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise Refused(f"{path.name}: the landmarks cannot be read ({error})") from error
-    missing = {"case", *COLUMNS} - set(rows[0] if rows else ())
-    if missing:
-        raise Refused(f"{path.name}: the columns {sorted(missing)} are missing")
     found = {}
-    for number, row in enumerate(rows, start=2):
+    for number, row in tables.read(path, ("case", *COLUMNS)):
         try:
-            values = np.array([float(row[c]) for c in COLUMNS])
-        except (TypeError, ValueError):
+            values = np.array([tables.decimal(row[column]) for column in COLUMNS])
+        except ValueError:
             values = np.array([np.nan])
         if not np.isfinite(values).all():
             raise Refused(f"{path.name}: line {number} needs six finite numbers after the case")
