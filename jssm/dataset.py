@@ -133,7 +133,10 @@ def load(directory: str | Path) -> Dataset:
 
 def read_table(path: Path) -> pd.DataFrame:
     """A table of cases from CSV; names stay what they are, also NA, None, 001 and 1e5."""
-    return pd.read_csv(path, converters=dict.fromkeys(NAMES, str))
+    columns = pd.read_csv(path, nrows=0).columns
+    absent = {name: ["", "nan", "NaN"] for name in columns if name not in NAMES}
+    names = dict.fromkeys(NAMES, str)
+    return pd.read_csv(path, dtype=names, na_values=absent, keep_default_na=False)
 
 
 def epoch_order(rows: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> np.ndarray:

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from jssm import dataset
@@ -20,6 +21,19 @@ def test_load_names_the_missing_files(tmp_path):
     (directory / "cases.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"missing masks\.npy, cases\.csv; make one with"):
         dataset.load(directory)
+
+
+def test_patients_keep_their_names(tmp_path):
+    names = ["NA", "None", "001", "1e5", "null", "nan", "True", "1_000", "1.0", "-"] * 2
+    directory = write_dataset(tmp_path / "data")
+    table = pd.read_csv(directory / "cases.csv").assign(patient=names, case=names, reason="")
+    table.loc[3, ["split", "row"]] = "excluded", np.nan
+    table.to_csv(directory / "cases.csv", index=False)
+    cases = dataset.load(directory).cases
+    expected = names[:3] + names[4:]
+    assert cases["patient"].tolist() == cases["case"].tolist() == expected
+    cases.to_csv(tmp_path / "copy.csv", index=False)  # as evaluation writes them
+    assert dataset.read_table(tmp_path / "copy.csv")["patient"].tolist() == expected
 
 
 def test_unknown_and_empty_splits(small_data, tmp_path):

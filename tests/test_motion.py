@@ -347,3 +347,29 @@ def test_a_point_that_is_not_a_number_gives_no_strain():
     found = motion.measure_motion(points)
     assert all(np.isnan(getattr(found, name).gls_percent) for name in ("endo", "mid", "epi"))
     assert np.isnan(found.radial_peak_percent)
+
+
+@pytest.mark.parametrize("ed_frame", [4, 99, -1, 0.5])
+def test_an_end_diastole_beyond_the_cine_is_refused(ed_frame):
+    points = jnp.asarray(np.stack([SHAPE] * 4) + CENTER)
+    with pytest.raises(ValueError, match="expected 0 to 3"):
+        motion.measure_motion(points, ed_frame=ed_frame)
+    traced = jax.jit(lambda frame: motion.measure_motion(points, ed_frame=frame))(jnp.array(4))
+    assert np.isnan(traced.ejection_fraction_percent)
+
+
+def test_pixels_of_a_known_aspect_and_unknown_size_give_the_same_strain():
+    rng = np.random.default_rng(0)
+    points = np.stack([SHAPE * scale for scale in (1, 0.9, 0.8)]) + CENTER
+    points = points + rng.normal(scale=0.1, size=points.shape)
+    for step in (0.0, -1.0):
+        assert np.isnan(motion.measure_motion(points, frame_time_s=step).endo.time_to_peak_s)
+    square = motion.measure_motion(points)
+    flat = motion.measure_motion(points / [1, 1.25], aspect=1.25)
+    np.testing.assert_allclose(
+        flat.endo.segment_strain_percent, square.endo.segment_strain_percent, atol=1e-3
+    )
+    np.testing.assert_allclose(
+        flat.ejection_fraction_percent, square.ejection_fraction_percent, rtol=1e-4
+    )
+    assert np.isnan(flat.volume_ml).all()

@@ -235,6 +235,41 @@ def test_the_tables_list_all_cines_and_the_pair(done):
     assert np.isfinite(pairs["ed_volume_ml"]).all()
 
 
+def test_pairs_are_of_one_examination(run, tmp_path, capsys):
+    for name, view, study in (("a", "2ch", "1.1"), ("b", "4ch", "1.2")):
+        dicom_files.write_cine(
+            tmp_path / name, view=view, series=f"{study}.1", study=study, frames=FRAMES
+        )
+    arguments = ["predict", str(tmp_path), "--ckpt", str(run), "--out", str(tmp_path / "out")]
+    for turn in range(2):  # the results of the first are no input of the second
+        assert command.main(arguments) == 0
+        assert len(pd.read_csv(tmp_path / "out" / "cines.csv")) == 2
+        assert not (tmp_path / "out" / "biplane.csv").exists()
+        told = capsys.readouterr().out
+        assert "no biplane volumes, as its 2ch and 4ch cines are of different exam" in told, turn
+        assert ("a folder of results, not of images" in told) == (turn == 1)
+
+
+@pytest.mark.parametrize("blank", [[2], [0, 1, 2, 3]])
+def test_where_nothing_is_to_be_seen_nothing_is_measured(run, tmp_path, blank):
+    import nibabel as nib
+
+    frames = np.random.default_rng(0).integers(0, 99, (FRAMES, 24, 32))
+    frames[blank] = 7
+    array = frames.transpose(2, 1, 0)[:, :, None].astype(np.int16)
+    nib.save(nib.Nifti1Image(array, np.diag([-1.4, -1.4, 8, 1])), tmp_path / "a_4ch.nii")
+    out = tmp_path / "out"
+    arguments = ["predict", str(tmp_path / "a_4ch.nii"), "--ckpt", str(run), "--out", str(out)]
+    assert command.main(arguments) == 0
+    summary = json.loads((out / "a_4ch" / "summary.json").read_text())
+    for name in ("ef_percent", "ed_volume_ml", "ed_frame", "gls_endo_percent"):
+        assert summary[name] is None
+    assert f"nothing is to be seen in the frames {blank} (one grey value)" in str(
+        summary["warnings"]
+    )
+    assert any("which no cine of a heart has" in warning for warning in summary["warnings"])
+
+
 def test_the_movies_have_every_frame(done):
     import av
 

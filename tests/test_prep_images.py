@@ -152,3 +152,48 @@ def test_a_label_that_is_not_there_names_those_that_are():
     with pytest.raises(BadInput, match=r"no pixel has the label 1; --label chooses among 3, 255$"):
         images.of_label(labels, 1, "a.png")
     np.testing.assert_array_equal(images.of_label(labels, 255, "a.png"), labels == 255)
+
+
+WALL = np.pad(np.ones((10, 12)), 8)
+WALL[12:22, 11:17] = 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
+@pytest.mark.parametrize("others", [(), (2, 5), (3, 10)])
+def test_labels_that_went_through_floats_are_those_that_were_drawn(tmp_path, dtype, others):
+    drawn = WALL.copy()
+    for k, other in enumerate(others):
+        drawn[2 + 20 * k : 5 + 20 * k, 2:25] = other
+    file = nib.Nifti1Image(drawn.T[..., None], np.diag([-1.4, -1.4, 8, 1]))
+    file.set_data_dtype(dtype)  # so that it is stored with a scale
+    nib.save(file, tmp_path / "m.nii")
+    stored = readers.read(tmp_path / "m.nii").frames[0]
+    for label in (1, *others):
+        np.testing.assert_array_equal(images.of_label(stored, label, "m"), drawn == label)
+    with pytest.raises(BadInput, match=r"m: a value is \d\.5, but labels are whole numbers"):
+        images.of_label(drawn / 2, 1, "m")
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95])
+def test_a_mask_that_lost_its_edge_is_refused_and_not_thinned(tmp_path, quality):
+    drawn = (255 * WALL).astype(np.uint8)
+    iio.imwrite(tmp_path / "m.jpg", drawn, quality=quality)
+    lossy = iio.imread(tmp_path / "m.jpg")
+    assert (lossy == 255).sum() < WALL.sum()
+    with pytest.raises(BadInput, match="other values fringe the label 255"):
+        images.of_label(lossy, 255, "m.png")
+    np.testing.assert_array_equal(images.of_label(drawn, 255, "m.png"), WALL == 1)
+
+
+def test_jpeg_masks_are_refused_by_name(tmp_path):
+    for name in ("i/a.jpg", "m/a.JPG", "i/b.png", "m/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    pairs, problems = images.find_pairs(tmp_path / "i", tmp_path / "m")
+    assert [pair.stem for pair in pairs] == ["b"]
+    assert problems == [
+        "m/a.JPG: JPEG does not keep labels as they were drawn; a mask as PNG, NIfTI or MetaImage "
+        "was expected"
+    ]
+    alone, _ = images.find_pairs(tmp_path / "i", tmp_path / "i")
+    assert [pair.stem for pair in alone] == ["a", "b"]

@@ -33,7 +33,8 @@ def test_a_given_split_decides(tmp_path):
     [
         ("patient,split\na,val\na,train\n", "the patient a is in both train and val"),
         ("patient,split\na,test\n", "line 2 has the split 'test'"),
-        ("who,split\na,val\n", "columns patient and split"),
+        ("who,split\na,val\n", "the columns patient are missing; found are who, split"),
+        ("patient,split\n", "columns patient and split"),
     ],
 )
 def test_a_bad_table_is_refused(tmp_path, text, message):

@@ -151,7 +151,7 @@ def measure_motion(
     """
     points = _checked(points)
     is_told = ed_frame is not None and not isinstance(ed_frame, jax.core.Tracer)
-    if is_told and int(np.asarray(ed_frame)) not in range(len(points)):
+    if is_told and np.asarray(ed_frame).item() not in range(len(points)):
         raise ValueError(f"ed_frame is {ed_frame}, expected 0 to {len(points) - 1}")
     return _measure_motion(points, spacing_mm, frame_time_s, ed_frame, aspect, periodic=periodic)
 

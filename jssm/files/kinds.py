@@ -11,6 +11,7 @@ from jssm.files.header import is_empty, items, text, texts, whole
 
 # Objects whose own word for their kind is no image, also where the class is not told.
 OTHER_MODALITIES = {"SEG", "PR", "RWV", "RTDOSE", "RTSTRUCT", "SR", "KO", "REG"}
+DRAWN = "1.2.840.10008.5.1.4.1.1.66."  # classes of segmentations, also those newer than pydicom
 NUCLEAR = ("Nuclear Medicine", "Positron")
 VIDEO = re.compile("MPEG|HEVC")
 # Words of Image Type and Frame Type from the third on, and what they tell of the pixels.
@@ -51,6 +52,8 @@ def other_object(header: Any) -> str:
     name = kind.name if kind and kind.name != kind else ""
     if name and "Image Storage" not in name:
         return f"no image, but {name}"
+    if kind.startswith(DRAWN):
+        return "no image, but a segmentation"
     if "Secondary Capture" in name and not _is_movie(header):
         return f"no cine, but {name}"
     if any(word in name for word in NUCLEAR):
