@@ -79,6 +79,7 @@ def run_build(args: argparse.Namespace) -> int:
         f"{outcome.included} of {outcome.total} cases included, mean point-mask Dice "
         f"{outcome.mean_dice:.4f}: {args.out} (report/report.html shows them)",
         outcome.bad,
+        outcome.notes,
     )
 
 
@@ -124,7 +125,9 @@ def run_extend(args: argparse.Namespace) -> int:
     except Refused as error:
         return _refuse(str(error))
     return _tell(
-        f"{outcome.included} of {outcome.total} new cases included: {args.out}", outcome.bad
+        f"{outcome.included} of {outcome.total} new cases included: {args.out}",
+        outcome.bad,
+        outcome.notes,
     )
 
 
@@ -146,9 +149,11 @@ def run_verify(args: argparse.Namespace) -> int:
     return 1 if findings else 0
 
 
-def _tell(sentence: str, bad: list[str]) -> int:
-    """Print what came of it and, to the errors, each bad input; the exit status."""
+def _tell(sentence: str, bad: list[str], notes: list[str]) -> int:
+    """Print what came of it, notes, and, to the errors, each bad input; the exit status."""
     print(sentence)
+    for note in notes:
+        print(f"note: {note}")
     for cause in bad:
         print(f"bad input: {cause}", file=sys.stderr)
     return 1 if bad else 0

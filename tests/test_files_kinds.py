@@ -264,6 +264,8 @@ NO_TIME = {"TriggerTime": None}
         (lambda n: {"TriggerTime": 0, "InstanceNumber": 3 - n}, (3, 2, 1), False),
         (lambda n: {"InstanceNumber": None, "TriggerTime": 90 - 30.0 * n}, (3, 2, 1), False),
         (lambda n: {"SOPInstanceUID": "1.2.3.4"}, (1, 2, 3), False),
+        (lambda n: {"NumberOfFrames": 0}, (1, 2, 3), False),
+        (lambda n: {"ImageOrientationPatient": [0] * 6}, (1, 2, 3), False),
         (lambda n: {"HeartRate": "", "PixelAspectRatio": "", "RescaleSlope": ""}, (1, 2, 3), False),
     ],
 )
@@ -294,6 +296,15 @@ def test_planes_without_a_position_are_told_apart_by_their_direction(tmp_path):
 
     write_cine(tmp_path, frames=4, change=with_location)
     assert [len(f.paths) for f in opened(tmp_path)[0]] == [2, 2]
+
+
+def test_a_series_of_planes_that_cross_is_a_localizer(tmp_path):
+    def change(data, number):
+        data.ImageOrientationPatient = dicom_files.axes_of(["2ch", "4ch", "sax"][number % 3])
+
+    write_cine(tmp_path, frames=6, change=change)
+    told = "IM-0001.dcm: 6 pictures of planes that cross, no cine, but localizers"
+    assert opened(tmp_path) == ([], [], [told])
 
 
 def colours(kind):

@@ -1,14 +1,16 @@
 """Numbers of headers that are absent, default or contradictory: sure, or unknown with a note."""
 
+import gzip
 import math
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
 from jssm import files
-from tests.dicom_files import picture, save, write_cine
+from tests.dicom_files import dataset, picture, save, write_cine
 from tests.test_files_dicom import opened
 from tests.test_files_kinds import fields, loop, sequence
 
@@ -208,7 +210,7 @@ def region(row_cm=0.05, column_cm=0.04, units=3, form=1):
         ({"regions": [region()]}, (0.5, 0.4), 1.25, None),
         ({"regions": [region(-0.05)]}, (0.5, 0.4), 1.25, None),
         ({"regions": [region(), region(1, 1, units=4)]}, (0.5, 0.4), 1.25, None),
-        ({"regions": [region(), region(0.03)]}, None, 1, None),
+        ({"regions": [region(), region(0.03)]}, None, 1, "unlike scales"),
         ({"regions": [region(0)]}, None, 1, None),
         ({"regions": [region()], "PixelSpacing": [0.7, 0.7]}, (0.5, 0.4), 1.25, "PixelSpacing"),
         ({"PixelSpacing": [0, 0]}, None, 1, "PixelSpacing is 0, 0; positive numbers"),
@@ -231,3 +233,60 @@ def test_sizes_of_ultrasound_pixels(tmp_path, values, spacing, aspect, noted):
     assert cine.aspect == aspect
     told = [note for note in found.notes if "place" not in note]
     assert any(noted in note for note in told) if noted else told == []
+
+
+@pytest.mark.parametrize(
+    ("text", "spacing"),
+    [
+        (b"1,5\\1,25", (1.5, 1.25)),
+        (b"1.5,1.25", (1.5, 1.25)),
+        (b"1.5\\1.25\0", (1.5, 1.25)),
+        (b"1,5 ", None),  # one number and a half, or two?
+    ],
+)
+def test_commas_in_numbers(tmp_path, text, spacing):
+    data = dataset(1)
+    tag = pydicom.tag.Tag("PixelSpacing")
+    data[tag] = pydicom.dataelem.RawDataElement(tag, "DS", len(text), text, 0, False, True)
+    found, damaged, _ = opened(save(tmp_path / "a.dcm", data))
+    if spacing is None:
+        assert damaged == ["a.dcm: PixelSpacing is '1,5'; expected 2 finite numbers"]
+    else:
+        assert found[0].load().spacing_mm == spacing
+
+
+def test_a_file_that_holds_more_than_its_header_says_is_told(tmp_path):
+    data = loop(1, [picture(k) for k in range(3)])
+    del data.NumberOfFrames
+    (found,), _, _ = opened(save(tmp_path / "a.dcm", data))
+    assert "holds 3 times as many pixels as its header says" in found.notes[0]
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_nifti_is_compressed_or_not_by_what_it_holds(tmp_path, suffix):
+    path = nifti(tmp_path / "a.nii", qform=PLACE)
+    data = path.read_bytes()
+    path = tmp_path / f"b{suffix}"
+    path.write_bytes(gzip.compress(data) if suffix == ".nii" else data)
+    cine = files.read(path)
+    np.testing.assert_array_equal(cine.frames, FRAMES)
+    assert (files.count_frames(path), cine.spacing_mm) == (3, pytest.approx(BELIEVED))
+
+
+def test_axes_of_length_one_may_follow(tmp_path):
+    array = FRAMES.transpose(2, 1, 0)[:, :, None, :, None]
+    nib.save(nib.Nifti1Image(array, PLACE), tmp_path / "a.nii")
+    cine = files.read(tmp_path / "a.nii")
+    np.testing.assert_array_equal(cine.frames, FRAMES)
+    files.write_nifti(tmp_path / "b.nii", cine.frames, cine)
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "b.nii").dataobj), array)
+    nib.save(nib.Nifti1Image(array.swapaxes(3, 4), PLACE), tmp_path / "a.nii")
+    with pytest.raises(files.BadInput, match=r"the shape \(8, 6, 1, 1, 3\)"):
+        files.read(tmp_path / "a.nii")
+
+
+def test_a_metaimage_header_without_its_pixels_says_which_file_is_missing(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(FRAMES), str(tmp_path / "a.mhd"))
+    (tmp_path / "a.raw").unlink()
+    with pytest.raises(files.BadInput, match=r"a\.mhd: its pixels, the file a\.raw, are missing"):
+        files.read(tmp_path / "a.mhd")

@@ -1,8 +1,10 @@
 """What the readers of all kinds of files share: sizes, shapes and values of arrays."""
 
+import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +33,16 @@ def check_size(size: int, name: str) -> None:
 def frame_shape(shape: Sequence[int], path: Path) -> tuple[int, int, int]:
     """(x, y, frames) of an array shaped (x, y), (x, y, frames) or (x, y, 1, frames).
 
-    The one slice may also be another of the first three axes, as after a change of orientation.
+    The one slice may also be another of the first three axes, as after a change of orientation, and
+    axes of length 1 may follow.
 
     Raises:
       BadInput: for another shape.
     """
     slices = dropped(shape)
     sizes = [size for axis, size in enumerate(shape) if axis not in slices]
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes.pop()
     sizes += [1] * (3 - len(sizes))
     if len(shape) < 2 or len(sizes) != 3 or min(sizes) < 1:
         raise BadInput(
@@ -90,3 +95,15 @@ def grey(picture: np.ndarray, name: str) -> np.ndarray:
 def frame_time_s(cine: Cine) -> float:
     """The median time from frame to frame, s; NaN where unknown or for one frame."""
     return float(np.median(np.diff(cine.time_s))) if len(cine.time_s) > 1 else math.nan
+
+
+@contextmanager
+def silenced(logger_name: str) -> Iterator[None]:
+    """Keep a library's logger from telling of what is checked here."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -18,6 +18,8 @@ from jssm.files.cine import UNKNOWN, known
 from jssm.files.errors import BadInput, NotACine
 from jssm.files.header import (
     check_length,
+    frame_count,
+    is_compressed,
     is_empty,
     items,
     loose,
@@ -33,6 +35,7 @@ from jssm.files.header import (
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MAX_FRAMES = 20_000  # of one file
 DEFLATED = "1.2.840.10008.1.2.1.99"
+NO_DIRECTION = "ImageOrientationPatient is no pair of perpendicular unit vectors"
 CENTIMETRE = 3  # as the unit of an ultrasound region's axis
 SAME = 0.01  # two sources of one length agree within this share of it
 TAGS: list[Any] = [
@@ -145,13 +148,16 @@ def read_header(path: Path) -> list[Frame]:
             if not text(header, "SOPClassUID"):
                 raise BadInput("not a DICOM file, or cut off in its header")
             raise BadInput("the header has no Rows or no Columns; truncated?")
-        check_length(header, rest)
-        return _frames(path, header)
+        expected = check_length(header, rest)
+        return _frames(path, header, 0 if is_compressed(header) else rest // max(expected, 1))
 
 
-def _frames(path: Path, header: Any) -> list[Frame]:
-    """The frames that a header lists, every field checked."""
-    count = whole(header, "NumberOfFrames", 1)
+def _frames(path: Path, header: Any, held: int) -> list[Frame]:
+    """The frames that a header lists, every field checked.
+
+    held: how many times as many pixels as the header claims there are, 0 where that is not known.
+    """
+    count = frame_count(header)
     shape = whole(header, "Rows"), whole(header, "Columns")
     if min(shape) < 1 or not 1 <= count <= MAX_FRAMES:
         raise BadInput(f"{shape[1]}×{shape[0]} px and {count} frames in the header")
@@ -161,6 +167,9 @@ def _frames(path: Path, header: Any) -> list[Frame]:
     series = _series(header, is_loop=count > 1 and not per_frame)
     shared = items(header, "SharedFunctionalGroupsSequence")[:1]
     times, clock, notes = _loop_times(header, count)
+    if held > 1:
+        notes.append(f"the file holds {held} times as many pixels as its header says; the rest "
+                     "is not read")  # fmt: skip
     return [
         _frame(
             path, header, [*per_frame[n : n + 1], *shared], n, shape, series,
@@ -199,6 +208,9 @@ def _frame(
     content = find("FrameContentSequence", "TemporalPositionIndex")
     measures = find("PixelMeasuresSequence", "PixelSpacing")
     spacing, aspect, remarks = _spacing(header, measures)
+    orientation = _orientation(find("PlaneOrientationSequence", "ImageOrientationPatient"))
+    if orientation == ():
+        remarks.append(NO_DIRECTION)
     return Frame(
         path,
         place,
@@ -206,7 +218,7 @@ def _frame(
         spacing,
         aspect,
         numbers(find("PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3),
-        _orientation(find("PlaneOrientationSequence", "ImageOrientationPatient")),
+        orientation or None,
         *time,
         whole(content, "TemporalPositionIndex", -1),
         whole(header, "InstanceNumber", -1),
@@ -274,7 +286,10 @@ def _spacing(header: Any, measures: Any) -> tuple[tuple[float, float], float, li
         listed = f"{pair[0]:g}, {pair[1]:g}"
         notes.append(f"PixelSpacing is {listed}; positive numbers were expected")
         pair = None
-    region = _region_spacing(header)
+    regions = _region_spacings(header)
+    if len(regions) > 1:
+        notes.append("its ultrasound regions have unlike scales, so none is believed")
+    region = next(iter(regions)) if len(regions) == 1 else None
     if region is not None:
         if pair is not None and not np.allclose(pair, region, rtol=SAME):
             notes.append(
@@ -297,23 +312,23 @@ def _spacing(header: Any, measures: Any) -> tuple[tuple[float, float], float, li
     return spacing, 1.0, notes
 
 
-def _region_spacing(header: Any) -> tuple[float, float] | None:
-    """The spacing that all ultrasound regions measured in cm have, if they have one."""
+def _region_spacings(header: Any) -> set[tuple[float, float]]:
+    """The spacings of the ultrasound regions that are measured in cm."""
     found = set()
     for region in items(header, "SequenceOfUltrasoundRegions"):
         units = {number(region, f"PhysicalUnits{a}Direction") for a in "XY"}
         if units == {CENTIMETRE} and number(region, "RegionSpatialFormat", 1) == 1:
             row, column = (10 * abs(number(region, f"PhysicalDelta{a}")) for a in "YX")
             found.add(known((row, column)))
-    only = next(iter(found)) if len(found) == 1 else UNKNOWN
-    return only if math.isfinite(sum(only)) else None
+    return found - {UNKNOWN}
 
 
 def _orientation(place: Any) -> tuple[float, ...] | None:
+    """The direction cosines; None where they are not told, () where they are none."""
     found = numbers(place, "ImageOrientationPatient", 6)
     if found is None:
         return None
     row, column = np.array(found[:3]), np.array(found[3:])
     if max(abs(row @ row - 1), abs(column @ column - 1), abs(row @ column)) > 0.01:
-        raise BadInput("ImageOrientationPatient is no pair of perpendicular unit vectors")
+        return ()
     return found

@@ -1,6 +1,5 @@
 """Fields of a DICOM header, each checked before it is used, and errors as sentences."""
 
-import logging
 import math
 import warnings
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jssm.files.common import check_size
+from jssm.files.common import check_size, silenced
 from jssm.files.errors import BadInput, NotACine
 
 
@@ -30,6 +29,8 @@ def texts(header: Any, keyword: str) -> tuple[str, ...]:
 def numbers(header: Any, keyword: str, count: int) -> tuple[float, ...] | None:
     """``count`` finite numbers, or None where the element is missing or empty.
 
+    Some programs write the comma of their language in place of the decimal point.
+
     Raises:
       BadInput: when it holds something else.
     """
@@ -38,7 +39,9 @@ def numbers(header: Any, keyword: str, count: int) -> tuple[float, ...] | None:
     value = header.get(keyword)
     try:
         values = (value,) if isinstance(value, str | bytes | int | float) else tuple(value)
-        found = tuple(float(v) for v in values)
+        if len(values) == 1 < count and "." in str(value):
+            values = tuple(str(value).split(","))  # a comma in the backslash's place
+        found = tuple(float(str(v).replace(",", ".")) for v in values)
     except (TypeError, ValueError):
         found = ()
     if len(found) != count or not all(map(math.isfinite, found)):
@@ -77,8 +80,13 @@ def items(header: Any, keyword: str) -> list[Any]:
     return list(header.get(keyword, None) or [])
 
 
-def check_length(header: Any, length: int) -> None:
-    """Pass ``length`` bytes as enough for the pixels that the header claims.
+def frame_count(header: Any) -> int:
+    """The number of frames; 0, which some programs write for one picture, counts as 1."""
+    return whole(header, "NumberOfFrames", 1) or 1
+
+
+def check_length(header: Any, length: int) -> int:
+    """Pass ``length`` bytes as enough for the pixels that the header claims; gives those.
 
     Raises:
       BadInput: when they are too few, or the header claims more than a cine may have.
@@ -87,11 +95,12 @@ def check_length(header: Any, length: int) -> None:
     samples = whole(header, "SamplesPerPixel", 1)
     if samples == 3 and "422" in text(header, "PhotometricInterpretation"):
         samples = 2  # two pixels share their colour
-    count = samples * whole(header, "NumberOfFrames", 1)
+    count = samples * frame_count(header)
     expected = pixels * count * whole(header, "BitsAllocated") // 8
     check_size(expected, "PixelData")
     if length < expected and not is_compressed(header):
         raise BadInput(f"{length} bytes of pixels, {expected} were expected; truncated?")
+    return expected
 
 
 def is_compressed(header: Any) -> bool:
@@ -118,12 +127,6 @@ def quiet() -> Iterator[None]:
     """Keep pydicom from warning of what is checked here."""
     from pydicom import config
 
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with silenced("pydicom"), warnings.catch_warnings(), config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield

@@ -86,7 +86,8 @@ def _read_metaimage(path: Path) -> Cine:
     if to_patient is None and np.allclose(spacing[:3], 1):
         notes.append("a spacing of 1 mm is what libraries write where nobody told: it is unknown")
         pixel = UNKNOWN
-    if _states_negative_spacing(path):
+    stated = _fields(path).get("ElementSpacing", "1")
+    if min(float(size) for size in stated.split()) <= 0:  # ITK drops the sign
         notes.append("its ElementSpacing is not positive: the spacing is taken for unknown")
         pixel, to_patient = UNKNOWN, None
     step = spacing[3] if dimension == 4 else math.nan
@@ -94,14 +95,12 @@ def _read_metaimage(path: Path) -> Cine:
     return Cine(stem(path), data, pixel, time_s, to_patient, notes=(*notes, *remarks))
 
 
-def _states_negative_spacing(path: Path) -> bool:
-    """Whether the header gives a spacing that is not positive; ITK drops the sign."""
+def _fields(path: Path) -> dict[str, str]:
+    """The fields of a MetaImage header as text."""
     with path.open("rb") as file:
-        for line in file.read(10_000).splitlines():
-            key, _, value = line.partition(b"=")
-            if key.strip() == b"ElementSpacing":
-                return any(float(size) <= 0 for size in value.split())
-    return False
+        lines = file.read(10_000).decode("latin-1").splitlines()
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _count_metaimage(path: Path) -> int:
@@ -111,6 +110,10 @@ def _count_metaimage(path: Path) -> int:
 def _metaimage_header(path: Path):
     import SimpleITK as sitk
 
+    pixels = _fields(path).get("ElementDataFile", "LOCAL")
+    is_beside = len(pixels.split()) == 1 and pixels not in ("LOCAL", "LIST")
+    if is_beside and not (path.parent / pixels).is_file():
+        raise BadInput(f"{path.name}: its pixels, the file {pixels}, are missing")
     header = sitk.ImageFileReader()
     header.SetFileName(str(path))
     header.ReadImageInformation()

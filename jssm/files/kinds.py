@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from jssm.files.header import is_empty, items, text, texts, whole
+from jssm.files.header import frame_count, is_empty, items, text, texts, whole
 
 # Objects whose own word for their kind is no image, also where the class is not told.
 OTHER_MODALITIES = {"SEG", "PR", "RWV", "RTDOSE", "RTSTRUCT", "SR", "KO", "REG"}
@@ -63,7 +63,7 @@ def other_object(header: Any) -> str:
     if whole(header, "BitsAllocated", 16) == 1:
         return "no image, but masks of one bit a pixel"
     pointers = header.get("FrameIncrementPointer", None)
-    if whole(header, "NumberOfFrames", 1) > 1 and not is_empty(header, "FrameIncrementPointer"):
+    if frame_count(header) > 1 and not is_empty(header, "FrameIncrementPointer"):
         listed = [pointers] if isinstance(pointers, int) else list(pointers)
         if OTHER_STEPS & {int(tag) for tag in listed}:
             return "no cine, but frames that do not follow each other in time"
@@ -107,7 +107,7 @@ def is_video(syntax: str) -> bool:
 def _is_movie(header: Any) -> bool:
     """Whether a captured object has several frames and says how they follow in time."""
     timed = not is_empty(header, "FrameTime") or not is_empty(header, "FrameTimeVector")
-    return whole(header, "NumberOfFrames", 1) > 1 and timed
+    return frame_count(header) > 1 and timed
 
 
 def _ge_component(header: Any) -> str:

@@ -4,6 +4,7 @@ A header tells sizes in mm three times: in pixdim, in the qform, which takes the
 the sform. Libraries fill in what nobody told: 1 mm, 1 s, no unit. :func:`geometry` has the rule.
 """
 
+import gzip
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,12 @@ import numpy as np
 
 from jssm.files.cine import LPS_FROM_RAS, UNKNOWN, Cine, believed_times, known, nifti_affine
 from jssm.files.common import (
+    MAX_BYTES,
     check_size,
     dropped,
     frame_shape,
     frame_time_s,
+    silenced,
     stem,
     without_gaps,
 )
@@ -147,23 +150,34 @@ def write_nifti(path: Path, frames: np.ndarray, cine: Cine) -> None:
     sizes = np.array([column_mm, row_mm, np.linalg.norm(affine[:3, order.index(2)])])
     step = frame_time_s(cine)
     zooms = [*sizes[order], step if math.isfinite(step) else 0.0]
+    zooms += [1.0] * (len(shape) - len(zooms))  # of axes of length 1
     file.header.set_zooms(zooms[: len(shape)])
     file.header.set_xyzt_units("mm", "sec")
     nib.save(file, path)
 
 
 def _open(path: Path) -> Any:
+    """The image; compressed or not by its first bytes, whatever its name says."""
     import nibabel as nib
 
-    with nib.imageglobals.LoggingOutputSuppressor():  # of what is checked here
-        return nib.Nifti1Image.from_filename(path)
+    with path.open("rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    with silenced("nibabel.global"):  # of what is checked here
+        if is_gzip == path.name.lower().endswith(".gz"):
+            return nib.Nifti1Image.from_filename(path)
+        with gzip.open(path) if is_gzip else path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        check_size(len(data), path.name)
+        return nib.Nifti1Image.from_bytes(data)
 
 
 def _pixdim(path: Path) -> np.ndarray:
     """The sizes (8,) as the file has them: nibabel takes 1 for 0 and drops the sign."""
     import nibabel as nib
 
-    with nib.openers.ImageOpener(str(path)) as file:
+    with path.open("rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if is_gzip else path.open("rb") as file:
         return np.array(nib.Nifti1Header.from_fileobj(file, check=False)["pixdim"], np.float64)
 
 

@@ -10,7 +10,15 @@ import numpy as np
 from jssm.files.common import grey
 from jssm.files.dicom import Frame
 from jssm.files.errors import BadInput, NotACine
-from jssm.files.header import check_length, is_compressed, quiet, sentences, text, whole
+from jssm.files.header import (
+    check_length,
+    frame_count,
+    is_compressed,
+    quiet,
+    sentences,
+    text,
+    whole,
+)
 
 
 def read_frames(frames: Sequence[Frame]) -> Iterator[np.ndarray | BadInput]:
@@ -79,7 +87,7 @@ def _check_pixels(data: Any, path: Path) -> None:
 
 def _is_whole(data: Any) -> bool:
     """Whether there are three bytes for every pixel."""
-    pixels = whole(data, "Rows") * whole(data, "Columns") * whole(data, "NumberOfFrames", 1)
+    pixels = whole(data, "Rows") * whole(data, "Columns") * frame_count(data)
     return len(data.PixelData) >= 3 * pixels
 
 

@@ -19,6 +19,7 @@ from jssm.files.naming import BOWL, Group, found, person, seen_views, study
 SAME_PLACE_MM = 0.5  # frames of one cine lie this near to each other
 SAME_DIRECTION = 1e-3  # and their direction cosines differ by no more than this
 USUAL_FRAMES = 30  # in the Data Science Bowl
+LOCALIZER_FRAMES = 3  # of one plane, at most
 OF_A_BEAT = (0.6, 1.25)  # the share of a heart beat that the frames of a gated cine cover
 
 
@@ -32,7 +33,13 @@ def find(
     frames, problems = read_headers(paths, root)
     groups: list[Group] = []
     for series in _by_series(frames):
-        for place in _by_place(series):
+        places = _by_place(series)
+        if _is_localizer(places):
+            name = _relative(series[0].path, root)
+            told = f"{len(series)} pictures of planes that cross, no cine, but localizers"
+            problems.append(Problem(f"{name}: {told}", False))
+            continue
+        for place in places:
             cines, wrong = _cines(place, root)
             problems += wrong
             groups += cines
@@ -40,8 +47,7 @@ def find(
     studies = defaultdict(list)
     for group in groups:
         if len(group.frames) < least:
-            name = _relative(group.frames[0].path, root)
-            problems.append(Problem(f"{name}: {len(group.frames)} frame, no cine", False))
+            problems.append(_no_cine(group, root))
         else:
             studies[study(group)].append(group)
             births[person(group)].add(group.frames[0].series.patient[2])
@@ -58,6 +64,13 @@ def find(
                 found(group, seen, source, partial(load, group), salt=salt, keep_names=keep_names)
             )
     return sorted(listed, key=lambda f: f.name), problems
+
+
+def _no_cine(group: Group, root: Path) -> Problem:
+    name = _relative(group.frames[0].path, root)
+    if dicom.NO_DIRECTION in group.notes:
+        return Problem(f"{name}: {dicom.NO_DIRECTION}", True)
+    return Problem(f"{name}: {len(group.frames)} frame, no cine", False)
 
 
 def read_headers(paths: Sequence[Path], root: Path) -> tuple[list[Frame], list[Problem]]:
@@ -150,6 +163,12 @@ def _by_place(frames: Sequence[Frame]) -> list[list[Frame]]:
         else:
             places.append([frame])
     return places
+
+
+def _is_localizer(places: Sequence[Sequence[Frame]]) -> bool:
+    """Whether a series shows planes of many directions, each in few frames: to plan others."""
+    directions = {tuple(np.round(place[0].orientation or (), 2)) for place in places}
+    return len(directions) > 2 and max(map(len, places)) <= LOCALIZER_FRAMES
 
 
 def _same_place(a: Frame, b: Frame) -> bool:

@@ -40,12 +40,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a build came to; bad: one sentence for each input that could not be used."""
+    """What a build came to; bad: one sentence for each input that could not be used; notes:
+    sentences about numbers that are not believed."""
 
     total: int
     included: int
     mean_dice: float
     bad: list[str]
+    notes: list[str]
 
 
 def run(request: Request) -> Outcome:
@@ -86,7 +88,8 @@ def run(request: Request) -> Outcome:
     from prep.dataset import report
 
     report.write(request.out)
-    return Outcome(len(cases), len(found.rows), float(np.mean([r.dice for r in found.rows])), bad)
+    dice = float(np.mean([row.dice for row in found.rows]))
+    return Outcome(len(cases), len(found.rows), dice, bad, found.notes)
 
 
 def find_cases(request: Request) -> tuple[list[Case], list[str]]:

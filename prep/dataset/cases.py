@@ -186,8 +186,9 @@ def _open(path: Path, *, grey: bool) -> files.Cine:
 def read_frame(case: Case, settings: Settings) -> dict:
     """One frame and its mask, checked and letterboxed.
 
-    Gives image and mask (S, S) uint8, spacing_mm (2,), time_s, and to_square (2, 3), the map from
-    px of the file to those of the square. Without ``settings.label`` the mask is empty.
+    Gives image and mask (S, S) uint8, spacing_mm (2,), time_s, notes on the numbers of the image's
+    file, and to_square (2, 3), the map from px of the file to those of the square. Without
+    ``settings.label`` the mask is empty.
 
     Raises:
       BadInput: when the two do not belong together, the image is blank, or the mask is empty or in
@@ -214,6 +215,7 @@ def read_frame(case: Case, settings: Settings) -> dict:
         "mask": mask,
         "spacing_mm": np.array(spacing) / to_square[[1, 0], [1, 0]],
         "time_s": cine.time_s[case.frame],
+        "notes": np.array(cine.notes, str),
         "to_square": to_square,
     }
 

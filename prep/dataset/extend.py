@@ -36,11 +36,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What it came to; bad: one sentence for each input that could not be used."""
+    """What it came to; bad: one sentence for each input that could not be used; notes: sentences
+    about numbers that are not believed."""
 
     total: int
     included: int
     bad: list[str]
+    notes: list[str]
 
 
 def run(request: Request) -> Outcome:
@@ -68,6 +70,11 @@ def run(request: Request) -> Outcome:
 
     found = [_attempt(case, settings) for case in tqdm(cases, "reading", disable=None)]
     bad += [new["reason"] for new in found if new.get("is_bad")]
+    notes = dict.fromkeys(
+        f"{case.image.name}: {note}"
+        for case, new in zip(cases, found, strict=True)
+        for note in new.get("notes", ())
+    )
     included = [new for new in found if not new.get("reason")]
     rows = len([row for row in table if row["row"]])
     for case, new in zip(cases, found, strict=True):
@@ -84,7 +91,7 @@ def run(request: Request) -> Outcome:
     from prep.dataset import report
 
     report.write(request.out)
-    return Outcome(len(cases), len(included), bad)
+    return Outcome(len(cases), len(included), bad, list(notes))
 
 
 def _open_base(request: Request) -> tuple[dict, list[dict]]:

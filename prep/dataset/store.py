@@ -39,11 +39,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Found:
-    """All cases after their steps: the included ones, the whole table, and the bad inputs."""
+    """All cases after their steps: the included ones, the whole table, the bad inputs, and
+    sentences about numbers that are not believed."""
 
     rows: list[Row]
     table: list[dict]
     bad: list[str]
+    notes: list[str]
     folder: Path
 
 
@@ -84,6 +86,7 @@ def collect(
     rows: list[Row] = []
     table: list[dict] = []
     bad: list[str] = []
+    notes: dict[str, None] = {}  # in order, each once
     for case in cases:
         fit = steps.place(case, settings, folder, mean)
         reason, dice = "", float(fit.get("dice", np.nan))
@@ -97,6 +100,7 @@ def collect(
             reason = "the affine map mirrors the shape"
         part = "excluded" if reason else parts[case.patient]
         data = steps.prepare(case, settings, folder)
+        notes |= dict.fromkeys(f"{case.image.name}: {note}" for note in data.get("notes", ()))
         time = float(data.get("time_s", np.nan))
         table.append(
             {
@@ -124,7 +128,7 @@ def collect(
             + (f"; the first reason: {reasons[0]}" if reasons else "")
         )
     assert_disjoint([r.case.patient for r in rows], [r.split for r in rows])
-    return Found(rows, table, bad, folder)
+    return Found(rows, table, bad, list(notes), folder)
 
 
 def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
