@@ -76,6 +76,18 @@ def test_damage_is_listed_and_makes_the_exit_code_1(tmp_path, capsys):
     assert len(table(tmp_path / "out")) == 1
 
 
+def test_numbers_that_are_not_believed_are_told_in_the_table(tmp_path, capsys):
+    def change(data, number):
+        data.TriggerTime = 2000.0 * number
+
+    write_cine(tmp_path / "in", change=change)
+    code, out, _ = run(capsys, tmp_path / "in", "--out", tmp_path / "out")
+    (row,) = table(tmp_path / "out")
+    assert (code, row["frame_time_s"]) == (0, "")
+    assert row["note"].startswith("TriggerTime gives 2 s from frame to frame")
+    assert row["note"] in out
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_nothing_to_import_is_refused(tmp_path, capsys, there):
     if there:

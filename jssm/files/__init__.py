@@ -14,7 +14,7 @@ import numpy as np
 from jssm.files import dicom, images, naming, nifti, series, view
 from jssm.files.cine import Cine, Found, Problem, nifti_affine, patient_mm
 from jssm.files.common import frame_time_s
-from jssm.files.errors import BadInput, NotACine
+from jssm.files.errors import BadInput
 from jssm.files.images import count_frames, read
 from jssm.files.masks import on_grid_of
 from jssm.files.nifti import write_nifti
@@ -23,7 +23,6 @@ __all__ = [
     "BadInput",
     "Cine",
     "Found",
-    "NotACine",
     "Problem",
     "count_frames",
     "frame_time_s",

@@ -24,10 +24,10 @@ NAME = re.compile(
     rf"(?P<patient>p[0-9a-f]{{10}}|dsb\d{{4,}})_({'|'.join(VIEWS)})_"
     r"(?P<study>[0-9a-f]{4})?[0-9a-f]{8}$"
 )
-# An id or name of nothing but these words and zeros is nobody's own.
+# An id or name of nothing but these words, zeros and x is nobody's own.
 NOBODY = re.compile(
-    r"([\W_]|0|anon(ymous|ymi[sz]ed|ymi[sz]e|ym)?|de-?identified|unknown|unidentified|removed"
-    r"|patient|subject|name|no|id|test|x{2,})*"
+    r"([\W_0x]|anon(ymous|ymi[sz]ed|ymi[sz]e|ym)?|de-?identified|unknown|unidentified|removed"
+    r"|patient|subject|name|no|id|test)*"
 )
 
 

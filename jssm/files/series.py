@@ -239,9 +239,9 @@ def _cines(frames: list[Frame], root: Path) -> tuple[list[Group], list[Problem]]
 
 def _moments(frames: Sequence[Frame]) -> dict[tuple[Path, int], float]:
     """What tells when each frame was taken, by file and number: its time, else its turn; or {}."""
-    for values in ([f.time_ms for f in frames], [float(f.turn) for f in frames]):
-        is_told = all(math.isfinite(value) for value in values) and min(values) > -1
-        if is_told and len(set(values)) > 1:
+    turns = [float(f.turn) if f.turn >= 0 else math.nan for f in frames]
+    for values in ([f.time_ms for f in frames], turns):
+        if all(map(math.isfinite, values)) and len(set(values)) > 1:
             places = [(f.path, f.number) for f in frames]
             return dict(zip(places, values, strict=True))
     return {}
