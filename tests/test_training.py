@@ -3,7 +3,8 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -11,18 +12,19 @@ import optax
 import pytest
 
 import jssm
-from jssm import dataset
+from jssm import checkpoint, dataset
 from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
-from jssm.methods import registry
+from jssm.methods.method import mean_dice
 from jssm.methods.regression import method
 from jssm.shape import labels
-from jssm.training import feed, loop, steps
+from jssm.training import convergence, feed, loop, steps, validation
+from tests import toy
 from tests.conftest import write_dataset
 
 
 def tiny(data, **train) -> Config:
-    """The smallest run that has both parts of the training strategy."""
-    options = {"batch_size": 8, "epochs": 4, "points_epochs": 2} | train
+    """The smallest run of the real network that has both parts of the training strategy."""
+    options = {"batch_size": 4, "epochs": 4, "points_epochs": 2} | train
     return Config(
         data=str(data),
         model=ModelConfig(depth=18, width=4, num_modes=3),
@@ -31,15 +33,55 @@ def tiny(data, **train) -> Config:
     )
 
 
-def records(run):
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+def records(run, *, without=()):
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in without} for line in lines]
+
+
+def stop_at(step):
+    """A hook that sends the signal when the metrics of a step are known."""
+    return lambda number, _: signal.raise_signal(signal.SIGTERM) if number == step else None
+
+
+def fail_at(step):
+    """A hook that fails when the metrics of a step are known."""
+
+    def fail(number, _):
+        if number == step:
+            raise OSError("no space left")
+
+    return fail
+
+
+def never(*_):
+    raise AssertionError("nothing was to be traced or trained")
+
+
+def assert_same(one, other):
+    """Two runs ended with the same bits, and wrote the same log but for its speed."""
+    for step in ("best", "latest"):
+        weights = [checkpoint.read_weights(run, step=step) for run in (one, other)]
+        jax.tree.map(np.testing.assert_array_equal, *weights)
+    logs = [records(run, without=["images_per_second"]) for run in (one, other)]
+    assert logs[0] == logs[1]
 
 
 @pytest.fixture(scope="module")
 def trained(small_data, tmp_path_factory):
+    """A run of the real network, not interrupted."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     loop.train(tiny(small_data, ema=0.9), run)
     return run, jssm.load(run)
+
+
+@pytest.fixture(scope="module")
+def toy_run(small_data, tmp_path_factory):
+    """A run of the toy, not interrupted."""
+    run = tmp_path_factory.mktemp("runs") / "toy"
+    with pytest.MonkeyPatch.context() as patch:
+        toy.install(patch)
+        loop.train(toy.config(small_data, ema=0.9), run)
+    return run
 
 
 def test_a_run_leaves_all_its_files(trained):
@@ -70,56 +112,153 @@ def test_best_is_the_best_validation_dice(trained, small_data):
     assert dice.mean() == pytest.approx(max(r["val_dice"] for r in records(run)), abs=1e-3)
 
 
-def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path, monkeypatch):
-    """Stopped in the middle of an epoch, by a signal, twice."""
-    whole, model = trained
-    run, config = tmp_path / "stopped", tiny(small_data, ema=0.9)
-    monkeypatch.setattr(training, "AHEAD", 0)  # so that the signal comes where it is sent
-    count = loop._Loop._count_step
-    for stop_after in (3, 6):
-
-        def count_and_stop(self, metrics, stop_after=stop_after):
-            count(self, metrics)
-            if self.progress.step == stop_after:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        monkeypatch.setattr(loop._Loop, "_count_step", count_and_stop)
-        with pytest.raises(loop.Stopped, match=f"after step {stop_after}; the same command"):
-            loop.train(config, run)
-    monkeypatch.setattr(loop._Loop, "_count_step", count)
-    loop.train(config, run)
-    jax.tree.map(np.testing.assert_array_equal, jssm.load(run), model)
-    latest = [registry.load(r, step="latest") for r in (whole, run)]
-    jax.tree.map(np.testing.assert_array_equal, *latest)
-    without_speed = [
-        [{k: v for k, v in r.items() if k != "images_per_second"} for r in records(path)]
-        for path in (whole, run)
-    ]
-    assert without_speed[0] == without_speed[1]
+def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path):
+    """Stopped by a signal in the middle of an epoch of four steps."""
+    config = tiny(small_data, ema=0.9)
+    with pytest.raises(loop.Stopped, match="after step 7; the same command"):
+        loop.train(config, tmp_path / "run", on_step=stop_at(5))
+    loop.train(config, tmp_path / "run")
+    assert_same(trained[0], tmp_path / "run")
 
 
-def test_a_finished_run_is_not_trained_again(trained, small_data):
-    run, model = trained
-    before = (run / "metrics.jsonl").read_text()
-    loop.train(tiny(small_data, ema=0.9), run)
-    jax.tree.map(np.testing.assert_array_equal, jssm.load(run), model)
-    assert (run / "metrics.jsonl").read_text() == before
+def test_a_run_may_be_stopped_again_and_again(toy_run, small_data, tmp_path, monkeypatch):
+    """In the first epoch, at the end of one, and in the second part of the strategy."""
+    toy.install(monkeypatch)
+    for step, last in ((1, 3), (8, 8), (20, 22)):
+        with pytest.raises(loop.Stopped, match=f"after step {last}; the same command"):
+            loop.train(toy.config(small_data, ema=0.9), tmp_path / "run", on_step=stop_at(step))
+    loop.train(toy.config(small_data, ema=0.9), tmp_path / "run")
+    assert_same(toy_run, tmp_path / "run")
 
 
-def test_another_configuration_does_not_overwrite_a_run(trained, small_data):
-    run, _ = trained
+def test_a_run_that_fails_leaves_its_best_and_can_begin_anew(
+    toy_run, small_data, tmp_path, monkeypatch
+):
+    """Before any checkpoint was due."""
+    toy.install(monkeypatch)
+    monkeypatch.setattr(loop, "SAVE_S", np.inf)
+    with pytest.raises(OSError, match="no space left"):
+        loop.train(toy.config(small_data, ema=0.9), tmp_path / "run", on_step=fail_at(20))
+    checkpoint.read_weights(tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="no latest checkpoint"):
+        checkpoint.read_weights(tmp_path / "run", step="latest")
+    loop.train(toy.config(small_data, ema=0.9), tmp_path / "run")
+    assert_same(toy_run, tmp_path / "run")
+
+
+def test_a_finished_run_is_not_trained_again(toy_run, small_data, monkeypatch):
+    toy.install(monkeypatch, loss=never)
+    before = {path: path.stat().st_mtime_ns for path in toy_run.rglob("*") if path.is_file()}
+    loop.train(toy.config(small_data, ema=0.9), toy_run)
+    (toy_run / "config.json").touch()
+    after = {path: path.stat().st_mtime_ns for path in toy_run.rglob("*") if path.is_file()}
+    before.pop(toy_run / "config.json")
+    after.pop(toy_run / "config.json")
+    assert after == before
+
+
+def test_another_run_is_refused_before_anything_is_traced(
+    toy_run, small_data, tmp_path, monkeypatch
+):
+    toy.install(monkeypatch, init=never, loss=never)
     with pytest.raises(ValueError, match="holds a run with other settings"):
-        loop.train(tiny(small_data, epochs=5), run)
+        loop.train(toy.config(small_data, epochs=5), toy_run)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ValueError, match=r"holds checkpoints but no config\.json"):
+        loop.train(toy.config(small_data), tmp_path)
+
+
+def test_the_hook_gets_every_step_with_its_metrics(small_data, tmp_path, monkeypatch):
+    toy.install(monkeypatch)
+    seen = []
+    loop.train(
+        toy.config(small_data, epochs=3, points_epochs=1, validate_every=3),
+        tmp_path / "run",
+        on_step=lambda step, metrics: seen.append((step, metrics)),
+    )
+    assert [step for step, _ in seen] == list(range(1, 25))
+    assert ["mask_loss" in metrics for _, metrics in seen] == [False] * 8 + [True] * 16
+    (record,) = records(tmp_path / "run")
+    for name in ("loss", "mask_loss"):
+        values = [metrics[name] for _, metrics in seen if name in metrics]
+        assert record[f"train_{name}"] == pytest.approx(np.mean(values))
+
+
+def test_a_loss_that_is_not_finite_names_the_step(small_data, tmp_path, monkeypatch):
+    toy.install(monkeypatch)
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step \d"):
+        loop.train(toy.config(small_data, learning_rate=1e30), tmp_path / "run")
 
 
 def test_the_mask_loss_begins_when_the_points_have_converged():
-    run = loop._Loop.__new__(loop._Loop)
-    run.config, run.progress = tiny("x", patience=2), loop.Progress()
-    seen = []
-    for loss in (3.0, 2.0, 2.5, 1.0, 1.5, 1.2):
-        run._watch_convergence(loss)
-        seen.append(run.progress.with_mask)
-    assert seen == [False] * 5 + [True]
+    progress, seen = convergence.Progress(), []
+    for points_loss in (3.0, 2.0, 2.5, 1.0, 1.5, 1.2, 0.1):
+        progress, _ = convergence.judge(progress, merit=0, points_loss=points_loss, patience=2)
+        seen.append((progress.with_mask, progress.stale))
+    assert seen == [
+        (False, 0),
+        (False, 0),
+        (False, 1),
+        (False, 0),
+        (False, 1),
+        (True, 2),
+        (True, 2),
+    ]
+
+
+def test_the_mask_loss_begins_after_so_many_epochs():
+    progress, seen = convergence.Progress(), []
+    for epoch in range(4):
+        progress = convergence.begin_epoch(progress, epoch, points_epochs=2)
+        seen.append(progress.with_mask)
+    assert seen == [False, False, True, True]
+    assert convergence.begin_epoch(convergence.Progress(), 0, points_epochs=0).with_mask
+
+
+def test_the_best_validation_has_the_most_merit():
+    progress, seen = convergence.Progress(sums={"loss": [3.0, 2]}), []
+    for merit in (-2.0, 0.5, 0.5, 0.4, float("nan"), 0.6):
+        progress, is_best = convergence.judge(
+            progress, merit=merit, points_loss=float("inf"), patience=9
+        )
+        seen.append(is_best)
+    assert seen == [True, True, False, False, False, True]
+    assert progress.best == 0.6
+    assert progress.sums == {}
+
+
+def test_progress_is_counted_step_by_step():
+    progress = convergence.Progress()
+    for metrics in ({"loss": 3.0}, {"loss": 1.0, "mask_loss": 5.0}):
+        progress = convergence.count(progress, metrics)
+    assert progress.step == 2
+    assert progress.means == {"loss": 2.0, "mask_loss": 5.0}
+    with pytest.raises(FloatingPointError, match="the loss is inf at step 3"):
+        convergence.count(progress, {"loss": float("inf")})
+
+
+def test_progress_of_earlier_versions_is_understood():
+    old = {"step": 5, "with_mask": True, "stale": 1, "least_points_loss": 2.0, "best_dice": 0.4}
+    progress = convergence.from_json(json.loads(json.dumps(old | {"sums": {"loss": [1.0, 2]}})))
+    assert progress == convergence.Progress(5, True, 1, 2.0, 0.4, {"loss": [1.0, 2]})
+    assert convergence.from_json(json.loads(json.dumps(asdict(progress)))) == progress
+
+
+def test_validation_takes_every_case_once(small_data):
+    """In batches of one shape, the last of which is filled with cases that do not count twice."""
+    data = dataset.load(small_data)
+    method = toy.method()
+    variables = method.init(jax.random.key(0))
+    source = feed.Feed(data, jax.devices()[:1])
+    scores = validation.Validation(method, data, source, batch_size=3).scores(variables)
+    (whole,) = dataset.batches(data, data.rows("val")[None])
+    for name, values in method.scores(variables, whole).items():
+        assert scores[name] == pytest.approx(float(np.mean(values)), rel=1e-5)
+
+
+def test_half_labelled_cases_choose_the_best_as_much_as_whole_ones():
+    assert mean_dice({"dice": 0.8, "cavity_dice": 0.4, "points_loss": 9.0}) == pytest.approx(0.6)
+    assert mean_dice({"cavity_dice": 0.4}) == 0.4
 
 
 def test_validation_of_half_labelled_cases(small_model, small_data):
@@ -129,8 +268,8 @@ def test_validation_of_half_labelled_cases(small_model, small_data):
     batch["covers"] = np.array([labels.MYOCARDIUM, labels.CAVITY, labels.NONE], np.int8)
     batch["points"] = np.array(batch["points"])[:, ::2]  # the small model has eight points
     batch["points"][2] = np.nan
-    scores = jax.jit(lambda b: steps.eval_step(method(small_model), small_model.variables, b))(
-        batch
+    scores = jax.jit(partial(validation.case_scores, method(small_model)))(
+        small_model.variables, batch
     )
     known = {name: np.isfinite(values).tolist() for name, values in scores.items()}
     assert known == {
@@ -140,44 +279,17 @@ def test_validation_of_half_labelled_cases(small_model, small_data):
     }
 
 
-def test_a_loss_that_is_not_finite_names_the_step(small_data, tmp_path):
-    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step \d"):
-        loop.train(tiny(small_data, learning_rate=1e30), tmp_path / "run")
-
-
-def test_a_run_that_fails_leaves_its_best_and_can_begin_anew(
-    trained, small_data, tmp_path, monkeypatch
-):
-    """Before any checkpoint was due."""
-    whole, model = trained
-    run, config = tmp_path / "failed", tiny(small_data, ema=0.9)
-    monkeypatch.setattr(training, "SAVE_S", np.inf)
-    count = loop._Loop._count_step
-
-    def count_and_fail(self, metrics):
-        count(self, metrics)
-        if self.progress.step == 6:
-            raise FloatingPointError("the loss is nan at step 6")
-
-    monkeypatch.setattr(loop._Loop, "_count_step", count_and_fail)
-    with pytest.raises(FloatingPointError):
-        loop.train(config, run)
-    jssm.load(run)
-    with pytest.raises(FileNotFoundError):
-        registry.load(run, step="latest")
-    monkeypatch.setattr(loop._Loop, "_count_step", count)
-    loop.train(config, run)
-    jax.tree.map(np.testing.assert_array_equal, jssm.load(run), model)
-    assert [r["val_dice"] for r in records(run)] == [r["val_dice"] for r in records(whole)]
-
-
-def test_settings_must_suit_the_data(small_data, tmp_path):
-    config = tiny(small_data)
-    config.model.size = 64
-    with pytest.raises(ValueError, match=r"model\.size is 64 but the images of .* are 32"):
-        loop.train(config, tmp_path / "run")
-    with pytest.raises(FileNotFoundError, match="not a data set directory"):
-        loop.train(replace(config, data=str(tmp_path / "nowhere")), tmp_path / "run")
+def test_what_is_wrong_is_found_before_anything_is_written(small_data, tmp_path, monkeypatch):
+    toy.install(monkeypatch, loss=never, clip=3)
+    config, run = toy.config(small_data), tmp_path / "run"
+    for wrong, error, message in (
+        (replace(config, model=ModelConfig(size=64)), ValueError, r"size is 64 .* are 32 pixels"),
+        (replace(config, data=str(tmp_path / "nowhere")), FileNotFoundError, "not a data set"),
+        (toy.config(small_data, batch_size=4), ValueError, "not made of whole clips of 3 frames"),
+    ):
+        with pytest.raises(error, match=message):
+            loop.train(wrong, run)
+        assert not run.exists()
 
 
 def test_validation_needs_a_label(tmp_path):
@@ -220,39 +332,24 @@ def test_the_optimizer_is_adam_with_its_schedule(options, expected):
     np.testing.assert_allclose(sizes, expected, rtol=1e-4)
 
 
-def test_eight_devices_give_the_gradients_of_one(small_data):
+def test_eight_devices_train_as_one(small_data, tmp_path):
     """In a process of its own, since the number of devices is fixed when JAX starts."""
     environment = os.environ | {
         "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
     }
-    command = [sys.executable, "-m", "tests.eight_devices", str(small_data)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 1e-5
-
-
-def test_two_devices_train_and_validate(small_data, tmp_path):
-    """The whole loop, from the compiled step to the last validation."""
-    environment = os.environ | {
-        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
-    }
-    code = (
-        "import jax; from jssm.training import loop; from tests.test_training import tiny; "
-        f"loop.train(tiny({str(small_data)!r}, epochs=1, points_epochs=0), {str(tmp_path)!r}); "
-        "assert len(jax.devices()) == 2"
-    )
+    command = [sys.executable, "-m", "tests.eight_devices", str(small_data), str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+        command, env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
-    assert len(records(tmp_path)) == 1
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["devices"] == 8
+    assert found["moved"] > 1e-3, "the step did nothing"
+    assert found["difference"] < 1e-5
+    assert found["devices_of_validation"] == 1  # spread over several it has hung
+    assert [record["step"] for record in records(tmp_path)] == [2, 4]
     assert len(jax.devices()) == 1  # here, where what was saved there loads all the same
-    assert np.isfinite(jssm.load(tmp_path).mean_theta).all()
+    assert np.isfinite(checkpoint.read_weights(tmp_path)["variables"]["params"]["slope"])
 
 
 def test_data_that_does_not_fit_is_streamed(small_data, monkeypatch):

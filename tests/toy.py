@@ -10,12 +10,9 @@ from types import SimpleNamespace
 import jax
 import jax.numpy as jnp
 
-from jssm.config import BaselineConfig, Config, TrainConfig
-from jssm.methods import losses
-from jssm.methods.baselines import BASELINES, Baseline
-from jssm.methods.model import Method
-from jssm.training.augment import Augmentation
-from jssm.training.feed import AXIS
+from jssm.config import Augmentation, Config, TrainConfig
+from jssm.methods import losses, registry
+from jssm.methods.method import AXIS, Method
 
 NAME = "unet"  # of the method whose place it takes
 
@@ -45,7 +42,7 @@ def method() -> Method:
 
     def predict(variables, images):
         mean = variables["batch_stats"]["mean"]
-        return SimpleNamespace(mask=masks(variables["params"], mean, images / 255), points=None)
+        return SimpleNamespace(mask=masks(variables["params"], mean, images), points=None)
 
     def scores(variables, batch):
         found = predict(variables, batch["image"]).mask
@@ -58,7 +55,8 @@ def method() -> Method:
 def install(monkeypatch, **changes) -> None:
     """Put the method, with some of its parts changed, in the place of :data:`NAME`."""
     changed = method()._replace(**changes)
-    monkeypatch.setitem(BASELINES, NAME, Baseline(lambda config, constants: changed))
+    entry = registry.Entry(lambda config, constants: changed)
+    monkeypatch.setitem(registry.METHODS, NAME, entry)
 
 
 def config(data, **train) -> Config:
@@ -67,7 +65,6 @@ def config(data, **train) -> Config:
     return Config(
         data=str(data),
         method=NAME,
-        baseline=BaselineConfig(),
         train=TrainConfig(**options),
         augment=Augmentation(flip_left_right=True, rotation_degrees=10.0),
     )
