@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -12,19 +13,20 @@ import optax
 import pytest
 
 import jssm
-from jssm import checkpoint, dataset
+from jssm import checkpoint, dataset, rasterizer
 from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
-from jssm.methods.method import mean_dice
-from jssm.methods.regression import method
-from jssm.shape import labels
+from jssm.methods import registry
+from jssm.methods.method import AXIS, mean_dice
+from jssm.networks import resnet
+from jssm.shape import labels, order
 from jssm.training import convergence, feed, loop, steps, validation
 from tests import toy
-from tests.conftest import write_dataset
+from tests.conftest import SIZE, write_dataset
 
 
 def tiny(data, **train) -> Config:
     """The smallest run of the real network that has both parts of the training strategy."""
-    options = {"batch_size": 4, "epochs": 4, "points_epochs": 2} | train
+    options = {"batch_size": 4, "epochs": 4, "points_epochs": 2, "validate_every": 2} | train
     return Config(
         data=str(data),
         model=ModelConfig(depth=18, width=4, num_modes=3),
@@ -71,7 +73,7 @@ def trained(small_data, tmp_path_factory):
     """A run of the real network, not interrupted."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     loop.train(tiny(small_data, ema=0.9), run)
-    return run, jssm.load(run)
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -85,31 +87,22 @@ def toy_run(small_data, tmp_path_factory):
 
 
 def test_a_run_leaves_all_its_files(trained):
-    run, _ = trained
-    assert [r["epoch"] for r in records(run)] == [1, 2, 3, 4]
-    assert [r["mask_weight"] for r in records(run)] == [0, 0, 0.5, 0.5]
-    assert ["train_mask_loss" in r for r in records(run)] == [False, False, True, True]
-    assert (run / "curves.png").is_file()
-    assert sorted(p.name for p in (run / "overlays").iterdir())[-1] == "epoch_0004.png"
-    assert list((run / "tensorboard").iterdir())
+    assert [r["epoch"] for r in records(trained)] == [2, 4]
+    assert [r["mask_weight"] for r in records(trained)] == [0, 0.5]
+    assert ["train_mask_loss" in r for r in records(trained)] == [False, True]
+    assert (trained / "curves.png").is_file()
+    assert sorted(p.name for p in (trained / "overlays").iterdir())[-1] == "epoch_0004.png"
+    assert list((trained / "tensorboard").iterdir())
 
 
-def test_the_checkpoint_needs_nothing_else(trained, small_data):
-    _, loaded = trained
-    images = dataset.load(small_data).images[:2]
-    out = jax.jit(jssm.predict)(loaded, images)
-    assert out.mask.shape == (2, 32, 32)
-    assert out.beta.shape == (2, 3)
-
-
-def test_best_is_the_best_validation_dice(trained, small_data):
-    run, model = trained
+def test_the_best_is_that_of_the_log_and_needs_nothing_else(trained, small_data):
     data = dataset.load(small_data)
     rows = data.rows("val")
-    predicted = np.asarray(jax.jit(jssm.predict)(model, data.images[rows]).mask) > 0.5
-    true = data.masks[rows] > 0
+    found = jssm.predict(jssm.load(trained), data.images[rows], window=np.array([0.0, 255.0]))
+    assert found.beta.shape == (4, 3)
+    predicted, true = np.asarray(found.mask) > 0.5, data.masks[rows] > 0
     dice = 2 * (predicted & true).sum((1, 2)) / (predicted.sum((1, 2)) + true.sum((1, 2)))
-    assert dice.mean() == pytest.approx(max(r["val_dice"] for r in records(run)), abs=1e-3)
+    assert dice.mean() == pytest.approx(max(r["val_dice"] for r in records(trained)), abs=1e-3)
 
 
 def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path):
@@ -118,7 +111,52 @@ def test_a_stopped_run_continues_bit_for_bit(trained, small_data, tmp_path):
     with pytest.raises(loop.Stopped, match="after step 7; the same command"):
         loop.train(config, tmp_path / "run", on_step=stop_at(5))
     loop.train(config, tmp_path / "run")
-    assert_same(trained[0], tmp_path / "run")
+    assert_same(trained, tmp_path / "run")
+
+
+def test_training_in_bfloat16_learns(small_data, tmp_path, monkeypatch):
+    monkeypatch.setitem(resnet.STAGES, 18, (1,))  # it compiles sooner
+    config = tiny(small_data, batch_size=16, epochs=20, points_epochs=20, validate_every=20)
+    config.model.bfloat16 = True
+    losses, fail = [], fail_at(12)
+
+    def on_step(step, metrics):
+        losses.append(metrics["loss"])
+        fail(step, metrics)  # before the validation, which compiles for long
+
+    with pytest.raises(OSError, match="no space left"):
+        loop.train(config, tmp_path, on_step=on_step)
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+
+
+@pytest.mark.parametrize("name", registry.METHODS)
+def test_a_step_keeps_the_state_of_every_method_in_float32(name, small_data):
+    """Its shapes and types too, where the network computes in bfloat16."""
+    config = tiny(small_data, batch_size=16, ema=0.9)
+    config.method, config.model = name, replace(config.model, size=SIZE, bfloat16=True)
+    data = dataset.load(small_data)
+    method = registry.method_from(config, registry.constants_of(config, data))
+    optimizer = steps.make_optimizer(config.train, 1)
+    before, _ = steps.first_state(method, optimizer, config)
+    (batch,) = dataset.batches(data, np.arange(16)[None])
+    batch |= {"place": np.arange(16), "point_weight": np.float32(1), "mask_weight": np.float32(1)}
+    step = partial(
+        steps.train_step,
+        method=method,
+        optimizer=optimizer,
+        augmentation=config.augment,
+        ema=0.9,
+        seed=0,
+    )
+    split = {name: value[None] for name, value in (batch | {"epoch": np.float32(0)}).items()}
+    mapped = jax.vmap(step, (None, 0), out_axes=(None, 0), axis_name=AXIS)
+    traced = jax.jit(mapped).trace(before, split)
+    after, metrics = traced.out_info
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), before
+    )
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves((after, metrics))} == {"float32", "int32"}
+    assert "bf16" in str(traced.jaxpr)
 
 
 def test_a_run_may_be_stopped_again_and_again(toy_run, small_data, tmp_path, monkeypatch):
@@ -155,6 +193,13 @@ def test_a_finished_run_is_not_trained_again(toy_run, small_data, monkeypatch):
     before.pop(toy_run / "config.json")
     after.pop(toy_run / "config.json")
     assert after == before
+
+
+def test_the_strategy_of_a_run(toy_run):
+    assert [r["epoch"] for r in records(toy_run)] == [1, 2, 3, 4]
+    assert [r["step"] for r in records(toy_run)] == [8, 16, 24, 32]
+    assert [r["mask_weight"] for r in records(toy_run)] == [0, 0, 0.5, 0.5]
+    assert ["train_mask_loss" in r for r in records(toy_run)] == [False, False, True, True]
 
 
 def test_another_run_is_refused_before_anything_is_traced(
@@ -252,7 +297,7 @@ def test_validation_takes_every_case_once(small_data):
     source = feed.Feed(data, jax.devices()[:1])
     scores = validation.Validation(method, data, source, batch_size=3).scores(variables)
     (whole,) = dataset.batches(data, data.rows("val")[None])
-    for name, values in method.scores(variables, whole).items():
+    for name, values in validation.case_scores(method, variables, whole).items():
         assert scores[name] == pytest.approx(float(np.mean(values)), rel=1e-5)
 
 
@@ -261,22 +306,21 @@ def test_half_labelled_cases_choose_the_best_as_much_as_whole_ones():
     assert mean_dice({"cavity_dice": 0.4}) == 0.4
 
 
-def test_validation_of_half_labelled_cases(small_model, small_data):
-    """Each label gives its own scores, and the others are NaN."""
+def test_validation_of_half_labelled_cases(small_data):
+    """Each label gives its own scores, and the others are NaN; here all is found as it is."""
     data = dataset.load(small_data)
     (batch,) = dataset.batches(data, np.arange(3)[None])
+    true = np.array(batch["points"])
+    cavity = rasterizer.rasterize(true[1, order.cavity_strip(true.shape[1])], (SIZE, SIZE)) > 0.5
     batch["covers"] = np.array([labels.MYOCARDIUM, labels.CAVITY, labels.NONE], np.int8)
-    batch["points"] = np.array(batch["points"])[:, ::2]  # the small model has eight points
-    batch["points"][2] = np.nan
-    scores = jax.jit(partial(validation.case_scores, method(small_model)))(
-        small_model.variables, batch
-    )
-    known = {name: np.isfinite(values).tolist() for name, values in scores.items()}
-    assert known == {
-        "dice": [True, False, False],
-        "cavity_dice": [False, True, False],
-        "points_loss": [True, True, False],
-    }
+    batch["mask"] = np.stack([batch["mask"][0], cavity, np.zeros_like(cavity)])
+    batch["points"] = np.where(np.arange(3)[:, None, None] == 2, np.nan, true)
+    seen = SimpleNamespace(mask=(data.masks[:3] > 0).astype(np.float32), points=true)
+    perfect = toy.method()._replace(predict=lambda *_: seen, scores=None)
+    scores = jax.jit(partial(validation.case_scores, perfect))({}, batch)
+    np.testing.assert_allclose(scores["dice"], [1, np.nan, np.nan])
+    np.testing.assert_allclose(scores["cavity_dice"], [np.nan, 1, np.nan])
+    np.testing.assert_allclose(scores["points_loss"], [0, 0, np.nan], atol=1e-6)
 
 
 def test_what_is_wrong_is_found_before_anything_is_written(small_data, tmp_path, monkeypatch):
