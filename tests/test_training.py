@@ -1,6 +1,5 @@
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -22,6 +21,7 @@ from jssm.shape import labels, order
 from jssm.training import convergence, feed, loop, steps, validation
 from tests import toy
 from tests.conftest import SIZE, write_dataset
+from tests.runs import assert_same, fail_at, never, records, stop_at
 
 
 def tiny(data, **train) -> Config:
@@ -33,39 +33,6 @@ def tiny(data, **train) -> Config:
         train=TrainConfig(**options),
         augment=Augmentation(flip_left_right=True, rotation_degrees=10.0),
     )
-
-
-def records(run, *, without=()):
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k not in without} for line in lines]
-
-
-def stop_at(step):
-    """A hook that sends the signal when the metrics of a step are known."""
-    return lambda number, _: signal.raise_signal(signal.SIGTERM) if number == step else None
-
-
-def fail_at(step):
-    """A hook that fails when the metrics of a step are known."""
-
-    def fail(number, _):
-        if number == step:
-            raise OSError("no space left")
-
-    return fail
-
-
-def never(*_):
-    raise AssertionError("nothing was to be traced or trained")
-
-
-def assert_same(one, other):
-    """Two runs ended with the same bits, and wrote the same log but for its speed."""
-    for step in ("best", "latest"):
-        weights = [checkpoint.read_weights(run, step=step) for run in (one, other)]
-        jax.tree.map(np.testing.assert_array_equal, *weights)
-    logs = [records(run, without=["images_per_second"]) for run in (one, other)]
-    assert logs[0] == logs[1]
 
 
 @pytest.fixture(scope="module")

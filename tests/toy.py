@@ -5,13 +5,12 @@ images. It has all that the loop minds: both losses, batch statistics, and noise
 key. Dice and point loss are its own scores, so that nothing is rendered or drawn.
 """
 
-from types import SimpleNamespace
-
 import jax
 import jax.numpy as jnp
 
 from jssm.config import Augmentation, Config, TrainConfig
 from jssm.methods import losses, registry
+from jssm.methods.baselines.segmenter import Segmentation
 from jssm.methods.method import AXIS, Method
 
 NAME = "unet"  # of the method whose place it takes
@@ -42,7 +41,7 @@ def method() -> Method:
 
     def predict(variables, images):
         mean = variables["batch_stats"]["mean"]
-        return SimpleNamespace(mask=masks(variables["params"], mean, images), points=None)
+        return Segmentation(masks(variables["params"], mean, images))
 
     def scores(variables, batch):
         found = predict(variables, batch["image"]).mask
