@@ -149,12 +149,12 @@ def config_for(args: argparse.Namespace, item: Load, directory: str = "") -> Con
 
 def stepper(model: Model, config: Config, devices: list[jax.Device]) -> tuple[Callable, Any]:
     """The step as the loop makes it, and the first state."""
-    how = method(model)
+    ours = method(model)
     optimizer = steps.make_optimizer(config.train, steps_per_epoch=100)
     step = steps.parallel(
         partial(
             steps.train_step,
-            how=how,
+            method=ours,
             optimizer=optimizer,
             augmentation=config.augment,
             ema=config.train.ema,
@@ -162,7 +162,7 @@ def stepper(model: Model, config: Config, devices: list[jax.Device]) -> tuple[Ca
         ),
         devices,
     )
-    _, compute = steps.first_state(how, optimizer, config)
+    _, compute = steps.first_state(ours, optimizer, config)
     return step, feed.replicate(compute(), devices)
 
 

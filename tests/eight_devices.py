@@ -1,22 +1,31 @@
-"""Prints the largest difference between the gradients of one step on one and on eight devices."""
+"""Training on eight devices: prints, as JSON, what its test looks at."""
 
+import json
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from jssm import dataset
 from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
 from jssm.methods.model import Model
 from jssm.methods.regression import method, network_from
+from jssm.networks import resnet
 from jssm.shape import labels
-from jssm.training import feed, steps
+from jssm.training import feed, loop, steps
+from tests import toy
 
 
-def main(directory: str) -> None:
-    """Take the step of plain descent, whose update is the gradient itself, both ways."""
+def gradients(directory: str) -> dict[str, float]:
+    """How far one step moves the weights on one device, and how far on eight it ends from there.
+
+    It is the step of plain descent, whose update is the gradient itself.
+    """
+    resnet.STAGES[18] = (1,)  # it compiles sooner
     config = Config(
         data=directory,
         model=ModelConfig(size=32, depth=18, width=4, num_modes=3),
@@ -26,14 +35,14 @@ def main(directory: str) -> None:
     data = dataset.load(directory)
     network = network_from(config)
     shape = data.shape_model.truncate(3)
-    how = method(Model({}, shape, jnp.asarray(data.mean_theta()), network, 32))
+    ours = method(Model({}, shape, jnp.asarray(data.mean_theta()), network, 32))
     descent = optax.sgd(1.0)
 
     def step(state, batch):
         return steps.train_step(
             state,
             batch,
-            how=how,
+            method=ours,
             optimizer=descent,
             augmentation=config.augment,
             ema=0.0,
@@ -48,21 +57,41 @@ def main(directory: str) -> None:
     points[covers == labels.NONE] = np.nan
     batch |= {"covers": covers, "points": points}
     scalars = {"place": np.arange(16), "point_weight": np.ones(()), "mask_weight": np.float32(0.5)}
-    _, compute = steps.first_state(how, descent, config)
+    _, compute = steps.first_state(ours, descent, config)
     start = compute()
     ends = []
     for devices in (jax.devices()[:1], jax.devices()):
         state = feed.replicate(jax.tree.map(jnp.copy, start), devices)
         end, _ = steps.parallel(step, devices)(state, feed.place(batch | scalars, devices))
         ends.append(end.variables["params"])
-    differences = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), *ends)
-    moved = jax.tree.map(
-        lambda a, b: np.abs(np.asarray(a) - b).max(), ends[0], start.variables["params"]
-    )
-    assert len(jax.devices()) == 8
-    assert max(jax.tree.leaves(moved)) > 1e-3, "the step did nothing"
-    print(max(jax.tree.leaves(differences)))
+    return {
+        "moved": greatest_difference(ends[0], start.variables["params"]),
+        "difference": greatest_difference(*ends),
+    }
+
+
+def greatest_difference(one, other) -> float:
+    """Of any two numbers that belong together in two trees."""
+    far = jax.tree.map(lambda a, b: np.abs(np.asarray(a) - np.asarray(b)).max(), one, other)
+    return float(max(jax.tree.leaves(far)))
+
+
+def whole_loop(directory: str, run: Path) -> int:
+    """The loop from the compiled step to the last validation; gives the devices of the latter."""
+    shardings = []
+
+    def scores(variables, batch):
+        jax.debug.inspect_array_sharding(variables["params"]["slope"], callback=shardings.append)
+        return toy.method().scores(variables, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        toy.install(patch, scores=scores)
+        loop.train(toy.config(directory, batch_size=8, epochs=2, points_epochs=1), run)
+    (sharding,) = shardings
+    return sharding.num_devices
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    found = gradients(sys.argv[1])
+    found["devices_of_validation"] = whole_loop(sys.argv[1], Path(sys.argv[2]))
+    print(json.dumps(found | {"devices": len(jax.devices())}))

@@ -1,12 +1,7 @@
-"""The baselines: their sizes, their losses, and one of them from training to evaluation."""
+"""The baselines: their sizes, their losses, and one of them in evaluation."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +17,16 @@ from jssm.evaluation import report
 from jssm.methods import losses, registry
 from jssm.methods.baselines import contour, fcn8s, pixelwise, segmenter, tetris
 from jssm.shape import affine, labels
-from jssm.training import loop
+from jssm.training import feed, loop, validation
+from tests import toy
 from tests.conftest import SIZE, write_dataset
+from tests.runs import records
 
 rng = np.random.default_rng(0)
 
 
 def tiny(data, method="unet", **baseline) -> Config:
-    """A run of two epochs of two steps."""
+    """The settings of a small network."""
     return Config(
         data=str(data),
         method=method,
@@ -38,10 +35,6 @@ def tiny(data, method="unet", **baseline) -> Config:
         train=TrainConfig(batch_size=8, epochs=2, learning_rate=0.01),
         augment=Augmentation(flip_left_right=True, rotation_degrees=10.0),
     )
-
-
-def records(run):
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def parameters(network, size) -> int:
@@ -80,11 +73,18 @@ def data(small_data):
 
 
 @pytest.fixture(scope="module")
-def trained(small_data, tmp_path_factory):
-    """A U-Net's run, not interrupted."""
-    run = tmp_path_factory.mktemp("baselines") / "whole"
-    loop.train(tiny(small_data), run)
-    return run
+def untrained(data, small_data, tmp_path_factory):
+    """The run directory of a U-Net of random weights, and their validation Dice in training."""
+    run, settings = tmp_path_factory.mktemp("runs") / "untrained", tiny(small_data)
+    run.mkdir()
+    method = registry.method_from(settings, {})
+    variables = fill(method)
+    (run / "config.json").write_text(config.to_json(settings))
+    with checkpoint.Checkpoints(run) as files:
+        files.save_best(1, {"variables": variables})
+    source = feed.Feed(data, jax.devices()[:1])
+    means = validation.Validation(method, data, source, batch_size=8).scores(variables)
+    return run, means["dice"]
 
 
 def test_every_method_has_a_name_for_the_settings():
@@ -103,57 +103,29 @@ def test_fcn8s_has_the_published_size():
     assert parameters(fcn8s.network_from(Config()), 32) == vgg + grey + norms + scores + widening
 
 
-def test_a_run_has_scores_of_masks_and_none_of_points(trained):
-    assert [set(record) for record in records(trained)] == [
-        {"epoch", "step", "train_loss", "val_dice", "images_per_second"}
+def test_a_run_without_points_has_scores_and_pictures_of_masks(small_data, tmp_path, monkeypatch):
+    toy.install(monkeypatch, learns_points=False, scores=None)
+    loop.train(toy.config(small_data, epochs=2, batch_size=8), tmp_path)
+    losses = {"train_loss", "train_points_loss", "train_mask_loss"}
+    assert [set(record) for record in records(tmp_path)] == [
+        {"epoch", "step", "val_dice", "images_per_second"} | losses
     ] * 2
-    assert (trained / "overlays").is_dir()
+    assert (tmp_path / "overlays" / "epoch_0002.png").is_file()
 
 
-def test_a_stopped_baseline_continues_bit_for_bit(trained, small_data, tmp_path, monkeypatch):
-    """Stopped in the middle of the first epoch."""
-    monkeypatch.setattr(training, "AHEAD", 0)  # so that the signal comes where it is sent
-    count = loop._Loop._count_step
-
-    def count_and_stop(self, metrics):
-        count(self, metrics)
-        if self.progress.step == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(loop._Loop, "_count_step", count_and_stop)
-    with pytest.raises(loop.Stopped, match="after step 1"):
-        loop.train(tiny(small_data), tmp_path / "run")
-    monkeypatch.setattr(loop._Loop, "_count_step", count)
-    loop.train(tiny(small_data), tmp_path / "run")
-    weights = [checkpoint.read_weights(r, step="latest") for r in (trained, tmp_path / "run")]
-    jax.tree.map(np.testing.assert_array_equal, *weights)
-
-
-def test_a_baseline_is_evaluated_like_any_method(trained, small_data):
-    how, variables = registry.load_method(trained)
-    images = dataset.load(small_data).images
-    found = how.predict(variables, images[:2])
-    assert found.mask.shape == (2, SIZE, SIZE)
-    assert found.points is None
-    script = Path(report.__file__).parent.parent / "eval.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "--ckpt", str(trained)],
-        capture_output=True,
-        text=True,
-        cwd=script.parent,
-        check=True,
-    )
-    assert "| whole " in done.stdout
-    scores = json.loads((trained / "eval" / "metrics.json").read_text())
-    best = max(record["val_dice"] for record in records(trained))
-    assert scores["dice"]["mean"] == pytest.approx(best, abs=1e-3)
+def test_a_baseline_is_evaluated_like_any_method(untrained):
+    run, dice = untrained
+    assert "| untrained " in report.run(str(run), "")
+    scores = json.loads((run / "eval" / "metrics.json").read_text())
+    assert 0.01 < dice < 0.99
+    assert scores["dice"]["mean"] == pytest.approx(dice, abs=1e-3)
     assert scores["point_rmse_px"] is None
     assert scores["folded_share"] is None
 
 
-def test_a_baseline_is_no_model(trained):
+def test_a_baseline_is_no_model(untrained):
     with pytest.raises(ValueError, match=r"holds the method unet, which has no shape model"):
-        jssm.load(trained)
+        jssm.load(untrained[0])
 
 
 def test_a_baseline_needs_whole_walls(tmp_path):

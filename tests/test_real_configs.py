@@ -10,8 +10,8 @@ import pytest
 
 import jssm
 from jssm.training import loop
+from tests.runs import records
 from tests.test_config import load as load_config
-from tests.test_training import records
 
 
 @pytest.mark.parametrize("name", ["4ch", "4ch_mri", "echo", "phantom"])

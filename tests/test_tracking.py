@@ -1,7 +1,5 @@
 """Tracking: its network and losses, the clips it learns from, and points carried by its flow."""
 
-import os
-import signal
 from types import SimpleNamespace
 
 import jax
@@ -13,16 +11,16 @@ import pytest
 from scipy import ndimage
 
 from benchmarks.tables import tracked
-from jssm import checkpoint, config, dataset
+from jssm import config, dataset
 from jssm.config import Augmentation, BaselineConfig, Config, ModelConfig, TrainConfig
-from jssm.methods import registry
 from jssm.methods.baselines import tracking
 from jssm.methods.method import Method
 from jssm.shape import affine, labels
 from jssm.training import feed, loop, steps
-from tests import reference
+from tests import reference, toy
 from tests.conftest import SIZE, write_dataset
 from tests.prep_shapes import Horseshoe
+from tests.runs import assert_same, stop_at
 
 CLIP = 4
 
@@ -333,83 +331,50 @@ def test_single_images_are_ordered_as_ever():
         np.testing.assert_array_equal(found, expected)
 
 
-def toy(clip) -> Method:
-    """A method without a network, whose metrics tell how alike the frames of a clip are."""
-
-    def loss(variables, batch, key):
-        clips = batch["image"].reshape(-1, CLIP, SIZE, SIZE)
-        weight = variables["params"]["weight"]
-        total = jnp.mean((weight - clips[:, 0] * clips[:, 1]) ** 2)
-        metrics = {
-            "loss": total,
-            "within": jnp.max(jnp.abs(clips - clips[:, :1])),
-            "between": jnp.max(jnp.abs(clips[0] - clips[1])),
-        }
-        return total, (metrics, variables["batch_stats"])
-
-    def predict(variables, images):
-        weight = variables["params"]["weight"]
-        return SimpleNamespace(mask=images * weight, points=None)
-
-    def init(key):
-        return {"params": {"weight": jnp.zeros(())}, "batch_stats": {"mean": jnp.zeros(())}}
-
-    return Method(init, loss, jax.tree_util.Partial(predict), learns_points=False, clip=clip)
+def likeness(variables, batch, key):
+    """A loss whose metrics tell how alike the frames of a clip are."""
+    total, (_, stats) = toy.method().loss(variables, batch, key)
+    clips = batch["image"].reshape(-1, CLIP, SIZE, SIZE)
+    within = jnp.max(jnp.abs(clips - clips[:, :1]))
+    between = jnp.max(jnp.abs(clips[0] - clips[1]))
+    return total, ({"loss": total, "within": within, "between": between}, stats)
 
 
 @pytest.mark.parametrize(("clip", "alike"), [(CLIP, True), (1, False)])
 def test_a_clip_is_augmented_alike(small_data, clip, alike):
     data = dataset.load(small_data)
     (batch,) = dataset.batches(data, np.full((1, 8), 3))  # the same case, eight times
-    optimizer = optax.sgd(0.1)
+    batch |= {"place": np.arange(8), "point_weight": 1.0, "mask_weight": 1.0}
+    method, optimizer = toy.method()._replace(loss=likeness, clip=clip), optax.sgd(0.1)
 
     def step(state, batch):
         return steps.train_step(
             state,
             batch,
-            how=toy(clip),
+            method=method,
             optimizer=optimizer,
             augmentation=Augmentation(rotation_degrees=20.0, contrast=0.2),
             ema=0.0,
             seed=0,
         )
 
-    variables = toy(clip).init(None)
+    variables = method.init(jax.random.key(0))
     opt_state = optimizer.init(variables["params"])
     state = steps.TrainState(jnp.zeros((), jnp.int32), variables, opt_state, None)
-    _, metrics = under_axis(step)(state, batch | {"place": np.arange(8)})
+    _, metrics = under_axis(step)(state, batch)
     assert (float(metrics["within"]) == 0) == alike
     assert float(metrics["between"]) > 0.1
 
 
 def test_a_stopped_run_of_clips_continues_bit_for_bit(cines, tmp_path, monkeypatch):
     """Stopped in the middle of the first epoch."""
-    simple = Method(*toy(CLIP)[:2], _simple_predict, learns_points=False, clip=CLIP)
-    entry = registry.Entry(lambda config, constants: simple)
-    monkeypatch.setitem(registry.METHODS, "tracking", entry)
-    monkeypatch.setattr(loop, "AHEAD", 0)  # so that the signal comes where it is sent
-    loop.train(settings(cines), tmp_path / "whole")
-    count = loop._Loop._count_step
-
-    def count_and_stop(self, metrics):
-        count(self, metrics)
-        if self.progress.step == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as stopping:
-        stopping.setattr(loop._Loop, "_count_step", count_and_stop)
-        with pytest.raises(loop.Stopped, match="after step 1"):
-            loop.train(settings(cines), tmp_path / "run")
-    loop.train(settings(cines), tmp_path / "run")
-    weights = [
-        checkpoint.read_weights(tmp_path / name, step="latest")["variables"]["params"]["weight"]
-        for name in ("whole", "run")
-    ]
-    assert weights[0] == weights[1] != 0
-
-
-def _simple_predict(variables, images):
-    return tracking.segmenter.Segmentation(images + variables["params"]["weight"])
+    toy.install(monkeypatch, clip=CLIP)
+    options = toy.config(cines, batch_size=CLIP, epochs=2)
+    loop.train(options, tmp_path / "whole")
+    with pytest.raises(loop.Stopped, match="after step 3"):
+        loop.train(options, tmp_path / "run", on_step=stop_at(1))
+    loop.train(options, tmp_path / "run")
+    assert_same(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_batch_must_be_made_of_whole_clips(cines, tmp_path):

@@ -8,6 +8,12 @@ import jax
 AXIS = "batch"  # the mapped axis under which a loss runs, over all devices
 
 
+def mean_dice(means: dict[str, float]) -> float:
+    """The mean Dice of whole walls and of cavities, which count alike, whatever their numbers."""
+    known = [means[name] for name in ("dice", "cavity_dice") if name in means]
+    return sum(known) / len(known)
+
+
 class Method(NamedTuple):
     """A way to segment, as three pure functions.
 
@@ -29,6 +35,10 @@ class Method(NamedTuple):
     flow(variables, cine) gives, of a method that has it, the displacement (F, S, S, 2) px (x, y)
     of a cine (F, S, S): what lies at p in the first frame lies at p + displacement[f](p) in
     frame f.
+
+    scores(variables, batch) gives, of a method that does not segment, the scores (N,) of the cases
+    of a validation batch, by name, NaN where unknown; those of the others are Dice and point loss.
+    merit(means) says of the means of the scores how good they are; more is better.
     """
 
     init: Callable[[jax.Array], Any]
@@ -37,3 +47,5 @@ class Method(NamedTuple):
     learns_points: bool = True
     clip: int = 1
     flow: Callable[[Any, jax.Array], jax.Array] | None = None
+    scores: Callable[[Any, dict[str, jax.Array]], dict[str, jax.Array]] | None = None
+    merit: Callable[[dict[str, float]], float] = mean_dice

@@ -62,16 +62,19 @@ class Feed:
             yield from self._streamed(order)
 
     def whole_batches(self, order: np.ndarray) -> Iterator[dict[str, Any]]:
-        """The same, each (n, ...) on one device, or in the host's memory.
+        """The same, each (n, ...) on one device, or in the host's memory where there are several.
 
-        From there when there are several devices: of arrays on all of them XLA spreads the work
-        too, and it has hung.
+        Of arrays on all devices XLA spreads the work over them too, and it has hung.
         """
         if self._resident is not None and len(self._devices) == 1:
             for batch in self.batches(order):
                 yield {name: array[0] for name, array in batch.items()}
         else:
             yield from dataset_lib.batches(self._data, order)
+
+    def on_one_device(self, tree: Any) -> Any:
+        """The arrays of ``tree``, as :func:`replicate` gives them, where whole batches go."""
+        return jax.device_put(tree, self._devices[0])
 
     def _streamed(self, order: np.ndarray) -> Iterator[dict[str, jax.Array]]:
         def load(rows: np.ndarray) -> dict[str, jax.Array]:

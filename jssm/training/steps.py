@@ -1,6 +1,8 @@
-"""One training step and one validation step, as pure functions, and the wrap over all devices."""
+"""One training step, as a pure function, the state it changes, and its wrap over all devices."""
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -9,13 +11,9 @@ import optax
 from flax import struct
 
 from jssm.config import Augmentation, Config, TrainConfig
-from jssm.evaluation.metrics import THRESHOLD
 from jssm.image_path import from_uint8
-from jssm.methods import losses
 from jssm.methods.method import AXIS, Method
 from jssm.networks import pretrained
-from jssm.rasterizer import rasterize
-from jssm.shape import labels, order
 from jssm.training.augment import augment
 
 
@@ -52,17 +50,17 @@ def make_optimizer(options: TrainConfig, steps_per_epoch: int) -> optax.Gradient
 
 
 def first_state(
-    how: Method, optimizer: optax.GradientTransformation, config: Config
+    method: Method, optimizer: optax.GradientTransformation, config: Config
 ) -> tuple[TrainState, Callable[[], TrainState]]:
     """The shapes of the state before the first step, known at once, and what computes it.
 
-    The settings may name pretrained backbones. Computing raises:
-      FileNotFoundError: when the file of weights is not there.
+    Raises:
+      FileNotFoundError: when the settings name a file of weights that is not there.
       ValueError: when it does not suit the network.
     """
 
     def fresh(key: jax.Array) -> TrainState:
-        variables = how.init(key)
+        variables = method.init(key)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             variables=variables,
@@ -73,18 +71,24 @@ def first_state(
     key = jax.random.key(config.seed, impl="rbg")
     # One program for all of it compiles faster than one for each array.
     program = jax.jit(fresh).trace(key)
+    weights = pretrained.read(config.init_from) if config.init_from else None
+
+    def pretrain(variables: Any) -> Any:
+        if weights is None:
+            return variables
+        return pretrained.into_backbones(
+            variables, weights, depth=config.model.depth, source=config.init_from
+        )
 
     def compute() -> TrainState:
         state = program.lower().compile()(key)
-        if config.init_from:
-            weights = pretrained.read(config.init_from)
-            variables = pretrained.into_backbones(
-                state.variables, weights, depth=config.model.depth, source=config.init_from
-            )
-            average = jax.tree.map(jnp.copy, variables) if config.train.ema else None
-            state = state.replace(variables=variables, average=average)
-        return state
+        if weights is None:
+            return state
+        variables = pretrain(state.variables)
+        average = jax.tree.map(jnp.copy, variables) if config.train.ema else None
+        return state.replace(variables=variables, average=average)
 
+    pretrain(program.out_info.variables)  # finds what does not suit
     return program.out_info, compute
 
 
@@ -92,7 +96,7 @@ def train_step(
     state: TrainState,
     batch: dict[str, jax.Array],
     *,
-    how: Method,
+    method: Method,
     optimizer: optax.GradientTransformation,
     augmentation: Augmentation,
     ema: float,
@@ -106,14 +110,14 @@ def train_step(
     Gradients and metrics are means over all devices.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["place"] // how.clip)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["place"] // method.clip)
     image, mask, points = jax.vmap(lambda *case: augment(*case, options=augmentation))(
         keys, from_uint8(batch["image"]), batch["mask"].astype(jnp.float32), batch["points"]
     )
     batch = batch | {"image": image, "mask": mask, "points": points}
 
     def objective(params: Any) -> tuple[jax.Array, Any]:
-        return how.loss(state.variables | {"params": params}, batch, key)
+        return method.loss(state.variables | {"params": params}, batch, key)
 
     params = state.variables["params"]
     grads, (metrics, batch_stats) = jax.grad(objective, has_aux=True)(params)
@@ -126,38 +130,6 @@ def train_step(
         rate = jnp.maximum(1 - ema, 1 / (state.step + 1.0))
         average = optax.incremental_update(variables, average, rate)
     return TrainState(state.step + 1, variables, opt_state, average), metrics
-
-
-def eval_step(how: Method, variables: Any, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """The scores of each case of a batch, each (n,), NaN where its label does not give them.
-
-    dice: of the wall. cavity_dice: of the inner points' polygon. points_loss: Eq. 6, over the
-    points that are known. A method without points has the first alone.
-    """
-    prediction = how.predict(variables, from_uint8(batch["image"]))
-    shape, covers = batch["mask"].shape[1:], batch["covers"]
-    is_wall = covers == labels.MYOCARDIUM
-    if prediction.points is None:
-        return {"dice": jnp.where(is_wall, _hard_dice(prediction.mask, batch["mask"]), jnp.nan)}
-    strips = prediction.points[:, order.cavity_strip(prediction.points.shape[1])]
-    cavity = jax.vmap(lambda p: rasterize(p, shape))(strips)
-    is_cavity = covers == labels.CAVITY
-    drawn = jnp.where(is_cavity[:, None, None], cavity, prediction.mask)
-    dice = _hard_dice(drawn, batch["mask"])
-    point_loss = jax.vmap(lambda p, true: losses.point_loss(p, true, shape))
-    has_points = jnp.any(jnp.isfinite(batch["points"]), axis=(1, 2))
-    scores = {
-        "dice": (dice, is_wall),
-        "cavity_dice": (dice, is_cavity),
-        "points_loss": (point_loss(prediction.points, batch["points"]), has_points),
-    }
-    return {name: jnp.where(known, value, jnp.nan) for name, (value, known) in scores.items()}
-
-
-def _hard_dice(predicted: jax.Array, true: jax.Array) -> jax.Array:
-    """The Dice (n,) of predicted masks (n, H, W) in [0, 1], thresholded, and true ones."""
-    pairs = (predicted > THRESHOLD).astype(jnp.float32), true.astype(jnp.float32)
-    return 1 - jax.vmap(losses.dice_loss)(*pairs)
 
 
 def parallel(step: Callable, devices: list[jax.Device]) -> jax.stages.Wrapped:
@@ -174,3 +146,15 @@ def parallel(step: Callable, devices: list[jax.Device]) -> jax.stages.Wrapped:
         devices=devices,
         donate_argnums=(0,),
     )
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Without Python's search for cyclic garbage, a sixth of the time that it takes to trace."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

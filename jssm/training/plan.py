@@ -1,0 +1,141 @@
+"""What a training run does, settled before anything is compiled or written.
+
+All that can be wrong with settings, data, devices, weights and run directory is found here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jssm import config as config_lib
+from jssm import dataset as dataset_lib
+from jssm.config import Config
+from jssm.dataset import Dataset
+from jssm.methods.method import Method
+from jssm.shape import labels
+from jssm.training import steps
+from jssm.training.steps import TrainState
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that could begin.
+
+    constants: the arrays beside the variables that are saved with them. clips: the rows of the
+    training cases, as :meth:`jssm.dataset.Dataset.clips` gives them. shapes: of the state before
+    the first step. first_state: computes it.
+    """
+
+    config: Config
+    data: Dataset
+    method: Method
+    constants: dict[str, Any]
+    clips: np.ndarray
+    devices: list[jax.Device]
+    optimizer: optax.GradientTransformation
+    shapes: TrainState
+    first_state: Callable[[], TrainState]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches, and one at least."""
+        return max(len(self.clips) // self.config.train.batch_size, 1)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self.config.train.epochs * self.steps_per_epoch
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The rows of each batch of an epoch, counted from 0, (batches, batch_size)."""
+        size, seed = self.config.train.batch_size, self.config.seed
+        return dataset_lib.epoch_order(self.clips, size, seed=seed, epoch=epoch)
+
+
+def make_plan(
+    method: Method, data: Dataset, config: Config, *, constants: dict[str, Any] | None = None
+) -> Plan:
+    """The plan of training ``method`` on ``data``; of ``config`` it takes train, augment, the seed
+    and the weights to start from.
+
+    Raises:
+      FileNotFoundError: when the file of weights is not there.
+      ValueError: when it does not suit the network, or the devices cannot share a batch.
+    """
+    clips, size = data.clips("train", method.clip), config.train.batch_size
+    devices = _devices_for(size, method.clip)
+    optimizer = steps.make_optimizer(config.train, max(len(clips) // size, 1))
+    with steps.no_collection():
+        shapes, first_state = steps.first_state(method, optimizer, config)
+    return Plan(
+        config=config,
+        data=data,
+        method=method,
+        constants=constants or {},
+        clips=clips,
+        devices=devices,
+        optimizer=optimizer,
+        shapes=shapes,
+        first_state=first_state,
+    )
+
+
+def settle(config: Config, data: Dataset) -> Config:
+    """Fill in what the data decides, and check that the rest suits it.
+
+    Raises:
+      ValueError: when it does not.
+    """
+    size = config.model.size or data.size
+    modes = min(config.model.num_modes, data.shape_model.num_modes)
+    if size != data.size:
+        raise ValueError(
+            f"model.size is {size} but the images of {config.data} are {data.size} pixels wide"
+        )
+    if (data.covers[data.rows("val")] == labels.NONE).all():
+        raise ValueError(f"{config.data}: no validation case has a label, so none can be the best")
+    if config.method != config_lib.OURS:
+        for split in dataset_lib.SPLITS:
+            if not (data.covers[data.rows(split)] == labels.MYOCARDIUM).any():
+                raise ValueError(
+                    f"{config.data}: the method {config.method} needs cases whose label covers the "
+                    f"myocardium, but the split {split} has none"
+                )
+    return replace(config, model=replace(config.model, size=size, num_modes=modes))
+
+
+def check_free(run: Path, config: Config) -> None:
+    """Check that the run directory is free, or holds a run of these settings.
+
+    Raises:
+      ValueError: when it holds another run.
+    """
+    path = run / "config.json"
+    if path.is_file() and config_lib.load(run) != config:
+        raise ValueError(f"{run}: holds a run with other settings; choose another --workdir")
+    if (run / "checkpoints").exists() and not path.is_file():
+        raise ValueError(f"{run}: holds checkpoints but no config.json; choose another --workdir")
+
+
+def _devices_for(batch_size: int, clip: int) -> list[jax.Device]:
+    """All local devices.
+
+    Raises:
+      ValueError: when they cannot share a batch evenly, in whole clips.
+    """
+    devices = jax.local_devices()
+    if batch_size % len(devices):
+        raise ValueError(
+            f"train.batch_size {batch_size} cannot be shared evenly by {len(devices)} devices"
+        )
+    if batch_size // len(devices) % clip:
+        raise ValueError(
+            f"train.batch_size {batch_size} on {len(devices)} device(s) is not made of whole clips "
+            f"of {clip} frames (baseline.clip_frames)"
+        )
+    return devices
