@@ -239,7 +239,7 @@ def test_a_large_image_agrees_with_the_slow_reference(num_points):
 @pytest.mark.parametrize(("few", "shape"), [(1, (40, 101)), (100, (40, 102))])
 def test_gradient_where_many_tiles_have_ties(monkeypatch, few, shape):
     """The middle of a wall of 8 px is as near to either side; whatever number counts as few."""
-    monkeypatch.setattr(tile_loops, "FEW", few)  # read when a new shape is traced
+    monkeypatch.setattr(loops, "FEW", few)  # read when a new shape is traced
     x = np.linspace(3.3, 96.6, 24)
     points = np.concatenate([np.stack([x, np.full(24, y)], axis=-1) for y in (14.0, 22.0)])
     rng = np.random.default_rng(0)
@@ -392,9 +392,9 @@ def _batch_on_and_off_pixels():
 def _use_kernels(monkeypatch):
     """The GPU's kernels, step by step on this machine."""
     for name in ("draw", "pull"):
-        kernel = partial(getattr(tile_kernels, name), interpret=True)
-        monkeypatch.setattr(tile_kernels, name, kernel)
-    monkeypatch.setattr(rasterizer, "on_gpu", lambda kernel, otherwise, *args: kernel(*args))
+        kernel = partial(getattr(kernels, name), interpret=True)
+        monkeypatch.setattr(kernels, name, kernel)
+    monkeypatch.setattr(draw, "on_gpu", lambda kernel, otherwise, *args: kernel(*args))
 
 
 def _masks_and_gradients(batch):
@@ -440,7 +440,7 @@ def test_kernels_agree_with_plain_loops_in_a_large_image(monkeypatch, num_points
         distance = draw.signed_distance.__wrapped__(points, shape)
         soft = partial(draw.rasterize.__wrapped__, points, shape)
         slope = jax.grad(lambda tau: jnp.sum(soft(tau=tau) ** 2))(0.7)
-        return jax.jit(lambda: (distance, draw(tau=0.7), slope))()
+        return jax.jit(lambda: (distance, soft(tau=0.7), slope))()
 
     plain = found()
     _use_kernels(monkeypatch)

@@ -83,7 +83,7 @@ def _image(points: jax.Array, tau: jax.Array | None, shape: tuple[int, ...]) -> 
 def _draw(
     points: jax.Array, tau: jax.Array | None, shape: tuple[int, ...]
 ) -> tuple[jax.Array, Trace]:
-    """The mask, or without τ the signed distance, as windows (see ``tile_grid``), and how it was
+    """The mask, or without τ the signed distance, as windows (see ``grid``), and how it was
     drawn."""
     kernel, otherwise = jax.vmap(partial(_draw_at_once, shape)), partial(loops.draw, shape)
     like = _windows_like(shape), tiles.trace_like(points.shape[0], shape)

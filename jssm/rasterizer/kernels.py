@@ -13,7 +13,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
-from jssm.rasterizer import grid as grid
+from jssm.rasterizer import grid
 from jssm.rasterizer import tiles as tiling
 from jssm.rasterizer.grid import PIXELS, TILE
 from jssm.rasterizer.tiles import Edge, Pixels, Runs, Side, Trace
@@ -30,7 +30,7 @@ _PARAMETERS = triton.CompilerParams(num_warps=WARPS, num_stages=1)
 def draw(
     shape: tuple[int, ...], sides: Side, tau: jax.Array | None, *, interpret: bool = False
 ) -> tuple[jax.Array, Trace]:
-    """As :func:`tile_loops.draw`, of one image. interpret: to run on any device."""
+    """As :func:`loops.draw`, of one image. interpret: to run on any device."""
     num_points = sides.stop.size
     runs = _plan(sides, jnp.inf if tau is None else tiling.REACH * tau, shape)
 
@@ -65,7 +65,7 @@ def pull(
     *,
     interpret: bool = False,
 ) -> jax.Array:
-    """As :func:`tile_loops.pull`, of one image: (T, 4).
+    """As :func:`loops.pull`, of one image: (T, 4).
 
     Sums are added up in the order in which the programs end: equal inputs give gradients that are
     equal but for rounding.

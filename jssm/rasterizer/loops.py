@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jssm.rasterizer import grid as grid
+from jssm.rasterizer import grid
 from jssm.rasterizer import tiles as tiling
 from jssm.rasterizer.grid import BLOCK, PIXELS, TILE, TILES, Vector
 from jssm.rasterizer.tiles import Edge, Found, Nearest, Pixels, Runs, Side, Slope, Trace
