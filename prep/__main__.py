@@ -150,10 +150,10 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def _tell(sentence: str, bad: list[str], notes: list[str]) -> int:
-    """Print what came of it, notes, and, to the errors, each bad input; the exit status."""
-    print(sentence)
+    """Print notes, what came of it and, to the errors, each bad input; the exit status."""
     for note in notes:
         print(f"note: {note}")
+    print(sentence)
     for cause in bad:
         print(f"bad input: {cause}", file=sys.stderr)
     return 1 if bad else 0
