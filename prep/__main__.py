@@ -12,7 +12,7 @@ from prep.dataset import settings
 from prep.dataset.settings import Settings
 from prep.errors import Refused
 from prep.importer import add_parser as add_import_parser
-from prep.landmarks.cli import add_parser as add_landmark_parser
+from prep.landmark_network.cli import add_parser as add_landmark_parser
 from prep.phantom.cli import add_parser as add_phantom_parser
 
 

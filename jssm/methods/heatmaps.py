@@ -40,7 +40,7 @@ def targets(points: jax.Array, shape: tuple[int, int], *, sigma_px: float) -> ja
     return both / jnp.sum(both, axis=1, keepdims=True)
 
 
-def nowhere(count: int, shape: tuple[int, int]) -> jax.Array:
+def nowhere(count: int, shape: tuple[int, ...]) -> jax.Array:
     """The targets (count, H·W + 1) of an image that shows none of ``count`` landmarks."""
     return jnp.zeros((count, shape[0] * shape[1] + 1)).at[:, -1].set(1.0)
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from jssm import files
 from prep.dataset import images
 from prep.errors import BadInput, Refused
-from prep.landmarks.network import Locator
+from prep.landmark_network import report
+from prep.landmark_network.locator import Locator
 from prep.shapes import landmarks, procrustes
 
 SHEET_FILES = 20  # evenly picked; the sheet beside the table shows the first frame of each
@@ -55,16 +56,14 @@ def apply(
 ) -> Applied:
     """Write the landmarks of a folder's frames to ``table``, for ``prep build --landmarks``.
 
-    Its columns are ``case``, those of :data:`prep.landmarks.COLUMNS`, in px of the file, and the
-    least of the three confidences. Cases are named as by ``prep build``. Frames in which the
+    Its columns are ``case``, those of :data:`prep.shapes.landmarks.COLUMNS`, in px of the file, and
+    the least of the three confidences. Cases are named as by ``prep build``. Frames in which the
     network is not sure have no row. A sheet of frames is written beside the table. ``align``: a new
     folder for the frames aligned by :func:`aligned`, with ``alignment.csv``.
 
     Raises:
       Refused: when the folder has no image, or ``align`` is not a new folder.
     """
-    from prep.landmarks import report
-
     paths, problems = images.by_stem(folder)
     if not paths:
         raise Refused(f"{folder}: no PNG, JPEG, NIfTI or MetaImage file there")

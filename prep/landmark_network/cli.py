@@ -61,9 +61,11 @@ def _add_apply_parser(kinds: argparse._SubParsersAction) -> None:
 
 def run_train(args: argparse.Namespace) -> int:
     """Train; prints the errors on held-out patients, and lists the masks without landmarks."""
-    from prep.landmarks import network
+    from jssm.training.loop import Stopped
+    from prep.landmark_network import training
+    from prep.landmark_network.locator import Settings
 
-    settings = network.Settings(
+    settings = Settings(
         size=args.size,
         width=args.width,
         levels=args.levels,
@@ -80,18 +82,20 @@ def run_train(args: argparse.Namespace) -> int:
             (args.batch_size >= 1, f"--batch-size {args.batch_size}: at least 1 was expected"),
             _threshold_rule(args),
         ])  # fmt: skip
-        report, without = network.run(args.data, args.out, settings, threshold=args.threshold)
+        report, without = training.train(args.data, args.out, settings, threshold=args.threshold)
     except Refused as error:
         return _refuse(str(error))
+    except Stopped as stopped:
+        return _refuse(str(stopped), code=130)
     except KeyboardInterrupt:
-        return _refuse("stopped; the same command goes on after the last whole epoch", code=130)
+        return _refuse("stopped; the same command goes on", code=130)
     print(f"{report}written to {args.out}")
     return _list("no landmarks", without)
 
 
 def run_apply(args: argparse.Namespace) -> int:
     """Apply; lists the frames without landmarks and the unusable files."""
-    from prep.landmarks import apply, network
+    from prep.landmark_network import apply, locator
 
     try:
         _check([
@@ -101,7 +105,7 @@ def run_apply(args: argparse.Namespace) -> int:
             _threshold_rule(args),
         ])  # fmt: skip
         found = apply.apply(
-            network.load(args.ckpt),
+            locator.load(args.ckpt),
             args.images,
             args.out,
             threshold=args.threshold,
