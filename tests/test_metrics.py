@@ -1,9 +1,11 @@
 """Scores with known answers: squares that are shifted, nested, empty, or touch at a corner."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jssm.evaluation import metrics
+from jssm.shape.masks import binarize
 
 
 def rectangle(top, left, height, width, shape=(64, 64)):
@@ -13,8 +15,9 @@ def rectangle(top, left, height, width, shape=(64, 64)):
 
 
 def test_binarize_is_strict_and_drops_nan():
-    soft = np.array([0.0, 0.5, np.nextafter(0.5, 1), 1.0, np.nan])
-    np.testing.assert_array_equal(metrics.binarize(soft), [False, False, True, True, False])
+    soft = np.array([0.0, 0.5, 0.50001, 1.0, np.nan])
+    for mask in (soft, jnp.asarray(soft)):
+        np.testing.assert_array_equal(binarize(mask), [False, False, True, True, False])
 
 
 def test_dice_of_half_overlapping_squares():

@@ -11,12 +11,12 @@ import numpy as np
 
 from jssm import files
 from jssm.cines.motion import Motion, measure_motion, smooth_points
-from jssm.evaluation.metrics import THRESHOLD
 from jssm.image_path import grey_window
 from jssm.methods.model import Model, Prediction, predict
 from jssm.rasterizer import rasterize_whole
 from jssm.shape import affine
 from jssm.shape.integrity import Integrity, integrity
+from jssm.shape.masks import binarize
 from jssm.shape.shape_model import ShapeModel
 
 # A program is compiled per image size and per number of frames. No more than these are held, so
@@ -110,7 +110,7 @@ def _look(
     model: Model, images: jax.Array, aspect: jax.Array | None, window: jax.Array
 ) -> tuple[jax.Array, ...]:
     found: Prediction = predict(model, images, aspect=aspect, window=window)
-    return found.points, found.mask > THRESHOLD, found.theta, found.beta
+    return found.points, binarize(found.mask), found.theta, found.beta
 
 
 def _smooth(shape: ShapeModel, theta: jax.Array, beta: jax.Array, *, harmonics: int) -> jax.Array:
@@ -118,7 +118,7 @@ def _smooth(shape: ShapeModel, theta: jax.Array, beta: jax.Array, *, harmonics: 
 
 
 def _render(points: jax.Array, *, shape: tuple[int, int], tau: float) -> jax.Array:
-    return jax.vmap(lambda p: rasterize_whole(p, shape, tau=tau))(points) > THRESHOLD
+    return binarize(jax.vmap(lambda p: rasterize_whole(p, shape, tau=tau))(points))
 
 
 def _certify(points: jax.Array) -> Integrity:

@@ -17,15 +17,8 @@ import surface_distance
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-THRESHOLD = 0.5
-
 _EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 _PIXELS = (1.0, 1.0)
-
-
-def binarize(mask: ArrayLike) -> NDArray[np.bool_]:
-    """The boolean mask of a soft one: True strictly above 0.5 (NaN is False); any shape."""
-    return np.asarray(mask) > THRESHOLD
 
 
 def dice(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:

@@ -33,6 +33,7 @@ from jssm.pictures import movies, plots
 from jssm.rasterizer import rasterize
 from jssm.shape import labels, order
 from jssm.shape.integrity import integrity
+from jssm.shape.masks import binarize
 
 Predict = Callable[[NDArray], Any]
 
@@ -259,7 +260,7 @@ def _predict_all(
         began = time.perf_counter()
         prediction = jax.block_until_ready(predict(from_uint8(images)))
         spent += time.perf_counter() - began
-        masks.append(metrics.binarize(prediction.mask)[: len(batch)])
+        masks.append(binarize(np.asarray(prediction.mask)[: len(batch)]))
         if prediction.points is not None:
             certificate = jax.tree.map(np.asarray, certify(prediction.points))
             points.append(np.asarray(prediction.points)[: len(batch)])
@@ -301,7 +302,7 @@ def _case_scores(
     failed = not mask.any() or not finite
     scores: dict[str, float] = dict.fromkeys(SCORES, np.nan)
     scores["components"] = metrics.components(mask)
-    truth = metrics.binarize(data.masks[row])
+    truth = binarize(data.masks[row])
     if covers == "myocardium":
         found = metrics.mask_scores(truth, mask, spacing)
         scores |= {name: found[name] for name in OVERLAPS}
@@ -318,7 +319,7 @@ def _cavity_mask(points: NDArray, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """The pixels (H, W) inside the inner points of (T, 2); none where a point is not finite."""
     if not np.isfinite(points).all():
         return np.zeros(shape, bool)
-    return metrics.binarize(rasterize(points[order.cavity_strip(len(points))], shape))
+    return binarize(np.asarray(rasterize(points[order.cavity_strip(len(points))], shape)))
 
 
 def _point_scores(data: Dataset, row: int, points: NDArray) -> dict[str, float]:

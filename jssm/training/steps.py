@@ -9,13 +9,13 @@ import optax
 from flax import struct
 
 from jssm.config import Augmentation, Config, TrainConfig
-from jssm.evaluation.metrics import THRESHOLD
 from jssm.image_path import from_uint8
 from jssm.methods import losses
 from jssm.methods.method import AXIS, Method
 from jssm.networks import pretrained
 from jssm.rasterizer import rasterize
 from jssm.shape import labels, order
+from jssm.shape.masks import binarize
 from jssm.training.augment import augment
 
 
@@ -156,7 +156,7 @@ def eval_step(how: Method, variables: Any, batch: dict[str, jax.Array]) -> dict[
 
 def _hard_dice(predicted: jax.Array, true: jax.Array) -> jax.Array:
     """The Dice (n,) of predicted masks (n, H, W) in [0, 1], thresholded, and true ones."""
-    pairs = (predicted > THRESHOLD).astype(jnp.float32), true.astype(jnp.float32)
+    pairs = binarize(predicted).astype(jnp.float32), true.astype(jnp.float32)
     return 1 - jax.vmap(losses.dice_loss)(*pairs)
 
 
