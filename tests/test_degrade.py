@@ -153,7 +153,7 @@ def test_the_curves_start_together_and_fall(small_data):
         seen.append(np.array(images))
         return bright(images)
 
-    table = robustness.scores(predict, data, rows, seed=5, progress=False)
+    table = robustness.per_case(predict, data, rows, seed=5, progress=False)
     assert len(table) == len(DEGRADATIONS) * len(STRENGTHS) * len(rows)
     assert table["case"].tolist()[: len(rows)] == data.cases["case"].iloc[rows].tolist()
     curves = robustness.summarize(table)

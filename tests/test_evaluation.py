@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 from jssm import checkpoint, config, dataset, rasterizer
-from jssm.evaluation import report
-from jssm.methods.model import Model, weights_of
-from jssm.methods.regression import network_from
+from jssm.evaluation import report, scores
+from jssm.methods.model import Model
 from jssm.shape import labels, order
 from tests import reference
 from tests.conftest import random_variables, write_dataset
@@ -76,7 +75,7 @@ def shifted(data, by=3, *, with_points=True, empty=(), folded=()):
 
 def run(data, predict, **options):
     rows = np.arange(len(data.images))
-    return report.evaluate(predict, data, rows, progress=False, **options)
+    return scores.evaluate(predict, data, rows, progress=False, **options)
 
 
 def test_known_scores_in_batches_of_one_size(data):
@@ -247,7 +246,7 @@ def test_masks_and_points_of_another_shape_and_no_rows_are_errors(data):
         with pytest.raises(ValueError, match=message):
             run(data, predict)
     with pytest.raises(ValueError, match="no cases"):
-        report.evaluate(small, data, np.zeros(0, int), progress=False)
+        scores.evaluate(small, data, np.zeros(0, int), progress=False)
 
 
 def random_model(settings, shape):
@@ -272,7 +271,7 @@ def trained(tmp_path_factory, small_shape):
 
 
 def test_a_run_is_evaluated_with_its_own_data(trained):
-    printed = report.run(str(trained / "run"))
+    printed = report.evaluate_run(str(trained / "run"))
     out = trained / "run" / "eval"
     assert "| run " in printed
     assert f"wrote {out / 'metrics.json'}" in printed
@@ -284,11 +283,11 @@ def test_a_run_is_evaluated_with_its_own_data(trained):
 def test_what_is_missing_is_said_in_one_sentence(trained, tmp_path):
     run_dir = str(trained / "run")
     with pytest.raises(FileNotFoundError, match="no latest checkpoint"):
-        report.run(run_dir, step="latest")
+        report.evaluate_run(run_dir, step="latest")
     with pytest.raises(FileNotFoundError, match="not a data set"):
-        report.run(run_dir, data_dir=str(tmp_path))
+        report.evaluate_run(run_dir, data_dir=str(tmp_path))
     with pytest.raises(ValueError, match="test"):
-        report.run(run_dir, split="test")
+        report.evaluate_run(run_dir, split="test")
     script = Path(report.__file__).parents[2] / "eval.py"
     done = subprocess.run(
         [sys.executable, str(script), "--ckpt", str(tmp_path / "none")],

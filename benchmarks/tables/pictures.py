@@ -23,7 +23,7 @@ from benchmarks import report
 from benchmarks.tables.plan import OURS
 from jssm.dataset import Dataset
 from jssm.evaluation import metrics
-from jssm.evaluation.report import Evaluation
+from jssm.evaluation.scores import Evaluation
 from jssm.pictures import movies, plots
 from jssm.shape.masks import binarize
 
