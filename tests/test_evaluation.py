@@ -13,7 +13,8 @@ from PIL import Image
 
 from jssm import checkpoint, config, dataset, rasterizer
 from jssm.evaluation import report, scores
-from jssm.methods.model import Model
+from jssm.methods.model import Model, weights_of
+from jssm.methods.regression import network_from
 from jssm.shape import labels, order
 from tests import reference
 from tests.conftest import random_variables, write_dataset
@@ -54,13 +55,18 @@ def data():
     )
 
 
+def rows_of(images):
+    """The rows of the cases that images in 0..1 show."""
+    return np.rint(255 * images[:, 0, 0]).astype(int)
+
+
 def shifted(data, by=3, *, with_points=True, empty=(), folded=()):
     """A method that gives the truth, moved right by some px, with some cases spoilt."""
     sizes = set()
 
     def predict(images):
         sizes.add(len(images))
-        rows = np.rint(255 * images[:, 0, 0]).astype(int)
+        rows = rows_of(images)
         mask = np.roll(data.masks[rows], by, axis=2).astype(np.float32)
         points = data.points[rows] + np.float32([by, 0])
         for row in empty:
@@ -109,7 +115,7 @@ def test_an_empty_prediction_stays_in_the_mean(data):
 def test_points_that_are_not_finite_are_failures(data):
     def predict(images):
         prediction = shifted(data, 0)(images)
-        prediction.points[images[:, 0, 0] == 5, 3] = np.nan
+        prediction.points[rows_of(images) == 5, 3] = np.nan
         return prediction
 
     found = run(data, predict)
@@ -195,8 +201,8 @@ def test_cavities_have_scores_and_sheets_of_their_own(data, tmp_path):
     data.spacing_mm[0] = np.nan
 
     def predict(images):
-        points = np.array(data.points[images[:, 0, 0]])
-        points[images[:, 0, 0] == 1, 2] = np.nan
+        points = np.array(data.points[rows_of(images)])
+        points[rows_of(images) == 1, 2] = np.nan
         mask = np.zeros(images.shape, np.float32)
         mask[:, 10:20, 8:18] = 1
         return SimpleNamespace(mask=mask, points=points)
