@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import jax
@@ -225,6 +226,12 @@ def test_the_summary_holds_the_numbers_of_the_motion(done, cine, expected):
     np.testing.assert_allclose(thickness.iloc[:, 2:], motion.wall_thickness_mm, rtol=1e-3)
 
 
+def test_every_key_of_a_summary_is_documented(done):
+    summary = json.loads((done[2]["4ch"] / "summary.json").read_text())
+    text = (Path(__file__).parents[1] / "docs/PREDICT.md").read_text()
+    assert [key for key in (*summary, *summary["segments"][0]) if f"`{key}`" not in text] == []
+
+
 def test_the_tables_list_all_cines_and_the_pair(done):
     _, out, folders = done
     with (out / "cines.csv").open() as file:
@@ -314,12 +321,12 @@ def double(values):
 
 
 def test_a_mirrored_plane_exchanges_the_walls(cine, expected):
-    found = jax.vmap(jssm.integrity)(expected.points)
-    view = {"view": "4ch", "described": "4ch", "seen": "", "patient": "p", "motion": None}
-    result = outputs.Result(
-        cine, points=expected.points, mask=expected.mask > 0.5, integrity=found, **view
+    segmented = segmenting.Segmented(
+        expected.points, expected.mask > 0.5, expected.integrity, motion=None
     )
-    there = outputs.Result.mirrored.fget(result)
+    found = files.Found("a", "p", (), "a.nii", load=lambda: cine, view="4ch")
+    result = outputs.Result(found, cine, segmented)
+    there = result.mirrored
     flip = cine.to_patient_mm * [-1, 1, 1] + cine.to_patient_mm[:, :1] * [0, 0, 31]
     assert replace(result, cine=replace(cine, to_patient_mm=flip)).mirrored is (not there)
     assert replace(result, cine=replace(cine, to_patient_mm=None)).mirrored is None

@@ -19,8 +19,9 @@ from jssm.shape.integrity import Integrity, integrity
 from jssm.shape.masks import binarize
 from jssm.shape.shape_model import ShapeModel
 
-# A program is compiled per image size and per number of frames. No more than these are held, so
-# that a folder in which every cine has another size needs no more memory than one of a few sizes.
+# A program is compiled per image size and per number of frames. No more than these are held, the
+# latest used, so that a folder in which every cine has another size needs no more memory than one
+# of a few sizes.
 MOST_PROGRAMS = 16
 
 
@@ -57,31 +58,39 @@ class Segmenter:
         Raises:
           BadInput: when the result is not finite.
         """
-        frames = len(cine.frames)
         ratio = affine.aspect_of(cine.spacing_mm)
         aspect = None if ratio == 1 else np.float32(ratio)
         window = grey_window(cine.frames).astype(np.float32)
-        found = [
-            self._run(_look, self.model, images, aspect, window)
-            for images in self._batches(cine.frames)
-        ]
-        points, mask, theta, beta = (np.concatenate(v)[:frames] for v in zip(*found, strict=True))
+        points, mask, theta, beta = self._by_batches(
+            lambda images: self._run(_look, self.model, images, aspect, window), cine.frames
+        )
         if not np.isfinite(points).all():
             raise files.BadInput(f"{cine.name}: the network's result is not finite")
-        if self.harmonics and frames > 1:
-            smooth = partial(self._run, _smooth, harmonics=self.harmonics)
-            points = np.asarray(smooth(self.model.shape, theta, beta))
-            render = partial(self._run, _render, shape=mask.shape[1:], tau=self.model.tau)
-            masks = [render(batch) for batch in self._batches(points)]
-            mask = np.concatenate(masks)[:frames]
-        faults = [self._run(_certify, batch) for batch in self._batches(points)]
-        certificate = jax.tree.map(lambda *parts: np.concatenate(parts)[:frames], *faults)
-        motion = None
-        if frames > 1:
-            spacing = np.array(cine.spacing_mm, np.float32)
-            step = np.float32(files.frame_time_s(cine))
-            motion = self._run(_measure, points, spacing, step, periodic=self.whole_cycle)
-        return Segmented(points, mask, certificate, jax.tree.map(np.asarray, motion))
+        if self.harmonics and len(points) > 1:
+            points, mask = self._smoothed(theta, beta, image_shape=mask.shape[1:])
+        certificate = self._by_batches(partial(self._run, _certify), points)
+        motion = None if len(points) < 2 else self._measured(points, cine)
+        return Segmented(points, mask, certificate, motion)
+
+    def _smoothed(
+        self, theta: np.ndarray, beta: np.ndarray, *, image_shape: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Points and mask of all frames, of their poses smoothed over the cycle."""
+        smooth = partial(self._run, _smooth, harmonics=self.harmonics)
+        points = np.asarray(smooth(self.model.shape, theta, beta))
+        render = partial(self._run, _render, image_shape=image_shape, tau=self.model.tau)
+        return points, self._by_batches(render, points)
+
+    def _measured(self, points: np.ndarray, cine: files.Cine) -> Motion:
+        spacing_mm = np.array(cine.spacing_mm, np.float32)
+        frame_time_s = np.float32(files.frame_time_s(cine))
+        measure = partial(self._run, _measure, periodic=self.whole_cycle)
+        return jax.tree.map(np.asarray, measure(points, spacing_mm, frame_time_s))
+
+    def _by_batches(self, function: Callable, items: np.ndarray) -> Any:
+        """``function`` of all items, batch by batch, as NumPy arrays."""
+        found = [function(batch) for batch in self._batches(items)]
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(items)], *found)
 
     def _batches(self, items: np.ndarray) -> Iterator[np.ndarray]:
         """Float32 batches of one length; the last is filled with its last item. A single item
@@ -95,15 +104,15 @@ class Segmenter:
         """``function(*args, **static)``, compiled once per shape of the arguments."""
         shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(args))
         key = (function, shapes, tuple(static.items()))
-        if key not in self._programs:
-            if len(self._programs) >= MOST_PROGRAMS:
-                self._programs.clear()
-                jax.clear_caches()
+        program = self._programs.pop(key, None)
+        if program is None:
             began = time.perf_counter()
-            program = jax.jit(partial(function, **static))
-            self._programs[key] = program.lower(*args).compile()
+            program = jax.jit(partial(function, **static)).lower(*args).compile()
             self.compile_s += time.perf_counter() - began
-        return self._programs[key](*args)
+        self._programs[key] = program  # at the end: the first is the one not used for longest
+        if len(self._programs) > MOST_PROGRAMS:
+            del self._programs[next(iter(self._programs))]
+        return program(*args)
 
 
 def _look(
@@ -117,8 +126,8 @@ def _smooth(shape: ShapeModel, theta: jax.Array, beta: jax.Array, *, harmonics: 
     return smooth_points(shape, theta, beta, harmonics=harmonics)
 
 
-def _render(points: jax.Array, *, shape: tuple[int, int], tau: float) -> jax.Array:
-    return binarize(jax.vmap(lambda p: rasterize_whole(p, shape, tau=tau))(points))
+def _render(points: jax.Array, *, image_shape: tuple[int, int], tau: float) -> jax.Array:
+    return binarize(jax.vmap(lambda p: rasterize_whole(p, image_shape, tau=tau))(points))
 
 
 def _certify(points: jax.Array) -> Integrity:
@@ -128,5 +137,6 @@ def _certify(points: jax.Array) -> Integrity:
 def _measure(
     points: jax.Array, spacing_mm: jax.Array, frame_time_s: jax.Array, *, periodic: bool
 ) -> Motion:
-    pair = (spacing_mm[0], spacing_mm[1])
-    return measure_motion(points, spacing_mm=pair, frame_time_s=frame_time_s, periodic=periodic)
+    return measure_motion(
+        points, spacing_mm=spacing_mm, frame_time_s=frame_time_s, periodic=periodic
+    )
