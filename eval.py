@@ -8,7 +8,7 @@ import sys
 from absl import app, flags, logging
 
 from jssm import runtime
-from jssm.evaluation.report import run
+from jssm.evaluation.report import evaluate_run
 
 _CKPT = flags.DEFINE_string("ckpt", "", "The run directory that train.py wrote.")
 _DATA = flags.DEFINE_string("data", "", "The data set directory; that of the training by default.")
@@ -26,7 +26,7 @@ def main(_: list[str]) -> int:
         print("eval.py: --ckpt is missing, expected the run directory", file=sys.stderr)
         return 1
     try:
-        report = run(
+        report = evaluate_run(
             _CKPT.value,
             _OUT.value,
             data_dir=_DATA.value,

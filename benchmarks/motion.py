@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks import report
 from jssm.cines import motion
 from jssm.methods import model, registry
 from prep.dataset import images
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             records.setdefault(name, []).append(errors(np.asarray(points), patient.truth))
     print(f"{args.patients} {args.view} phantoms of {args.frames} frames, seed {args.seed}; mean")
     print("absolute error (bias) against the truth; pp: percentage points\n")
-    print(table({name: pd.DataFrame(rows) for name, rows in records.items()}), end="")
+    print(table({name: pd.DataFrame(rows) for name, rows in records.items()}))
     return 0
 
 
@@ -122,9 +123,12 @@ def jitter_px(points: NDArray) -> float:
 
 def table(found: dict[str, pd.DataFrame]) -> str:
     """A Markdown table: per kind of points the mean absolute errors, with their bias."""
-    lines = [["Points", *COLUMNS.values(), *UNSIGNED.values()]]
-    lines.append(["---"] * len(lines[0]))
-    for name, errors_of in found.items():
-        signed = [f"{errors_of[c].abs().mean():.2f} ({errors_of[c].mean():+.2f})" for c in COLUMNS]
-        lines.append([name, *signed, *(f"{errors_of[c].mean():.2f}" for c in UNSIGNED)])
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return report.table(
+        [
+            {"Points": name}
+            | {title: f"{each[c].abs().mean():.2f} ({each[c].mean():+.2f})"
+               for c, title in COLUMNS.items()}
+            | {title: f"{each[c].mean():.2f}" for c, title in UNSIGNED.items()}
+            for name, each in found.items()
+        ]
+    )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from tabulate import tabulate
 
 from benchmarks.measure import Timing
 from benchmarks.peers import PROJECT
@@ -45,11 +46,9 @@ class Report:
 
 
 def table(rows: Rows) -> str:
-    """A markdown table with the columns of the first row."""
-    columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns)]
-    lines += [[_cell(row.get(name)) for name in columns] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """A Markdown table of rows with equal columns."""
+    cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    return tabulate(cells, headers="keys", tablefmt="github", disable_numparse=True)
 
 
 def _cell(value: Any) -> str:

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import re
 import sys
 
 import numpy as np
@@ -84,10 +85,10 @@ def test_the_report_holds_what_was_measured(tmp_path, capsys):
     report.bars(tmp_path / "x.png", rows, ["jssm", "DEODR"], "x", "ms")
     found = report_of(tmp_path, capsys)
     assert found == json.loads(json.dumps(vars(made)))
-    text = (tmp_path / "report.md").read_text()
+    text = re.sub(" +", " ", (tmp_path / "report.md").read_text())
     assert "| ms per image | jssm | jssm ±% | DEODR | DEODR ±% | jssm / DEODR |" in text
     assert "| draw | 1 | 50 | 2 | 0 | 0.5 |" in text
-    assert "| more | 1000 | 0 |  |  |  |" in text
+    assert "| more | 1000 | 0 | | | |" in text
     assert text.endswith("a note\n")
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from jssm import checkpoint, config, dataset, rasterizer
-from jssm.evaluation import report
+from jssm.evaluation import report, scores
 from jssm.methods.model import Model, weights_of
 from jssm.methods.regression import network_from
 from jssm.shape import labels, order
@@ -55,13 +55,18 @@ def data():
     )
 
 
+def rows_of(images):
+    """The rows of the cases that images in 0..1 show."""
+    return np.rint(255 * images[:, 0, 0]).astype(int)
+
+
 def shifted(data, by=3, *, with_points=True, empty=(), folded=()):
     """A method that gives the truth, moved right by some px, with some cases spoilt."""
     sizes = set()
 
     def predict(images):
         sizes.add(len(images))
-        rows = np.rint(255 * images[:, 0, 0]).astype(int)
+        rows = rows_of(images)
         mask = np.roll(data.masks[rows], by, axis=2).astype(np.float32)
         points = data.points[rows] + np.float32([by, 0])
         for row in empty:
@@ -76,7 +81,7 @@ def shifted(data, by=3, *, with_points=True, empty=(), folded=()):
 
 def run(data, predict, **options):
     rows = np.arange(len(data.images))
-    return report.evaluate(predict, data, rows, progress=False, **options)
+    return scores.evaluate(predict, data, rows, progress=False, **options)
 
 
 def test_known_scores_in_batches_of_one_size(data):
@@ -110,7 +115,7 @@ def test_an_empty_prediction_stays_in_the_mean(data):
 def test_points_that_are_not_finite_are_failures(data):
     def predict(images):
         prediction = shifted(data, 0)(images)
-        prediction.points[images[:, 0, 0] == 5, 3] = np.nan
+        prediction.points[rows_of(images) == 5, 3] = np.nan
         return prediction
 
     found = run(data, predict)
@@ -196,8 +201,8 @@ def test_cavities_have_scores_and_sheets_of_their_own(data, tmp_path):
     data.spacing_mm[0] = np.nan
 
     def predict(images):
-        points = np.array(data.points[images[:, 0, 0]])
-        points[images[:, 0, 0] == 1, 2] = np.nan
+        points = np.array(data.points[rows_of(images)])
+        points[rows_of(images) == 1, 2] = np.nan
         mask = np.zeros(images.shape, np.float32)
         mask[:, 10:20, 8:18] = 1
         return SimpleNamespace(mask=mask, points=points)
@@ -247,7 +252,7 @@ def test_masks_and_points_of_another_shape_and_no_rows_are_errors(data):
         with pytest.raises(ValueError, match=message):
             run(data, predict)
     with pytest.raises(ValueError, match="no cases"):
-        report.evaluate(small, data, np.zeros(0, int), progress=False)
+        scores.evaluate(small, data, np.zeros(0, int), progress=False)
 
 
 def random_model(settings, shape):
@@ -272,7 +277,7 @@ def trained(tmp_path_factory, small_shape):
 
 
 def test_a_run_is_evaluated_with_its_own_data(trained):
-    printed = report.run(str(trained / "run"))
+    printed = report.evaluate_run(str(trained / "run"))
     out = trained / "run" / "eval"
     assert "| run " in printed
     assert f"wrote {out / 'metrics.json'}" in printed
@@ -284,11 +289,11 @@ def test_a_run_is_evaluated_with_its_own_data(trained):
 def test_what_is_missing_is_said_in_one_sentence(trained, tmp_path):
     run_dir = str(trained / "run")
     with pytest.raises(FileNotFoundError, match="no latest checkpoint"):
-        report.run(run_dir, step="latest")
+        report.evaluate_run(run_dir, step="latest")
     with pytest.raises(FileNotFoundError, match="not a data set"):
-        report.run(run_dir, data_dir=str(tmp_path))
+        report.evaluate_run(run_dir, data_dir=str(tmp_path))
     with pytest.raises(ValueError, match="test"):
-        report.run(run_dir, split="test")
+        report.evaluate_run(run_dir, split="test")
     script = Path(report.__file__).parents[2] / "eval.py"
     done = subprocess.run(
         [sys.executable, str(script), "--ckpt", str(tmp_path / "none")],

@@ -1,9 +1,14 @@
 """Scores with known answers: squares that are shifted, nested, empty, or touch at a corner."""
 
+import math
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from jssm.evaluation import metrics
+from jssm.shape.masks import binarize
 
 
 def rectangle(top, left, height, width, shape=(64, 64)):
@@ -13,8 +18,9 @@ def rectangle(top, left, height, width, shape=(64, 64)):
 
 
 def test_binarize_is_strict_and_drops_nan():
-    soft = np.array([0.0, 0.5, np.nextafter(0.5, 1), 1.0, np.nan])
-    np.testing.assert_array_equal(metrics.binarize(soft), [False, False, True, True, False])
+    soft = np.array([0.0, 0.5, 0.50001, 1.0, np.nan])
+    for mask in (soft, jnp.asarray(soft)):
+        np.testing.assert_array_equal(binarize(mask), [False, False, True, True, False])
 
 
 def test_dice_of_half_overlapping_squares():
@@ -64,20 +70,48 @@ def test_distances_do_not_depend_on_the_order_or_on_a_mirror():
     assert mirrored == pytest.approx(one)
 
 
-def test_hausdorff_against_brute_force_over_boundary_corners():
+def contour(mask, spacing):
+    """The corners of pixels (n, 2) that a contour passes, and its length there (n,), one by one.
+
+    It crosses half way between two neighbouring pixels of which one is filled, in straight lines.
+    """
+    filled = np.pad(mask, 1)
+    places, lengths = [], []
+    for row, column in np.ndindex(filled.shape[0] - 1, filled.shape[1] - 1):
+        (a, b), (c, d) = filled[row : row + 2, column : column + 2]
+        crossings = [
+            spacing * side
+            for side, differs in (((-1, 0), a != b), ((0, 1), b != d), ((1, 0), c != d),
+                                  ((0, -1), a != c))
+            if differs
+        ]  # fmt: skip
+        if crossings:
+            pairs = zip(crossings[::2], crossings[1::2], strict=True)
+            places.append(spacing * [row, column])
+            lengths.append(sum(math.dist(p, q) / 2 for p, q in pairs))
+    return np.array(places), np.array(lengths)
+
+
+@pytest.mark.parametrize("smoothness", [0, 1, 3])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (1.3, 0.6)])
+def test_distances_against_brute_force_over_all_pairs_of_elements(smoothness, spacing):
     rng = np.random.default_rng(1)
-    masks = rng.random((2, 20, 24)) > 0.7
-    spacing = np.array([1.3, 0.6])
-
-    def corners(mask):
-        padded = np.pad(mask, 1).astype(int)
-        filled = padded[1:, 1:] + padded[:-1, 1:] + padded[1:, :-1] + padded[:-1, :-1]
-        return np.argwhere((filled > 0) & (filled < 4)) * spacing
-
-    a, b = map(corners, masks)
-    apart = np.linalg.norm(a[:, None] - b[None], axis=-1)
-    expected = max(apart.min(0).max(), apart.min(1).max())
-    assert metrics.surface_distances(*masks, tuple(spacing))["hd"] == pytest.approx(expected)
+    for _ in range(5):
+        fields = rng.normal(size=(2, *rng.integers(5, 25, 2)))
+        masks = [ndimage.gaussian_filter(field, smoothness) for field in fields]
+        masks = [mask > np.quantile(mask, rng.uniform(0.2, 0.9)) for mask in masks]
+        found = metrics.surface_distances(*masks, spacing)
+        elements = [contour(mask, np.array(spacing)) for mask in masks]
+        apart = np.linalg.norm(elements[0][0][:, None] - elements[1][0][None], axis=-1)
+        directed = list(zip((apart.min(1), apart.min(0)), (e[1] for e in elements), strict=True))
+        within = [
+            min(limit for limit in far if length[far <= limit].sum() >= 0.95 * length.sum())
+            for far, length in directed
+        ]
+        area = sum(far @ length for far, length in directed)
+        total = sum(length.sum() for _, length in directed)
+        expected = {"hd": max(far.max() for far, _ in directed), "hd95": max(within)}
+        assert found == pytest.approx(expected | {"assd": area / total}, abs=1e-9)
 
 
 def test_anisotropic_spacing_is_row_then_column():

@@ -10,7 +10,7 @@ import jssm
 from jssm import __main__ as command
 from jssm import checkpoint, dataset, image_path
 from jssm.config import Config, ModelConfig, to_json
-from jssm.evaluation import report
+from jssm.evaluation.scores import evaluate
 from jssm.methods import registry
 from jssm.methods.model import weights_of
 from jssm.shape import affine
@@ -59,7 +59,7 @@ def test_a_data_set_and_prediction_give_the_same_points(folder):
     rows = np.flatnonzero(data.cases["patient"] == "p1")
     method, variables = registry.load_method(folder / "run")
     look = jax.jit(lambda images: method.predict(variables, images))
-    found = report.evaluate(look, data, rows, progress=False).points
+    found = evaluate(look, data, rows, progress=False).points
     to_square = affine.letterbox(SHAPE, (32, 32), aspect=affine.aspect_of(SPACING_MM))
     expected = affine.apply(affine.invert(np.asarray(to_square)), found)
     np.testing.assert_allclose(predicted, expected, atol=0.05)

@@ -2,9 +2,11 @@
 
 import csv
 import json
-import subprocess
+import runpy
 import sys
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import jax
@@ -24,7 +26,15 @@ from jssm.methods.model import weights_of
 from jssm.shape import affine
 from tests import dicom_files
 
-FRAMES = 4
+FRAMES, BATCH_SIZE = 4, 3  # the second batch is not full
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_programs():
+    """All runs of the command here have one model: each program is compiled once for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segmenting, "Segmenter", partial(segmenting.Segmenter, _programs={}))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +76,8 @@ def place(data, number):
 def done(run, scans, tmp_path_factory):
     """The exit status, the output folder, and the folders of the cines by view."""
     out = tmp_path_factory.mktemp("out")
-    status = command.main(["predict", str(scans), "--ckpt", str(run), "--out", str(out)])
+    arguments = ["predict", str(scans), "--batch-size", str(BATCH_SIZE)]
+    status = command.main([*arguments, "--ckpt", str(run), "--out", str(out)])
     return status, out, {p.name.split("_")[1]: p for p in out.iterdir() if p.is_dir()}
 
 
@@ -225,6 +236,12 @@ def test_the_summary_holds_the_numbers_of_the_motion(done, cine, expected):
     np.testing.assert_allclose(thickness.iloc[:, 2:], motion.wall_thickness_mm, rtol=1e-3)
 
 
+def test_every_key_of_a_summary_is_documented(done):
+    summary = json.loads((done[2]["4ch"] / "summary.json").read_text())
+    text = (Path(__file__).parents[1] / "docs/PREDICT.md").read_text()
+    assert [key for key in (*summary, *summary["segments"][0]) if f"`{key}`" not in text] == []
+
+
 def test_the_tables_list_all_cines_and_the_pair(done):
     _, out, folders = done
     with (out / "cines.csv").open() as file:
@@ -321,7 +338,7 @@ def test_pictures_without_geometry(run, tmp_path):
 
 
 def test_smoothing_changes_points_and_mask_alike(small_model, cine):
-    segmenter = segmenting.Segmenter(small_model, 3)
+    segmenter = segmenting.Segmenter(small_model, BATCH_SIZE)
     plain = segmenter(cine)
     segmenter.harmonics = FRAMES
     kept = segmenter(cine)
@@ -334,13 +351,26 @@ def test_smoothing_changes_points_and_mask_alike(small_model, cine):
     assert (smooth.mask != (np.asarray(drawn) > 0.5)).mean() < 1e-3
 
 
-def test_few_programs_are_held(small_model, monkeypatch):
+def test_the_programs_used_last_are_held_and_no_others_touched(small_model, monkeypatch):
     monkeypatch.setattr(segmenting, "MOST_PROGRAMS", 3)
-    segmenter = segmenting.Segmenter(small_model, 2)
-    for length in range(1, 9):
+    segmenter = segmenting.Segmenter(small_model, 2, _programs={})
+    not_ours = jax.jit(double)
+    not_ours(np.ones(1))
+    for length in (1, 2, 3, 1, 4, 5, 1):
         assert segmenter._run(double, np.ones(length)).tolist() == [2.0] * length
         assert len(segmenter._programs) <= 3
+    assert [shapes for _, shapes, _ in segmenter._programs] == [((4,),), ((5,),), ((1,),)]
     assert segmenter.compile_s > 0
+    assert not_ours._cache_size() == 1
+
+
+def test_images_of_many_sizes_take_the_same_programs(small_model, cine):
+    segmenter, known = segmenting.Segmenter(small_model, BATCH_SIZE), set()
+    for rows in (24, 20, 16):
+        found = segmenter(replace(cine, frames=cine.frames[:, :rows]))
+        assert found.mask.shape == (FRAMES, rows, cine.frames.shape[2])
+        known = known or set(segmenter._programs)
+    assert set(segmenter._programs) == known
 
 
 def double(values):
@@ -349,12 +379,12 @@ def double(values):
 
 
 def test_a_mirrored_plane_exchanges_the_walls(cine, expected):
-    found = jax.vmap(jssm.integrity)(expected.points)
-    view = {"view": "4ch", "described": "4ch", "seen": "", "patient": "p", "motion": None}
-    result = outputs.Result(
-        cine, points=expected.points, mask=expected.mask > 0.5, integrity=found, **view
+    segmented = segmenting.Segmented(
+        expected.points, expected.mask > 0.5, expected.integrity, motion=None
     )
-    there = outputs.Result.mirrored.fget(result)
+    found = files.Found("a", "p", (), "a.nii", load=lambda: cine, view="4ch")
+    result = outputs.Result(found, cine, segmented)
+    there = result.mirrored
     flip = cine.to_patient_mm * [-1, 1, 1] + cine.to_patient_mm[:, :1] * [0, 0, 31]
     assert replace(result, cine=replace(cine, to_patient_mm=flip)).mirrored is (not there)
     assert replace(result, cine=replace(cine, to_patient_mm=None)).mirrored is None
@@ -390,12 +420,13 @@ def test_an_empty_folder_gives_nothing(run, tmp_path, capsys):
     assert "0 cines" in capsys.readouterr().out
 
 
-def test_the_module_is_a_command():
-    shown = subprocess.run(
-        [sys.executable, "-m", "jssm", "predict", "--help"], capture_output=True, text=True
-    )
-    assert shown.returncode == 0
-    assert "--half-cycle" in shown.stdout
+def test_the_module_is_a_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["jssm", "predict", "--help"])
+    monkeypatch.delitem(sys.modules, "jssm.__main__")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("jssm", run_name="__main__")
+    assert ended.value.code == 0
+    assert "--half-cycle" in capsys.readouterr().out
 
 
 def test_a_bad_cine_in_the_middle_does_not_stop_the_rest(run, tmp_path, capsys, monkeypatch):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.tables import pictures
 from jssm import dataset
-from jssm.evaluation.report import Evaluation
+from jssm.evaluation.scores import Evaluation
 from jssm.pictures import movies, plots
 
 FRAMES = 8

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import jssm
 from jssm.evaluation import metrics
+from jssm.shape.masks import binarize
 from jssm.shape.strip import thicken
 from tests import reference
 
@@ -36,11 +37,11 @@ def wall(thickness_px, *, angle=0.0, center=(32.0, 32.0), radius=12.0, stretch=1
 )
 def test_thin_walls_are_one_piece(thickness_px, angle, x, y, stretch):
     points = wall(thickness_px, angle=angle, center=(x, y), stretch=stretch)
-    assert metrics.components(metrics.binarize(whole(points))) == 1
+    assert metrics.components(binarize(whole(points))) == 1
 
 
 def test_a_thin_wall_tears_without():
-    assert metrics.components(metrics.binarize(plain(wall(0.4)))) > 1
+    assert metrics.components(binarize(plain(wall(0.4)))) > 1
 
 
 def test_a_thick_wall_is_drawn_as_it_is():

@@ -196,7 +196,7 @@ def _rms(distances: NDArray) -> NDArray:
 
 
 def _spread(values: pd.Series) -> float:
-    """The standard deviation of the population, as everywhere in `jssm.evaluation.report`."""
+    """The standard deviation of the population, as everywhere in `jssm.evaluation.scores`."""
     return float(values.std(ddof=0))
 
 

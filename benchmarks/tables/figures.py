@@ -12,7 +12,7 @@ from benchmarks.tables.plan import OURS
 from benchmarks.tables.runs import Source
 from benchmarks.tables.writing import Row
 from jssm import dataset
-from jssm.evaluation import report
+from jssm.evaluation.scores import evaluate
 from jssm.image_path import from_uint8
 
 CINES = 2  # phantom patients of each view whose cycle is drawn
@@ -62,7 +62,7 @@ def chosen(methods: dict[str, Row], source: Source) -> list[Case]:
     names = [table["case"].iloc[k] for k in pictures.choose(table["dice"].to_numpy()).values()]
     rows = np.flatnonzero(data.cases["case"].isin(names))
     found = {
-        label: report.evaluate(trained.predictor(row.run), data, rows, progress=False)
+        label: evaluate(trained.predictor(row.run), data, rows, progress=False)
         for label, row in methods.items()
     }
     return pictures.chosen_cases(data, found, view=source.path.name)

@@ -23,8 +23,9 @@ from benchmarks import report
 from benchmarks.tables.plan import OURS
 from jssm.dataset import Dataset
 from jssm.evaluation import metrics
-from jssm.evaluation.report import Evaluation
+from jssm.evaluation.scores import Evaluation
 from jssm.pictures import movies, plots
+from jssm.shape.masks import binarize
 
 STRAY_COLOUR = "#D55E00"  # vermilion: what does not belong to a mask's largest piece
 SCORE_LABELS = {
@@ -122,8 +123,8 @@ def qualitative(path: Path, cases: Sequence[Case], *, ours: str = OURS) -> None:
     )
     grid = figure.subplots(len(cases), len(heads), squeeze=False)
     for case, row in zip(cases, grid, strict=True):
-        truth = metrics.binarize(case.true_mask)
-        masks = {method: metrics.binarize(mask) for method, mask in case.masks.items()}
+        truth = binarize(case.true_mask)
+        masks = {method: binarize(mask) for method, mask in case.masks.items()}
         places = np.concatenate([case.true_points, case.points])
         everything = np.any([truth, *masks.values()], axis=0)
         window = plots.crop_window(case.image.shape, everything, places)
@@ -188,7 +189,7 @@ def movie(
     for name, track in tracks.items():
         if len(track) != len(images):
             raise ValueError(f"{name} has {len(track)} frames, expected {len(images)}")
-    masks = {n: metrics.binarize(t) for n, t in tracks.items() if t.shape == images.shape}
+    masks = {n: binarize(t) for n, t in tracks.items() if t.shape == images.shape}
     clouds = {name: track for name, track in tracks.items() if name not in masks}
     window = plots.crop_window(
         images.shape[1:],

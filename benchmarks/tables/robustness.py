@@ -10,13 +10,13 @@ from tqdm import tqdm
 
 from benchmarks.tables.degrade import DEGRADATIONS, STRENGTHS, degrade_case
 from jssm.dataset import Dataset
-from jssm.evaluation import report
+from jssm.evaluation import scores
 
 KEYS = ["degradation", "strength"]
 
 
 def curves(
-    predict: report.Predict,
+    predict: scores.Predict,
     data: Dataset,
     rows: NDArray,
     *,
@@ -30,12 +30,12 @@ def curves(
     the same images. Strength 0 is the same for all degradations.
     """
     return summarize(
-        scores(predict, data, rows, seed=seed, batch_size=batch_size, progress=progress)
+        per_case(predict, data, rows, seed=seed, batch_size=batch_size, progress=progress)
     )
 
 
-def scores(
-    predict: report.Predict,
+def per_case(
+    predict: scores.Predict,
     data: Dataset,
     rows: NDArray,
     *,
@@ -43,7 +43,7 @@ def scores(
     batch_size: int = 32,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """The same per case: for each degradation and strength the table of `jssm.evaluation.report`,
+    """The same per case: for each degradation and strength the table of `jssm.evaluation.scores`,
     below one another, with the columns degradation and strength before it.
     """
     rows = np.asarray(rows)
@@ -51,7 +51,7 @@ def scores(
 
     def judge(images: NDArray) -> pd.DataFrame:
         worse, places = dataclasses.replace(chosen, images=images), np.arange(len(rows))
-        return report.evaluate(predict, worse, places, batch_size=batch_size, progress=False).table
+        return scores.evaluate(predict, worse, places, batch_size=batch_size, progress=False).table
 
     clean, tables = judge(chosen.images), []
     steps = list(product(DEGRADATIONS, STRENGTHS))
@@ -65,15 +65,15 @@ def scores(
 
 
 def summarize(table: pd.DataFrame) -> pd.DataFrame:
-    """Of the ``table`` of :func:`scores`, a line per degradation and strength: cases, of each score
-    that there is NAME_mean and NAME_std (dice, hd_mm, ..., cc, correspondence_mm), failed_share and
-    folded_share, as `jssm.evaluation.report.summarize` counts them.
+    """Of the ``table`` of :func:`per_case`, a line per degradation and strength: cases, of each
+    score that there is NAME_mean and NAME_std (dice, hd_mm, ..., cc, correspondence_mm),
+    failed_share and folded_share, as `jssm.evaluation.scores.summarize` counts them.
     """
     lines = []
     for (name, strength), cases in table.groupby(KEYS, sort=False):
-        found = report.summarize(cases)
+        found = scores.summarize(cases)
         line = {"degradation": name, "strength": strength, "cases": found["cases"]}
-        for score in report.SCORES:
+        for score in scores.SCORES:
             if found[score] is not None:
                 short = "cc" if score == "components" else score
                 line |= {f"{short}_{part}": value for part, value in found[score].items()}

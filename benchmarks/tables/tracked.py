@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
 
-from jssm.evaluation.metrics import binarize
 from jssm.image_path import from_uint8
 from jssm.methods.baselines.tracking import carry
 from jssm.methods.method import Method
+from jssm.shape.masks import binarize
 from prep.errors import Unsuitable
 from prep.shapes.point_cloud import horseshoe_boundaries, sample_points
 

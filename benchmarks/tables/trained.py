@@ -13,7 +13,7 @@ from benchmarks.tables import cycles, robustness, tracked
 from benchmarks.tables.cycles import Cycles, Follow
 from benchmarks.tables.runs import Run, Source
 from jssm import dataset
-from jssm.evaluation.report import Predict
+from jssm.evaluation.scores import Predict
 from jssm.image_path import from_uint8
 from jssm.methods import registry
 from prep.phantom.patient import Options

@@ -10,14 +10,14 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from jssm import checkpoint
+from jssm import __version__, checkpoint
 from jssm.methods import registry
 from jssm.methods.model import Model
 
@@ -57,12 +57,73 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "patient: the septum is on the right with the apex up, as in most MRI; else the septal "
         "and lateral names of the segments are exchanged")  # fmt: skip
     add("--batch-size", type=int, default=BATCH_SIZE, help=f"frames at a time ({BATCH_SIZE})")
-    add("--patient-regex", help="its first group, in the cine's name, is the patient, for biplane "
-        "volumes of files other than DICOM")  # fmt: skip
+    add("--patient-regex", default="", help="its first group, in the cine's name, is the patient, "
+        "for biplane volumes of files other than DICOM")  # fmt: skip
     add("--salt", default="", help="a secret word for the pseudonyms, so that nobody can find a "
         "patient's by trying")  # fmt: skip
     add("--keep-names", action="store_true", help="write the patients' own names and ids")
     parser.set_defaults(run=run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What ``jssm predict`` is asked to do; docs/PREDICT.md says what each option does.
+
+    inputs: files and folders. run: the run directory of the model; step: which checkpoint of it.
+    out: the folder of the results. views: segment these alone; () for all but short-axis cines and
+    other planes. harmonics: of the heart cycle that the smoothing keeps, 0 without. whole_cycle: a
+    cine's last frame is followed by its first. mirrored: what to suppose of the display where a
+    file does not tell. patient_regex: its first group, in a cine's name, is the patient; "" for
+    what the file tells. salt, keep_names: see ``jssm.files.open_cines``.
+
+    Raises:
+      ValueError: naming the option, for a value that cannot be.
+    """
+
+    inputs: Sequence[Path]
+    run: Path
+    out: Path
+    step: str = "best"
+    views: Sequence[str] = ()
+    harmonics: int = 0
+    whole_cycle: bool = True
+    mirrored: bool = False
+    batch_size: int = BATCH_SIZE
+    patient_regex: str = ""
+    salt: str = ""
+    keep_names: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"--batch-size {self.batch_size}: a positive number was expected")
+        if self.harmonics < 0:
+            raise ValueError(f"--smooth {self.harmonics}: 0 or more was expected")
+        if self.harmonics and not self.whole_cycle:
+            raise ValueError("--smooth needs the whole heart cycle, but --half-cycle was given")
+        regex = f"--patient-regex {self.patient_regex}"
+        try:
+            if self.patient_regex and re.compile(self.patient_regex).groups < 1:
+                raise ValueError(f"{regex}: a group (...) was expected")
+        except re.error as error:
+            raise ValueError(f"{regex}: {error}") from error
+
+
+def options_of(args: argparse.Namespace) -> Options:
+    """The options that the command line gives."""
+    return Options(
+        inputs=args.inputs,
+        run=args.ckpt,
+        out=args.out,
+        step=args.step,
+        views=args.view or (),
+        harmonics=args.smooth,
+        whole_cycle=not args.half_cycle,
+        mirrored=args.mirrored,
+        batch_size=args.batch_size,
+        patient_regex=args.patient_regex,
+        salt=args.salt,
+        keep_names=args.keep_names,
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,11 +133,12 @@ def run(args: argparse.Namespace) -> int:
     """
     began = time.perf_counter()
     try:
-        _check(args)
-        model = registry.load(args.ckpt, step=args.step)
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
-        outcome = predict_all(model, args, began)
+        _import_extras()
+        options = options_of(args)
+        model = registry.load(options.run, step=options.step)
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
+        outcome = predict_all(model, options, began=began)
     except (ValueError, OSError) as error:
         print(f"jssm predict: {error}", file=sys.stderr)
         return 2
@@ -87,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     for sentence in outcome.damaged:
         print(f"damaged: {sentence}", file=sys.stderr)
     print(
-        f"{len(outcome.rows)} cines in {args.out}, {len(outcome.skipped)} skipped, "
+        f"{len(outcome.rows)} cines in {options.out}, {len(outcome.skipped)} skipped, "
         f"{len(outcome.damaged)} damaged"
     )
     if not outcome.rows:
@@ -129,8 +191,8 @@ class Outcome:
         )
 
 
-def predict_all(model: Model, args: argparse.Namespace, began: float) -> Outcome:
-    """Segment every cine of ``args.inputs`` and write the results into ``args.out``.
+def predict_all(model: Model, options: Options, *, began: float) -> Outcome:
+    """Segment every cine of the inputs and write the results.
 
     began: when the command was started, ``time.perf_counter``.
 
@@ -139,43 +201,33 @@ def predict_all(model: Model, args: argparse.Namespace, began: float) -> Outcome
     """
     from tqdm import tqdm
 
-    from jssm import files
     from jssm.cines import segmenting
 
     outcome = Outcome()
-    try:
-        found = list(_open(args, outcome))
-    except files.BadInput as error:
-        raise ValueError(error) from error
-    about = {
-        "model_run": args.ckpt.resolve().name,
-        "model_step": args.step,
-        "model_weights_sha256": digest(model)[:16],
-        "smoothing_harmonics": args.smooth,
-        "whole_cycle": not args.half_cycle,
-    }
+    found = _open(options, outcome)
+    about = _about(model, options)
     segment = segmenting.Segmenter(
-        model, args.batch_size, harmonics=args.smooth, whole_cycle=not args.half_cycle
+        model, options.batch_size, harmonics=options.harmonics, whole_cycle=options.whole_cycle
     )
     outcome.start_s = time.perf_counter() - began
     motions: dict[tuple[str, str, str], list[tuple[str, Motion]]] = {}
     try:
-        for item, patient in tqdm(found, desc="predicting", unit="cine", disable=None):
+        for item in tqdm(found, desc="predicting", unit="cine", disable=None):
             try:
-                motion = _predict_one(item, patient, segment, args, about, outcome)
+                motion = _predict_one(item, segment, options, about, outcome)
             except Exception as error:  # whatever one cine brings about, the others go on
                 cause = " ".join(str(error).split())[:200] or type(error).__name__
                 outcome.damaged.append(item.about(cause))
                 continue
             if motion is not None and item.view in ("2ch", "4ch"):
-                key = (patient, item.study, item.view)
+                key = (item.patient, item.study, item.view)
                 motions.setdefault(key, []).append((item.name, motion))
     finally:
         outcome.start_s += segment.compile_s
         outcome.segment_s -= segment.compile_s
         outcome.biplane = _biplane(motions)
         outcome.notes += _unpaired(motions)
-        _write_tables(args.out, outcome)
+        _write_tables(options.out, outcome)
     return outcome
 
 
@@ -187,77 +239,84 @@ def digest(model: Model) -> str:
     return total.hexdigest()
 
 
-def _check(args: argparse.Namespace) -> None:
+def _import_extras() -> None:
+    """All now, as the time of each cine is measured."""
     for name in EXTRAS:
         try:
-            importlib.import_module(name)  # all now, as the time of each cine is measured
+            importlib.import_module(name)
         except ModuleNotFoundError as error:
             raise ValueError(f"{error.name} is needed: pip install 'jssm[predict]'") from error
-    if args.batch_size < 1:
-        raise ValueError(f"--batch-size {args.batch_size}: a positive number was expected")
-    if args.smooth < 0:
-        raise ValueError(f"--smooth {args.smooth}: 0 or more was expected")
-    if args.smooth and args.half_cycle:
-        raise ValueError("--smooth needs the whole heart cycle, but --half-cycle was given")
-    try:
-        if args.patient_regex and re.compile(args.patient_regex).groups < 1:
-            raise ValueError(f"--patient-regex {args.patient_regex}: a group (...) was expected")
-    except re.error as error:
-        raise ValueError(f"--patient-regex {args.patient_regex}: {error}") from error
 
 
-def _open(args: argparse.Namespace, outcome: Outcome) -> Sequence[tuple["files.Found", str]]:
-    """The cines to segment, each with its patient; names are made unique."""
-    from dataclasses import replace
+def _about(model: Model, options: Options) -> dict[str, Any]:
+    """What every summary says of the run."""
+    return {
+        "jssm_version": __version__,
+        "model_run": options.run.resolve().name,
+        "model_step": options.step,
+        "model_weights_sha256": digest(model)[:16],
+        "smoothing_harmonics": options.harmonics,
+        "whole_cycle": options.whole_cycle,
+    }
 
+
+def _open(options: Options, outcome: Outcome) -> list["files.Found"]:
+    """The cines to segment; their names are unique, their patients those of the regex."""
     from jssm import files
 
-    chosen, names = [], set()
-    for path in args.inputs:
-        found, problems = files.open_cines(path, salt=args.salt, keep_names=args.keep_names)
+    chosen: list[files.Found] = []
+    names: set[str] = set()
+    for path in options.inputs:
+        try:
+            found, problems = files.open_cines(
+                path, salt=options.salt, keep_names=options.keep_names
+            )
+        except files.BadInput as error:
+            raise ValueError(error) from error
         for problem in problems:
             (outcome.damaged if problem.damaged else outcome.skipped).append(problem.sentence)
         for item in found:
             aside = item.view == "sax" or item.described == "other"
-            if item.view not in args.view if args.view else aside:
+            if item.view not in options.views if options.views else aside:
                 outcome.skipped.append(f"{item.source}: the view is {item.view}")
                 continue
             name, number = item.name, 2
             while name in names:
                 name, number = f"{item.name}_{number}", number + 1
             names.add(name)
-            given = re.search(args.patient_regex, name) if args.patient_regex else None
-            chosen.append((replace(item, name=name), given[1] if given else item.patient))
+            given = re.search(options.patient_regex, name) if options.patient_regex else None
+            chosen.append(replace(item, name=name, patient=given[1] if given else item.patient))
     return chosen
 
 
 def _predict_one(
     item: "files.Found",
-    patient: str,
     segment: "segmenting.Segmenter",
-    args: argparse.Namespace,
+    options: Options,
     about: Mapping[str, Any],
     outcome: Outcome,
 ) -> "Motion | None":
     """Read, segment and write one cine; gives what of its motion biplane volumes need."""
-    from dataclasses import replace
-
     from jssm.cines import outputs
 
     times = [time.perf_counter()]
     cine = replace(item.load(), name=item.name)
     times.append(time.perf_counter())
-    seen = segment(cine)
+    segmented = segment(cine)
     blank = _blank_frames(cine)
-    if blank and seen.motion is not None:  # what is measured in nothing is nothing
-        seen = replace(seen, motion=jax.tree.map(_unknown, seen.motion))
+    if blank and segmented.motion is not None:  # what is measured in nothing is nothing
+        segmented = replace(segmented, motion=jax.tree.map(_unknown, segmented.motion))
     times.append(time.perf_counter())
     result = outputs.Result(
-        cine, patient, item.view, item.described, item.seen,
-        seen.points, seen.mask, seen.integrity, seen.motion,
-        tuple(_warnings(item, cine, seen, blank)), args.mirrored,
-    )  # fmt: skip
-    summary = outputs.write(args.out / item.name, result, about=about, keep_names=args.keep_names)
+        item,
+        cine,
+        segmented,
+        warnings=tuple(_warnings(item, cine, segmented, blank)),
+        supposed_mirrored=options.mirrored,
+    )
+    summary = outputs.write(
+        options.out / item.name, result, about=about, keep_names=options.keep_names
+    )
     times.append(time.perf_counter())
     outcome.damaged += [item.about(sentence) for sentence in cine.problems]
     outcome.rows.append(_row(summary))
@@ -265,10 +324,10 @@ def _predict_one(
     outcome.read_s += times[1] - times[0]
     outcome.segment_s += times[2] - times[1]
     outcome.write_s += times[3] - times[2]
-    if seen.motion is None or blank:
+    if segmented.motion is None or blank:
         return None
-    return seen.motion.replace(
-        **{name: None for name in vars(seen.motion) if name not in FOR_BIPLANE}
+    return segmented.motion.replace(
+        **{name: None for name in vars(segmented.motion) if name not in FOR_BIPLANE}
     )
 
 
@@ -286,21 +345,23 @@ def _unknown(values: np.ndarray) -> np.ndarray:
 def _warnings(
     item: "files.Found",
     cine: "files.Cine",
-    seen: "segmenting.Segmented",
+    segmented: "segmenting.Segmented",
     blank: Sequence[int],
 ) -> list[str]:
     """What a reader of the numbers should know."""
     warnings = list(dict.fromkeys([*item.notes, *cine.notes]))
     if blank:
-        told = "no measure is given" if seen.motion is not None else "the outline means nothing"
+        told = (
+            "no measure is given" if segmented.motion is not None else "the outline means nothing"
+        )
         warnings.append(f"nothing is to be seen in the frames {blank} (one grey value): {told}")
     if cine.problems:
         warnings.append(f"{len(cine.problems)} damaged frames were left out")
-    bad = np.flatnonzero(~seen.integrity.ok).tolist()
+    bad = np.flatnonzero(~segmented.integrity.ok).tolist()
     if bad:
         warnings.append(f"the wall crosses or folds over itself in the frames {bad}")
     height, width = cine.frames.shape[1:]
-    beyond = (seen.points < -0.5) | (seen.points > [width - 0.5, height - 0.5])
+    beyond = (segmented.points < -0.5) | (segmented.points > [width - 0.5, height - 0.5])
     if beyond.any():
         frames = np.flatnonzero(beyond.any(axis=(1, 2))).tolist()
         warnings.append(f"the wall reaches out of the image in the frames {frames}")
@@ -309,11 +370,11 @@ def _warnings(
     steps = np.diff(cine.time_s)
     if len(steps) and steps.max() > 1.5 * np.median(steps):
         warnings.append("there are gaps between the times of the frames: some may be missing")
-    if seen.motion is not None and not np.isfinite(cine.time_s).all():
+    if segmented.motion is not None and not np.isfinite(cine.time_s).all():
         warnings.append("the times of the frames are unknown")
-    if seen.motion is not None and item.view not in VIEWS[:3]:
+    if segmented.motion is not None and item.view not in VIEWS[:3]:
         warnings.append("the view is unknown, so the segments have no names")
-    elif seen.motion is not None and cine.to_patient_mm is None:
+    elif segmented.motion is not None and cine.to_patient_mm is None:
         warnings.append("the names of the segments rest on --mirrored, as no place is known")
     return warnings
 

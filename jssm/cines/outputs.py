@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jssm import __version__, files
+from jssm import files
 from jssm.cines.motion import WALLS, Motion, segment_names
+from jssm.cines.segmenting import Segmented
 from jssm.files import vtk
 from jssm.files.segmentation import write_segmentation
 from jssm.pictures import movies, plots
 from jssm.shape import order
-from jssm.shape.integrity import Integrity
 
 LINES = ("endo", "mid", "epi")
 DIGITS = 6
@@ -29,41 +29,44 @@ FIRST_WALL = {"4ch": (-1.0, 0.0, 0.0), "2ch": (0.0, 0.0, -1.0), "3ch": (0.0, 1.0
 class Result:
     """One cine and what a model sees in it.
 
-    cine: F frames. patient: a pseudonym. view, described, seen: see ``files.Found``.
-    points: (F, T, 2) px. mask: (F, H, W) bool. integrity: of each frame.
-    motion: as NumPy arrays; None for a single picture. warnings: sentences.
-    supposed_mirrored: whether to take the display for mirrored where the file does not tell.
+    found: what its files say of it. cine: its F frames. segmented: what the model sees in them.
+    warnings: sentences. supposed_mirrored: whether to take the display for mirrored where the file
+    does not tell.
     """
 
+    found: files.Found
     cine: files.Cine
-    patient: str
-    view: str
-    described: str
-    seen: str
-    points: np.ndarray
-    mask: np.ndarray
-    integrity: Integrity
-    motion: Motion | None
+    segmented: Segmented
     warnings: tuple[str, ...] = ()
     supposed_mirrored: bool = False
+
+    @property
+    def points(self) -> np.ndarray:
+        """(F, T, 2) px."""
+        return self.segmented.points
+
+    @property
+    def motion(self) -> Motion | None:
+        """As NumPy arrays; None for a single picture."""
+        return self.segmented.motion
 
     @property
     def mirrored(self) -> bool | None:
         """Whether the display is a mirror image of the one that ``jssm.segment_names`` takes for
         usual; None where the file does not tell. Cines of MRI mostly are."""
-        if self.cine.to_patient_mm is None or self.view not in FIRST_WALL:
+        if self.cine.to_patient_mm is None or self.found.view not in FIRST_WALL:
             return None
         ends = self.points[:, order.basal_ends(self.points.shape[1])[0]].mean(axis=0)
         first, last = files.patient_mm(self.cine, ends)
-        return bool((first - last) @ np.array(FIRST_WALL[self.view]) < 0)
+        return bool((first - last) @ np.array(FIRST_WALL[self.found.view]) < 0)
 
     @property
     def segments(self) -> tuple[str, ...]:
         """The names of the six segments, numbers where the view is none of the three."""
-        if self.view not in WALLS:
+        if self.found.view not in WALLS:
             return tuple(f"segment {k + 1}" for k in range(6))
         mirrored = self.supposed_mirrored if self.mirrored is None else self.mirrored
-        return segment_names(self.view, mirrored=mirrored)
+        return segment_names(self.found.view, mirrored=mirrored)
 
 
 def write(
@@ -71,19 +74,20 @@ def write(
 ) -> dict[str, Any]:
     """Write all files of one cine into ``folder``; gives what summary.json says.
 
-    about: facts of the run, which go into the summary. The summary is written last, so a folder
-    that has one is complete.
+    about: facts of the run, which go into the summary; jssm_version and model_run go into the
+    segmentation too. The summary is written last, so a folder that has one is complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary_path = folder / "summary.json"
     summary_path.unlink(missing_ok=True)
     cine, warnings = result.cine, list(result.warnings)
-    files.write_nifti(folder / "mask.nii.gz", result.mask, cine)
+    mask = result.segmented.mask
+    files.write_nifti(folder / "mask.nii.gz", mask, cine)
     if cine.sources:
         try:
             write_segmentation(
-                folder / "mask.seg.dcm", result.mask, cine, patient=result.patient,
-                model=str(about["model_run"]), version=__version__, keep_names=keep_names,
+                folder / "mask.seg.dcm", mask, cine, patient=result.found.patient,
+                model=about["model_run"], version=about["jssm_version"], keep_names=keep_names,
             )  # fmt: skip
         except files.BadInput as error:
             warnings.append(str(error))
@@ -91,12 +95,7 @@ def write(
     _write_vtk(folder, result)
     _write_movies(folder, result)
     if result.motion is not None:
-        curves = curve_table(result)
-        curves.to_csv(folder / "curves.csv", index=False, float_format=f"%.{DIGITS}g")
-        _thickness_table(result).to_csv(
-            folder / "thickness.csv", index=False, float_format=f"%.{DIGITS}g"
-        )
-        _draw_curves(folder / "curves.png", result, curves)
+        _write_motion(folder, result, result.motion)
     summary = {**summarize(result), **about, "warnings": warnings}
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
     summary_path.write_text(text + "\n", encoding="utf-8")
@@ -105,14 +104,13 @@ def write(
 
 def summarize(result: Result) -> dict[str, Any]:
     """The numbers of one cine, units in the keys; None for what is not known. Frames from 0."""
-    cine = result.cine
-    faults = result.integrity
+    found, cine, faults = result.found, result.cine, result.segmented.integrity
     summary: dict[str, Any] = {
         "id": cine.name,
-        "patient": result.patient,
-        "view": result.view,
-        "view_by_description": result.described or None,
-        "view_by_geometry": result.seen or None,
+        "patient": found.patient,
+        "view": found.view,
+        "view_by_description": found.described or None,
+        "view_by_geometry": found.seen or None,
         "display_mirrored": result.mirrored,
         "frames": len(cine.frames),
         "rows": cine.frames.shape[1],
@@ -154,27 +152,34 @@ def _motion_summary(result: Result, motion: Motion) -> dict[str, Any]:
         **{f"gls_{k}_time_to_peak_s": line.time_to_peak_s for k, line in lines.items()},
         "radial_strain_peak_percent": motion.radial_peak_percent,
         "radial_strain_time_to_peak_s": motion.radial_time_to_peak_s,
-        "segments": [
-            {
-                "name": name,
-                **{
-                    f"{line}_strain_peak_percent": lines[line].segment_peak_percent[k]
-                    for line in LINES
-                },
-                "mid_time_to_peak_s": motion.mid.segment_time_to_peak_s[k],
-                "radial_strain_peak_percent": motion.segment_radial_strain_percent[:, k].max(),
-                "ed_thickness_mm": motion.segment_thickness_mm[ed, k],
-                "es_thickness_mm": motion.segment_thickness_mm[es, k],
-            }
-            for k, name in enumerate(result.segments)
-        ],
+        "segments": [_segment_summary(motion, k, name) for k, name in enumerate(result.segments)],
     }
 
 
-def curve_table(result: Result) -> pd.DataFrame:
+def _segment_summary(motion: Motion, k: int, name: str) -> dict[str, Any]:
+    """Segment ``k``, called ``name``."""
+    peaks = {line: getattr(motion, line).segment_peak_percent[k] for line in LINES}
+    thickness_mm = motion.segment_thickness_mm[:, k]
+    return {
+        "name": name,
+        **{f"{line}_strain_peak_percent": peak for line, peak in peaks.items()},
+        "mid_time_to_peak_s": motion.mid.segment_time_to_peak_s[k],
+        "radial_strain_peak_percent": motion.segment_radial_strain_percent[:, k].max(),
+        "ed_thickness_mm": thickness_mm[int(motion.ed_frame)],
+        "es_thickness_mm": thickness_mm[int(motion.es_frame)],
+    }
+
+
+def _write_motion(folder: Path, result: Result, motion: Motion) -> None:
+    """curves.csv, curves.png and thickness.csv."""
+    curves, thickness = _curve_table(result, motion), _thickness_table(result, motion)
+    curves.to_csv(folder / "curves.csv", index=False, float_format=f"%.{DIGITS}g")
+    thickness.to_csv(folder / "thickness.csv", index=False, float_format=f"%.{DIGITS}g")
+    _draw_curves(folder / "curves.png", result, motion)
+
+
+def _curve_table(result: Result, motion: Motion) -> pd.DataFrame:
     """A row per frame: every curve of the motion, units in the columns' names."""
-    motion = result.motion
-    assert motion is not None
     columns: dict[str, Any] = {
         "frame": np.arange(len(result.points)),
         "time_s": result.cine.time_s,
@@ -196,10 +201,8 @@ def curve_table(result: Result) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _thickness_table(result: Result) -> pd.DataFrame:
+def _thickness_table(result: Result, motion: Motion) -> pd.DataFrame:
     """A row per frame: the thickness at each inner point along the arc; mm, px where unknown."""
-    motion = result.motion
-    assert motion is not None
     in_mm = np.isfinite(motion.wall_thickness_mm).all()
     unit, values = ("mm", motion.wall_thickness_mm) if in_mm else ("px", motion.wall_thickness_px)
     names = [f"point{k:02d}_{unit}" for k in range(values.shape[1])]
@@ -212,16 +215,10 @@ def _thickness_table(result: Result) -> pd.DataFrame:
 def _write_points(folder: Path, result: Result) -> None:
     """points.csv, a row per frame and point, and points.json, the same nested."""
     cine, points = result.cine, result.points
-    frames, count = points.shape[:2]
-    columns: dict[str, Any] = {
-        "frame": np.repeat(np.arange(frames), count),
-        "time_s": np.repeat(cine.time_s, count),
-        "point": np.tile(np.arange(count), frames),
-        "wall": np.tile(np.where(order.is_outer(count), "epi", "endo"), frames),
-        "x_px": points[..., 0].ravel(),
-        "y_px": points[..., 1].ravel(),
-    }
-    nested: dict[str, Any] = {
+    patient_mm = None if cine.to_patient_mm is None else files.patient_mm(cine, points)
+    table = _point_table(cine, points, patient_mm)
+    table.to_csv(folder / "points.csv", index=False, float_format="%.3f")
+    nested = {
         "id": cine.name,
         "about": "points_px[frame][point] is (x, y), x right, y down, the centre of the first "
         "pixel is (0, 0); points_patient_mm is (left, posterior, superior), DICOM's patient "
@@ -229,51 +226,72 @@ def _write_points(folder: Path, result: Result) -> None:
         "spacing_mm": list(cine.spacing_mm),
         "time_s": cine.time_s,
         "points_px": np.round(points.astype(float), 3),
-        "points_patient_mm": None,
+        "points_patient_mm": None if patient_mm is None else np.round(patient_mm, 3),
     }
-    if cine.to_patient_mm is not None:
-        places = files.patient_mm(cine, points)
-        for k, axis in enumerate(("left", "posterior", "superior")):
-            columns[f"{axis}_mm"] = places[..., k].ravel()
-        nested["points_patient_mm"] = np.round(places, 3)
-    table = pd.DataFrame(columns)
-    table.to_csv(folder / "points.csv", index=False, float_format="%.3f")
     text = json.dumps(_plain(nested), allow_nan=False, separators=(",", ":"))
     (folder / "points.json").write_text(text + "\n", encoding="utf-8")
 
 
+def _point_table(
+    cine: files.Cine, points: np.ndarray, patient_mm: np.ndarray | None
+) -> pd.DataFrame:
+    """A row per frame and point, of ``points`` (F, T, 2) px and their places (F, T, 3)."""
+    frames, count = points.shape[:2]
+    boundary = np.where(order.is_outer(count), "epi", "endo")
+    table = pd.DataFrame(
+        {
+            "frame": np.repeat(np.arange(frames), count),
+            "time_s": np.repeat(cine.time_s, count),
+            "point": np.tile(np.arange(count), frames),
+            "wall": np.tile(boundary, frames),
+            "x_px": points[..., 0].ravel(),
+            "y_px": points[..., 1].ravel(),
+        }
+    )
+    if patient_mm is not None:
+        columns = ["left_mm", "posterior_mm", "superior_mm"]
+        table[columns] = patient_mm.reshape(-1, 3)
+    return table
+
+
 def _write_vtk(folder: Path, result: Result) -> None:
     """vtk/frame_NN.vtp, and points.pvd, which lists them in time."""
-    cine, count = result.cine, result.points.shape[1]
-    if cine.to_patient_mm is not None:
-        places = files.patient_mm(cine, result.points)
-    else:  # in the image plane, mm where the spacing is known, else px
-        known = math.isfinite(sum(cine.spacing_mm))
-        row, column = cine.spacing_mm if known else (cine.aspect, 1.0)
-        flat = result.points * [column, row]
-        places = np.concatenate([flat, np.zeros((*flat.shape[:2], 1))], axis=2)
-    lines = np.split(np.arange(count), 2)
-    triangles = order.strip_triangles(count)
-    ed = 0 if result.motion is None else int(result.motion.ed_frame)
-    thickness = None if result.motion is None else _thickness_table(result).to_numpy()[:, 2:]
+    cine, motion, count = result.cine, result.motion, result.points.shape[1]
+    places = _places(result)
+    fields: dict[str, np.ndarray] = {"displacement": places - places[0]}
+    if motion is not None:
+        fields["displacement"] = places - places[int(motion.ed_frame)]
+        thickness = _thickness_table(result, motion).to_numpy()[:, 2:]
+        fields["wall_thickness"] = np.tile(thickness, 2)
     (folder / "vtk").mkdir(exist_ok=True)
     digits = max(2, len(str(len(places) - 1)))
     names = [f"vtk/frame_{k:0{digits}d}.vtp" for k in range(len(places))]
     for k, name in enumerate(names):
-        data = {
-            "point": np.arange(count, dtype=np.int32),
-            "is_epi": order.is_outer(count).astype(np.int32),
-            "displacement": places[k] - places[ed],
-        }
-        if thickness is not None:
-            data["wall_thickness"] = np.tile(thickness[k], 2)
         vtk.write_polydata(
-            folder / name, places[k], lines=lines, triangles=triangles, point_data=data
+            folder / name,
+            places[k],
+            lines=np.split(np.arange(count), 2),
+            triangles=order.strip_triangles(count),
+            point_data={
+                "point": np.arange(count, dtype=np.int32),
+                "is_epi": order.is_outer(count).astype(np.int32),
+                **{field: values[k] for field, values in fields.items()},
+            },
         )
     known = np.isfinite(cine.time_s).all()
     vtk.write_collection(
         folder / "points.pvd", names, cine.time_s if known else np.arange(len(names))
     )
+
+
+def _places(result: Result) -> np.ndarray:
+    """Where the points lie, (F, T, 3): in the patient, mm; else in the plane z = 0, in mm where the
+    spacing is known, else px."""
+    cine = result.cine
+    if cine.to_patient_mm is not None:
+        return files.patient_mm(cine, result.points)
+    row, column = cine.spacing_mm if math.isfinite(sum(cine.spacing_mm)) else (cine.aspect, 1.0)
+    return np.pad(result.points * [column, row], [(0, 0), (0, 0), (0, 1)])
 
 
 def _write_movies(folder: Path, result: Result) -> None:
@@ -293,12 +311,11 @@ def _write_movies(folder: Path, result: Result) -> None:
     movies.write_mp4(folder / "overlay.mp4", pictures, pace)
 
 
-def _draw_curves(path: Path, result: Result, curves: pd.DataFrame) -> None:
-    motion = result.motion
-    assert motion is not None
+def _draw_curves(path: Path, result: Result, motion: Motion) -> None:
+    """Strain, that of the segments, thickness and the cavity over time."""
     in_mm = bool(np.isfinite(motion.wall_thickness_mm).all())
     timed = bool(np.isfinite(result.cine.time_s).all())
-    x = result.cine.time_s if timed else curves["frame"].to_numpy()
+    x = result.cine.time_s if timed else np.arange(len(result.points))
     thickness = motion.segment_thickness_mm if in_mm else motion.wall_thickness_px.mean(1)[:, None]
     panels = {
         "longitudinal strain (%)": {k: getattr(motion, k).strain_percent for k in LINES},

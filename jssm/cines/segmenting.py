@@ -1,7 +1,11 @@
-"""A trained model over whole cines: fixed batches, and few compiled programs held at a time."""
+"""A trained model over whole cines: in fixed batches, and few programs whatever their sizes.
+
+The network sees every frame at its own size, so it is compiled once. What is drawn is drawn on the
+image's size rounded up.
+"""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -9,18 +13,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from jssm import files
+from jssm import files, image_path
 from jssm.cines.motion import Motion, measure_motion, smooth_points
-from jssm.evaluation.metrics import THRESHOLD
-from jssm.image_path import grey_window
-from jssm.methods.model import Model, Prediction, predict
+from jssm.methods.model import Model, pose_of
 from jssm.rasterizer import rasterize_whole
+from jssm.shape import affine
 from jssm.shape.integrity import Integrity, integrity
-from jssm.shape.shape_model import ShapeModel
+from jssm.shape.masks import binarize
+from jssm.shape.pose import decode
 
-# A program is compiled per image size and per number of frames. No more than these are held, so
-# that a folder in which every cine has another size needs no more memory than one of a few sizes.
-MOST_PROGRAMS = 16
+ROUND_PX = 64  # one program draws the masks of all image sizes that round up to the same
+MOST_PROGRAMS = 16  # that are held, those used last
 
 
 @dataclass(frozen=True)
@@ -56,68 +59,84 @@ class Segmenter:
         Raises:
           BadInput: when the result is not finite.
         """
-        frames = len(cine.frames)
-        aspect = None if cine.aspect == 1 else np.float32(cine.aspect)
-        window = grey_window(cine.frames).astype(np.float32)
-        found = [
-            self._run(_look, self.model, images, aspect, window)
-            for images in self._batches(cine.frames)
-        ]
-        points, mask, theta, beta = (np.concatenate(v)[:frames] for v in zip(*found, strict=True))
+        images, to_square = _squares(cine, self.model.size)
+        theta, beta, points = self._by_batches(_look, images, self.model, to_square)
         if not np.isfinite(points).all():
             raise files.BadInput(f"{cine.name}: the network's result is not finite")
-        if self.harmonics and frames > 1:
-            smooth = partial(self._run, _smooth, harmonics=self.harmonics)
-            points = np.asarray(smooth(self.model.shape, theta, beta))
-            render = partial(self._run, _render, shape=mask.shape[1:], tau=self.model.tau)
-            masks = [render(batch) for batch in self._batches(points)]
-            mask = np.concatenate(masks)[:frames]
-        faults = [self._run(_certify, batch) for batch in self._batches(points)]
-        certificate = jax.tree.map(lambda *parts: np.concatenate(parts)[:frames], *faults)
-        motion = None
-        if frames > 1:
-            spacing = np.array(cine.spacing_mm, np.float32)
-            step = np.float32(files.frame_time_s(cine))
-            ratio = np.float32(cine.aspect)
-            motion = self._run(_measure, points, spacing, step, ratio, periodic=self.whole_cycle)
-        return Segmented(points, mask, certificate, jax.tree.map(np.asarray, motion))
+        is_cine = len(points) > 1
+        if self.harmonics and is_cine:
+            smoothed = self._run(
+                smooth_points, self.model.shape, theta, beta, harmonics=self.harmonics
+            )
+            points = np.asarray(smoothed)
+        height, width = cine.frames.shape[1:]
+        drawn = (_rounded_up(height), _rounded_up(width))
+        mask = self._by_batches(_draw, points, self.model.tau, image_shape=drawn)
+        certificate = self._by_batches(_certify, points)
+        motion = self._measured(points, cine) if is_cine else None
+        return Segmented(points, mask[:, :height, :width], certificate, motion)
 
-    def _batches(self, items: np.ndarray) -> Iterator[np.ndarray]:
-        """Float32 batches of one length; the last is filled with its last item. A single item
-        is a batch of one."""
+    def _measured(self, points: np.ndarray, cine: files.Cine) -> Motion:
+        spacing_mm = np.array(cine.spacing_mm, np.float32)
+        frame_time_s = np.float32(files.frame_time_s(cine))
+        aspect = np.float32(cine.aspect)
+        found = self._run(
+            _measure, points, spacing_mm, frame_time_s, aspect, periodic=self.whole_cycle
+        )
+        return jax.tree.map(np.asarray, found)
+
+    def _by_batches(
+        self, function: Callable, items: np.ndarray, *others: Any, **static: Any
+    ) -> Any:
+        """``function(batch, *others, **static)`` over all items, as NumPy arrays.
+
+        The batches have one length; the last is filled with its last item. A single item is a batch
+        of one.
+        """
         size = self.batch_size if len(items) > 1 else 1
-        for start in range(0, len(items), size):
-            batch = items[start : start + size].astype(np.float32)
-            yield np.pad(batch, [(0, size - len(batch))] + [(0, 0)] * (batch.ndim - 1), mode="edge")
+        whole = np.concatenate([items, items[-1:].repeat(-len(items) % size, axis=0)])
+        batches = whole.reshape(-1, size, *items.shape[1:])
+        found = [self._run(function, batch, *others, **static) for batch in batches]
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(items)], *found)
 
     def _run(self, function: Callable, *args: Any, **static: Any) -> Any:
         """``function(*args, **static)``, compiled once per shape of the arguments."""
         shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(args))
         key = (function, shapes, tuple(static.items()))
-        if key not in self._programs:
-            if len(self._programs) >= MOST_PROGRAMS:
-                self._programs.clear()
-                jax.clear_caches()
+        program = self._programs.pop(key, None)
+        if program is None:
             began = time.perf_counter()
-            program = jax.jit(partial(function, **static))
-            self._programs[key] = program.lower(*args).compile()
+            program = jax.jit(partial(function, **static)).lower(*args).compile()
             self.compile_s += time.perf_counter() - began
-        return self._programs[key](*args)
+        self._programs[key] = program  # at the end: the first is the one not used for longest
+        if len(self._programs) > MOST_PROGRAMS:
+            del self._programs[next(iter(self._programs))]
+        return program(*args)
+
+
+def _squares(cine: files.Cine, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The frames as the network takes them, (F, size, size), and the map (2, 3) of pixels there."""
+    frames = np.where(np.isfinite(cine.frames), cine.frames, 0)
+    aspect, window = cine.aspect, image_path.grey_window(frames)
+    images = [
+        image_path.fit(image_path.in_window(frame, window), size, aspect=aspect) for frame in frames
+    ]
+    to_square = affine.letterbox(frames.shape[1:], (size, size), aspect=aspect)
+    return np.stack(images), np.asarray(to_square, np.float32)
 
 
 def _look(
-    model: Model, images: jax.Array, aspect: jax.Array | None, window: jax.Array
-) -> tuple[jax.Array, ...]:
-    found: Prediction = predict(model, images, aspect=aspect, window=window)
-    return found.points, found.mask > THRESHOLD, found.theta, found.beta
+    images: jax.Array, model: Model, to_square: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """θ (N, 2, 3), β (N, K) and points (N, T, 2) of the images, in the cine's pixels."""
+    pose = pose_of(model, images)
+    theta = affine.compose(affine.invert(to_square), pose.theta)
+    beta, _, points = jax.vmap(decode, (None, 0))(model.shape, pose._replace(theta=theta))
+    return theta, beta, points
 
 
-def _smooth(shape: ShapeModel, theta: jax.Array, beta: jax.Array, *, harmonics: int) -> jax.Array:
-    return smooth_points(shape, theta, beta, harmonics=harmonics)
-
-
-def _render(points: jax.Array, *, shape: tuple[int, int], tau: float) -> jax.Array:
-    return jax.vmap(lambda p: rasterize_whole(p, shape, tau=tau))(points) > THRESHOLD
+def _draw(points: jax.Array, tau: jax.Array, *, image_shape: tuple[int, int]) -> jax.Array:
+    return binarize(jax.vmap(lambda p: rasterize_whole(p, image_shape, tau=tau))(points))
 
 
 def _certify(points: jax.Array) -> Integrity:
@@ -139,3 +158,7 @@ def _measure(
         aspect=aspect,
         periodic=periodic,
     )
+
+
+def _rounded_up(pixels: int) -> int:
+    return -(-pixels // ROUND_PX) * ROUND_PX

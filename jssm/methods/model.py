@@ -81,7 +81,7 @@ def predict(
         of_image = image_path.grey_window(image) if window is None else window
         return image_path.fit(image_path.in_window(image, of_image), size, aspect=ratio)
 
-    pose = _pose(model, jax.vmap(prepared)(images))
+    pose = pose_of(model, jax.vmap(prepared)(images))
     to_square = jnp.asarray(affine.letterbox(shape, (size, size), aspect=ratio))
     return _prediction(model, pose._replace(theta=_from_square(to_square, pose.theta)), shape)
 
@@ -89,7 +89,16 @@ def predict(
 def predict_prepared(model: Model, images: jax.Array) -> Prediction:
     """The same for ``images`` (N, S, S) in 0..1 that have gone the way already, as those of a data
     set; in their own pixels."""
-    return _prediction(model, _pose(model, images), images.shape[1:])
+    return _prediction(model, pose_of(model, images), images.shape[1:])
+
+
+def pose_of(model: Model, images: jax.Array) -> Pose:
+    """Where ``images`` (N, S, S) in 0..1, on their way as above, show the heart: the poses, with a
+    leading axis N, in the square's pixels."""
+    poses: Any = model.network.apply(
+        model.variables, images, model.mean_theta, model.shape, train=False
+    )
+    return poses[-1]
 
 
 def weights_of(model: Model) -> dict[str, Any]:
@@ -113,14 +122,6 @@ def from_weights(network: nn.Module, config: Config, weights: dict[str, Any]) ->
         size=config.model.size,
         tau=config.model.tau,
     )
-
-
-def _pose(model: Model, images: jax.Array) -> Pose:
-    """The last pose, in the square's pixels, with a leading axis N."""
-    poses: Any = model.network.apply(
-        model.variables, images, model.mean_theta, model.shape, train=False
-    )
-    return poses[-1]
 
 
 def _from_square(to_square: jax.Array, theta: jax.Array) -> jax.Array:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from jssm.evaluation import metrics
 from jssm.shape import order
+from jssm.shape.masks import binarize
 
 TRUTH_COLOUR = "#56B4E9"  # sky blue
 PREDICTION_COLOUR = "#E69F00"  # orange
@@ -215,8 +215,8 @@ def _sheet(
         axes.set_axis_off()
     for k, (image, title) in enumerate(zip(images, titles, strict=True)):
         band, column = divmod(k, columns)
-        predicted = metrics.binarize(predicted_masks[k])
-        truth = None if true_masks is None else metrics.binarize(true_masks[k])
+        predicted = binarize(predicted_masks[k])
+        truth = None if true_masks is None else binarize(true_masks[k])
         shape_points = None if points is None else np.asarray(points[k])
         heart = predicted if truth is None else predicted | truth
         window = crop_window(image.shape, heart, shape_points)

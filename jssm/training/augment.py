@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jssm.config import Augmentation
 from jssm.shape import affine, order
+from jssm.shape.masks import binarize
 
 
 def augment(
@@ -34,7 +35,7 @@ def augment(
     both = jax.vmap(lambda x: affine.resample(x, source, image.shape), -1, -1)(both)
     return (
         _recolour(colour, both[..., 0], options),
-        (both[..., 1] >= 0.5).astype(jnp.float32),
+        binarize(both[..., 1]).astype(jnp.float32),
         jnp.where(mirrored, order.reversed_order(moved), moved),
     )
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jssm.dataset import Dataset
-from jssm.evaluation.metrics import THRESHOLD
 from jssm.image_path import from_uint8
 from jssm.methods import losses
 from jssm.methods.method import Method
 from jssm.rasterizer import rasterize
 from jssm.shape import labels, order
+from jssm.shape.masks import binarize
 from jssm.training.feed import Feed
 from jssm.training.runlog import RunLog
 
@@ -87,5 +87,5 @@ class Validation:
 
 def _hard_dice(predicted: jax.Array, true: jax.Array) -> jax.Array:
     """The Dice (n,) of predicted masks (n, H, W) in [0, 1], thresholded, and true ones."""
-    pairs = (predicted > THRESHOLD).astype(jnp.float32), true.astype(jnp.float32)
+    pairs = binarize(predicted).astype(jnp.float32), true.astype(jnp.float32)
     return 1 - jax.vmap(losses.dice_loss)(*pairs)

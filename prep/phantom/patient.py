@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from jssm.shape.masks import binarize
 from prep.phantom.anatomy import VIEWS, Anatomy, draw_anatomy
 from prep.phantom.background import body_layers
 from prep.phantom.chambers import band_polygon, heart_layers
@@ -99,14 +100,14 @@ def make_geometry(options: Options, number: int) -> tuple[Anatomy, Wall, Pose]:
 
 
 def draw_masks(wall: Wall, pose: Pose) -> NDArray[np.uint8]:
-    """Give the masks (F, S, S): the pixels that the true outline covers by half or more.
+    """Give the masks (F, S, S): the pixels that the true outline covers by more than half.
 
     Each is one 4-connected piece for size 96 and up; below that the thinnest walls (MIN_WALL_MM)
     come near one pixel and may touch at corners only, or break.
     """
     outlines = pose.to_pixels(pose.to_scanner(band_polygon(wall)))
     shape = (pose.size, pose.size)
-    return np.stack([fill(outline, shape) >= 0.5 for outline in outlines]).astype(np.uint8)
+    return binarize(np.stack([fill(outline, shape) for outline in outlines])).astype(np.uint8)
 
 
 def clockwise(points: Array) -> NDArray[np.float32]:
