@@ -57,8 +57,8 @@ def run_dicom(args: argparse.Namespace) -> int:
         print(f"prep: {error}", file=sys.stderr)
         return 2
     for row in outcome.rows:
-        told = f": {row['note']}" if row["note"] else ""
-        print(f"{row['id']}  {row['frames']} frames, {row['columns']}×{row['rows']}{told}")
+        note = f": {row['note']}" if row["note"] else ""
+        print(f"{row['id']}  {row['frames']} frames, {row['columns']}×{row['rows']}{note}")
     for sentence in outcome.skipped:
         print(f"skipped: {sentence}")
     for sentence in outcome.damaged:

@@ -25,9 +25,9 @@ def read(path: Path, columns: Collection[str]) -> list[tuple[int, dict[str, str]
         lines = _text(path.read_bytes()).splitlines()
     except (OSError, UnicodeError) as error:
         raise Refused(f"{path.name}: the table cannot be read ({error})") from error
-    told = re.fullmatch(r'"?sep=(.)"?', lines[0].strip(), re.IGNORECASE) if lines else None
-    delimiters = [told[1]] if told else DELIMITERS
-    tried = [_rows(lines, 1 if told else 0, delimiter) for delimiter in delimiters]
+    declared = re.fullmatch(r'"?sep=(.)"?', lines[0].strip(), re.IGNORECASE) if lines else None
+    delimiters = [declared[1]] if declared else DELIMITERS
+    tried = [_rows(lines, 1 if declared else 0, delimiter) for delimiter in delimiters]
     rows = min(tried, key=lambda rows: len(set(columns) - set(rows[0][1] if rows else ())))
     head = rows[0][1] if rows else []
     missing = sorted(set(columns) - set(head))

@@ -2,13 +2,16 @@
 
 import json
 import os
+from pathlib import Path
 
 # Tests compile much and compute little; this compiles faster. JAX reads it when it is imported.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
-# Commands under test leave the user's cache of compiled programs alone.
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+# Programs are compiled once for all workers and commands under test, and kept for the next run; the
+# user's own cache is left alone.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".cache" / "tests")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax
 import jax.numpy as jnp

@@ -115,7 +115,7 @@ def _call(run: Run, command: list[str], bar: tqdm) -> None:
         process = subprocess.Popen(arguments, stdout=file, stderr=subprocess.STDOUT, env=where)
         try:
             while process.poll() is None:
-                bar.set_postfix_str(f"{run.folder.name}, {_stand(run)}")
+                bar.set_postfix_str(f"{run.folder.name}, {_progress(run)}")
                 _wait(process)
         except BaseException:
             process.terminate()
@@ -132,7 +132,7 @@ def _wait(process: subprocess.Popen) -> None:
         return
 
 
-def _stand(run: Run) -> str:
+def _progress(run: Run) -> str:
     """How far the run is, in a few words."""
     path = run.folder / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.is_file() else []

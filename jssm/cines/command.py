@@ -351,10 +351,10 @@ def _warnings(
     """What a reader of the numbers should know."""
     warnings = list(dict.fromkeys([*item.notes, *cine.notes]))
     if blank:
-        told = (
+        effect = (
             "no measure is given" if segmented.motion is not None else "the outline means nothing"
         )
-        warnings.append(f"nothing is to be seen in the frames {blank} (one grey value): {told}")
+        warnings.append(f"nothing is to be seen in the frames {blank} (one grey value): {effect}")
     if cine.problems:
         warnings.append(f"{len(cine.problems)} damaged frames were left out")
     bad = np.flatnonzero(~segmented.integrity.ok).tolist()

@@ -115,8 +115,10 @@ def sentences(path: Path) -> Iterator[None]:
     try:
         yield
     except (BadInput, NotACine) as error:
-        told = str(error)
-        raise type(error)(told if told.startswith(path.name) else f"{path.name}: {told}") from error
+        sentence = str(error)
+        raise type(error)(
+            sentence if sentence.startswith(path.name) else f"{path.name}: {sentence}"
+        ) from error
     except Exception as error:  # a damaged file makes pydicom and its decoders raise anything
         cause = " ".join(str(error).split())[:160] or type(error).__name__
         raise BadInput(f"{path.name}: cannot be read as DICOM ({cause})") from error

@@ -84,9 +84,9 @@ def other_picture(header: Any, groups: Sequence[Any]) -> str:
         header, "ComplexImageComponent"
     )
     is_mr = text(header, "Modality") in ("MR", "")
-    told = [component.upper(), *(words if is_mr else []), _ge_component(header)]
+    words = [component.upper(), *(words if is_mr else []), _ge_component(header)]
     for shown, pattern in COMPONENTS.items():
-        if any(pattern.fullmatch(word) for word in told):
+        if any(pattern.fullmatch(word) for word in words):
             return shown
     for shown, pattern in DERIVED.items():
         if any(pattern.fullmatch(word) for word in words):

@@ -104,16 +104,16 @@ def geometry(
         )
         return UNKNOWN, None, notes
     if "sform" in forms and "sform" not in same:
-        told = ", ".join(f"{length:g}" for length in lengths["sform"])
+        in_mm = ", ".join(f"{length:g}" for length in lengths["sform"])
         if (is_default or not is_sound) and not np.allclose(lengths["sform"], 1):
-            notes.append(f"pixdim does not tell the spacing, but the sform: {told} mm")
+            notes.append(f"pixdim does not tell the spacing, but the sform: {in_mm} mm")
             column, row = lengths["sform"]
             return known((float(row), float(column))), forms["sform"], notes
         if is_sound:
             place = "the qform gives the place" if same else "the place is taken for unknown"
             stated = ", ".join(f"{size:g}" for size in sizes[flat])
             notes.append(
-                f"pixels measure {told} mm by the sform, but {stated} mm by pixdim, which is "
+                f"pixels measure {in_mm} mm by the sform, but {stated} mm by pixdim, which is "
                 f"believed; {place}"
             )
     if len(same) == 2:

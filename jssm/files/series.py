@@ -36,8 +36,8 @@ def find(
         places = _by_place(series)
         if _is_localizer(places):
             name = _relative(series[0].path, root)
-            told = f"{len(series)} pictures of planes that cross, no cine, but localizers"
-            problems.append(Problem(f"{name}: {told}", False))
+            reason = f"{len(series)} pictures of planes that cross, no cine, but localizers"
+            problems.append(Problem(f"{name}: {reason}", False))
             continue
         for place in places:
             cines, wrong = _cines(place, root)
@@ -212,8 +212,8 @@ def _cines(frames: list[Frame], root: Path) -> tuple[list[Group], list[Problem]]
             sizes = [f"{w}×{h}" for h, w in (frame.shape, shape)]
             wrong = f"{sizes[0]} px, but its series {sizes[1]} px"
         elif str(frame.spacing_mm) != spacing:  # as text, in which NaN is equal to NaN
-            told = [note for note in frame.notes if note.startswith("PixelSpacing is")]
-            wrong = (*told, "another PixelSpacing than the rest of its series")[0]
+            reasons = [note for note in frame.notes if note.startswith("PixelSpacing is")]
+            wrong = (*reasons, "another PixelSpacing than the rest of its series")[0]
         elif copied is not None:
             problems.append(Problem(f"{name}: a copy of {_relative(copied.path, root)}", False))
             continue
@@ -255,12 +255,12 @@ def _natural(path: Path) -> list[tuple]:
 
 def _group(kept: list[Frame], turn: int, notes: list[str]) -> Group:
     bowl = BOWL.search(kept[0].path.as_posix())
-    told = [*notes, *(note for frame in kept for note in frame.notes)]
+    notes = [*notes, *(note for frame in kept for note in frame.notes)]
     if bowl is not None and 1 < len(kept) < USUAL_FRAMES:
-        told.append(f"{len(kept)} frames, {USUAL_FRAMES} are usual")
+        notes.append(f"{len(kept)} frames, {USUAL_FRAMES} are usual")
     if kept[0].aspect != 1:
-        told.append(f"its pixels are {kept[0].aspect:g} times as high as wide, of unknown size")
-    return Group(tuple(kept), bowl, tuple(dict.fromkeys(told)), turn)
+        notes.append(f"its pixels are {kept[0].aspect:g} times as high as wide, of unknown size")
+    return Group(tuple(kept), bowl, tuple(dict.fromkeys(notes)), turn)
 
 
 def _without_repeats(groups: list[Group]) -> tuple[list[Group], list[str]]:
