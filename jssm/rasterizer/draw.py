@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jssm.rasterizer import grid, loops, tiles
+from jssm.rasterizer import codes, grid, loops, tiles
 from jssm.rasterizer.linear_map import linear_map
 from jssm.rasterizer.on_gpu import on_gpu
 from jssm.rasterizer.pooled import pooled
@@ -35,6 +35,9 @@ def rasterize(points: jax.Array, shape: tuple[int, ...], *, tau: float = 0.5) ->
     ``shape`` is (H, W). Differentiable in ``points`` and ``tau``; batch with ``jax.vmap``.
     Farther than 12τ from the outline the mask is 0 or 1, and its gradient 0, to within 1e-5.
     Second derivatives: see :func:`signed_distance`.
+
+    Raises:
+      ValueError: when T is odd, less than 4, or more than 32768.
     """
     return _image(points, jnp.asarray(tau, jnp.float32), shape)
 
@@ -75,6 +78,7 @@ def signed_distance(points: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def _image(points: jax.Array, tau: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
+    codes.check(points.shape[0])
     windows, _ = _draw(jnp.asarray(points, jnp.float32), tau, shape)
     return grid.image_of(windows, shape)
 

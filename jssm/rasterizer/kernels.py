@@ -13,7 +13,7 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
-from jssm.rasterizer import grid
+from jssm.rasterizer import codes, grid
 from jssm.rasterizer import tiles as tiling
 from jssm.rasterizer.grid import PIXELS, TILE
 from jssm.rasterizer.tiles import Edge, Pixels, Runs, Side, Trace
@@ -32,9 +32,9 @@ def draw(
 ) -> tuple[jax.Array, Trace]:
     """As :func:`loops.draw`, of one image. interpret: to run on any device."""
     num_points = sides.stop.size
-    runs = _plan(sides, jnp.inf if tau is None else tiling.REACH * tau, shape)
+    runs = _plan(sides, jnp.inf if tau is None else tiling.SATURATION * tau, shape)
 
-    def kernel(first: Any, length: Any, rows: Any, distance: Any, codes: Any) -> None:
+    def kernel(first: Any, length: Any, rows: Any, distance: Any, kept: Any) -> None:
         tile = pl.program_id(0)
         pixels, turns, number_of = _work(tile, first, length, shape)
 
@@ -42,10 +42,10 @@ def draw(
             return tiling.nearer(best, _fields(_SIDE, rows, number_of(turn)), pixels)
 
         nearest = lax.fori_loop(0, turns, visit, tiling.nothing((PIXELS,)))
-        distance[...], codes[...] = tiling.settle(nearest, num_points)
+        distance[...], kept[...] = tiling.settle(nearest, num_points)
 
     size = (grid.count(shape), PIXELS)
-    distance, codes = pl.pallas_call(
+    distance, kept = pl.pallas_call(
         kernel,
         grid=size[:1],
         out_specs=[_TILE, _TILE],
@@ -54,8 +54,8 @@ def draw(
         interpret=interpret,
     )(*runs, tiling.rows(sides))
     value = distance if tau is None else jax.nn.sigmoid(distance / tau)
-    codes = codes.astype(tiling.code_type(num_points))
-    return grid.windows_of(value, shape), Trace(runs, codes)
+    kept = kept.astype(codes.kind(num_points))
+    return grid.windows_of(value, shape), Trace(runs, kept)
 
 
 def pull(
@@ -74,10 +74,10 @@ def pull(
     num_points = edges.length.size
     factor = 1.0 if tau is None else windows * (1 - windows) / tau
 
-    def kernel(first: Any, length: Any, rows: Any, codes: Any, bar: Any, _: Any, sums: Any) -> None:
+    def kernel(first: Any, length: Any, rows: Any, kept: Any, bar: Any, _: Any, sums: Any) -> None:
         tile = pl.program_id(0)
         pixels, turns, number_of = _work(tile, first, length, shape)
-        found = tiling.found(pixels, codes[...], num_points)
+        found = tiling.found(pixels, kept[...], num_points)
         half = 0.5 * bar[...]  # for each of the two nearest edges
 
         def visit(turn: jax.Array, carry: int) -> int:

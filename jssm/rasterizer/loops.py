@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jssm.rasterizer import grid
+from jssm.rasterizer import codes, grid
 from jssm.rasterizer import tiles as tiling
 from jssm.rasterizer.grid import BLOCK, PIXELS, TILE, TILES, Vector
 from jssm.rasterizer.tiles import Edge, Found, Nearest, Pixels, Runs, Side, Slope, Trace
@@ -25,7 +25,7 @@ TILES_AT_ONCE = 768
 BLOCKS_AT_ONCE = 32  # fewer, as a block in the cavity of the horseshoe can have very long runs
 TURNS = 3  # sides visited in one turn of a loop
 RANKS = 64  # tiles with this many sides or more are in no order
-FEW = 16  # tiles of a chunk with ties, taken apart from the others
+FEW = 16  # tiles of a chunk with ties, which are taken apart from the others
 
 _SIDE = jax.tree.structure(jax.eval_shape(tiling.all_sides, np.zeros((4, 2), np.float32)))
 _OFFSETS = grid.offsets(np.arange(PIXELS))
@@ -42,22 +42,22 @@ def draw(shape: tuple[int, ...], sides: Side, tau: jax.Array | None) -> tuple[ja
     """The masks of a batch, or without τ the signed distances (images, *windows); and what was
     found: see :func:`jssm.rasterizer.draw._draw`."""
     rows, (images, num_points) = tiling.rows(sides), sides.stop.shape
-    reach = jnp.full(images, jnp.inf, jnp.float32) if tau is None else tiling.REACH * tau
+    reach = jnp.full(images, jnp.inf, jnp.float32) if tau is None else tiling.SATURATION * tau
     runs = _plan(rows, reach, shape)
 
     def visit(tiles: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        windows, codes = state
+        windows, kept = state
         image, pixels = _places(tiles, shape)
         nearest = _nearest(rows, image, _picked(runs, tiles), pixels)
         distance, code = tiling.settle(nearest, num_points)
         value = distance if tau is None else jax.nn.sigmoid(distance / _each(tau, image))
-        return _put(windows, tiles, value, shape), _set(codes, tiles, code.astype(codes.dtype))
+        return _put(windows, tiles, value, shape), _set(kept, tiles, code.astype(kept.dtype))
 
     nowhere = 0.0 if tau is not None else -jnp.inf
     windows = jnp.full((images, *grid.windows(shape)), nowhere, jnp.float32)
-    codes = jnp.zeros((images * grid.count(shape), PIXELS), tiling.code_type(num_points))
-    windows, codes = _by_chunks(visit, runs, (windows, codes), TILES_AT_ONCE)
-    return windows, Trace(runs, codes.reshape(images, -1, PIXELS))
+    kept = jnp.zeros((images * grid.count(shape), PIXELS), codes.kind(num_points))
+    windows, kept = _by_chunks(visit, runs, (windows, kept), TILES_AT_ONCE)
+    return windows, Trace(runs, kept.reshape(images, -1, PIXELS))
 
 
 @_traced_once
@@ -101,19 +101,13 @@ def _by_chunks(visit: Callable, runs: Runs, state: Any, at_once: int) -> Any:
     length = jnp.sum(runs.length, axis=-1).reshape(-1)
     total = length.size
     size = min(at_once, -(-total // 4))  # a fourth, as few tiles of an image have any
-    rank = (RANKS - jnp.minimum(length, RANKS)).astype(jnp.uint32)
-    number = lax.iota(jnp.uint32, total)
-    # All the same where there are none: that takes half of the time to sort.
-    key = jnp.where(length > 0, rank * total + number, RANKS * total)
-    order = (lax.sort(key, is_stable=False) % total).astype(jnp.int32)
-    used = jnp.sum(length > 0)
-    order = jnp.where(lax.iota(jnp.int32, total) < used, order, total)
+    order = codes.by_rank((RANKS - jnp.minimum(length, RANKS)).astype(jnp.uint32), RANKS)
     order = jnp.pad(order, (0, -total % size), constant_values=total)
 
     def step(chunk: jax.Array, state: Any) -> Any:
         return visit(lax.dynamic_slice_in_dim(order, chunk * size, size), state)
 
-    return lax.fori_loop(0, -(-used // size), step, state)
+    return lax.fori_loop(0, -(-jnp.sum(length > 0) // size), step, state)
 
 
 def _places(tiles: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, Pixels]:
@@ -224,14 +218,14 @@ def _narrowed(
     def widened(turn: jax.Array, ends: jax.Array) -> jax.Array:
         for number, side in sides_of(turn):
             matters = is_run & tiling.matters(side, centers, limits)
-            low = jnp.where(ends < 0, number, ends >> tiling.EDGE_BITS)
-            ends = jnp.where(matters, low << tiling.EDGE_BITS | number, ends)
+            low = jnp.where(ends < 0, number, codes.parts(ends)[0])
+            ends = jnp.where(matters, codes.pair(low, number), ends)
         return ends
 
     # The first and the last one in one number, since each array that a loop carries costs a kernel.
     ends = lax.fori_loop(0, rounds, widened, jnp.full(children, -1, jnp.int32))
-    low, high = ends >> tiling.EDGE_BITS, ends & tiling.EDGE_MASK
-    found = Runs(jnp.maximum(low, 0), jnp.where(ends < 0, 0, high - low + 1))
+    low, high = codes.parts(ends)
+    found = Runs(jnp.where(ends < 0, 0, low), jnp.where(ends < 0, 0, high - low + 1))
     return jax.tree.map(lambda field: jnp.moveaxis(field, 0, -1), found)
 
 
@@ -258,12 +252,11 @@ def _nearest(rows: jax.Array, image: jax.Array, runs: Runs, pixels: Pixels) -> N
 def _change(shape: tuple[int, ...], given: Given, tiles: jax.Array, moved: jax.Array) -> jax.Array:
     """The change (tiles, PIXELS) in these tiles; linear in ``moved`` (images · T, 4)."""
     edges, tau, windows, trace = given
-    codes = _flat(trace.codes)
-    image, pixels = _places(jnp.minimum(tiles, len(codes) - 1), shape)
-    codes = codes.at[tiles].get(mode="fill", fill_value=0)
-    found = tiling.found(pixels, codes, edges.length.shape[1])
+    kept = _flat(trace.codes)
+    image, pixels = _places(jnp.minimum(tiles, len(kept) - 1), shape)
+    kept = kept.at[tiles].get(mode="fill", fill_value=0)
+    found = tiling.found(pixels, kept, edges.length.shape[1])
     is_tie = jnp.any(found.first != found.last, axis=1)
-    ties = jnp.sum(is_tie)
 
     def change_through(slope: Slope, image: jax.Array, edge: jax.Array) -> jax.Array:
         there = moved.at[_place(edges, image, edge)].get(mode="promise_in_bounds")
@@ -279,10 +272,9 @@ def _change(shape: tuple[int, ...], given: Given, tiles: jax.Array, moved: jax.A
         return change_through(slope, image, found.last)
 
     def in_few_tiles() -> jax.Array:
-        beyond = len(tiles)
-        few = lax.sort(jnp.where(is_tie, np.arange(beyond), beyond), is_stable=False)[:FEW]
+        few = jnp.nonzero(is_tie, size=FEW, fill_value=len(tiles))[0]
         some = jax.tree.map(lambda x: x.at[few].get(mode="clip"), (image, found))
-        return jnp.zeros(codes.shape, jnp.float32).at[few].add(from_the_last(*some), mode="drop")
+        return jnp.zeros(kept.shape, jnp.float32).at[few].add(from_the_last(*some), mode="drop")
 
     # Pixels on the outline and ties are rare, and their way is long. (That slopes are computed in a
     # branch also keeps XLA from computing them anew for each of the numbers stacked above.)
@@ -292,9 +284,9 @@ def _change(shape: tuple[int, ...], given: Given, tiles: jax.Array, moved: jax.A
         lambda: slope_of_first(edges),
         lambda: slope_of_first(off_outline),
     )
-    none = jnp.zeros(codes.shape, jnp.float32)
-    ways = (lambda: none, in_few_tiles, lambda: from_the_last(image, found))
-    from_last = lax.switch(jnp.where(ties > FEW, 2, jnp.minimum(ties, 1)), ways)
+    from_last = lax.cond(
+        jnp.sum(is_tie) <= FEW, in_few_tiles, lambda: from_the_last(image, found)
+    )
     change = change_through(slope, image, found.first) + from_last
     if tau is None:
         return change

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jssm.rasterizer import grid
+from jssm.rasterizer import codes, grid
 from jssm.rasterizer.grid import Vector
 from jssm.shape import order
 from jssm.shape.strip import Outline, outline
 from jssm.shape.vectors import cross, unit
 
-REACH = 12.0  # in τ: farther from the outline the sigmoid is within 1e-5 of 0 or 1
+SATURATION = 12.0  # in τ: farther from the outline the sigmoid is within 1e-5 of 0 or 1
 SLACK = 1e-3  # px added to the tests of what is near
 FLAT = 2e-6  # radians; a triangle with a smaller angle covers nothing
 SEAM = 1e-5  # px by which triangles are widened, so that rounding opens no seam between them ...
@@ -28,10 +28,6 @@ TINY = 1e-9  # px², below which two squared distances count as equal
 TIE = 1e-5  # squared distances with a smaller relative difference count as equal
 JOINT = 0.1  # px along an edge within which its end counts as the same point
 ON_OUTLINE = 1e-5  # px; a pixel nearer to the outline than this is on it, rounding considered
-
-EDGE_BITS = 15  # for the number of an edge ...
-SHORT_BITS = 7  # ... and where all numbers are small
-EDGE_MASK = (1 << EDGE_BITS) - 1
 
 
 class Side(NamedTuple):
@@ -243,7 +239,7 @@ def nearer(best: Nearest, side: Side, pixels: Pixels) -> Nearest:
     behind = jnp.minimum(ahead, side.line)
     here = jnp.where(ahead <= side.stop, beside * beside + behind * behind, jnp.inf)
     number, before, after = (i.astype(jnp.int32) for i in (side.number, side.before, side.after))
-    first, last = edges & EDGE_MASK, edges >> EDGE_BITS
+    first, last = codes.parts(edges)
     closer = here * (1 + TIE) + TINY < square
     # Two edges have one nearest point, no tie, near the end that they share. As edges are visited
     # in their order, the one before came last, and the one after first, if they came already.
@@ -252,8 +248,7 @@ def nearer(best: Nearest, side: Side, pixels: Pixels) -> Nearest:
     level = (here <= square * (1 + TIE) + TINY) & ~shared
     first = jnp.where(closer, number, first)
     last = jnp.where(closer | level, number, last)
-    edges = first | (last << EDGE_BITS)
-    return Nearest(jnp.minimum(square, here), edges, depth)
+    return Nearest(jnp.minimum(square, here), codes.pair(first, last), depth)
 
 
 def _from_start(side: Side, pixels: Pixels) -> Vector:
@@ -284,38 +279,25 @@ def settle(nearest: Nearest, num_points: int) -> tuple[jax.Array, jax.Array]:
     # On an edge that another triangle covers the distance is least, and has no slope.
     buried = nearest.depth > SEAM + ON_OUTLINE
     where = jnp.where(on_outline, jnp.where(buried, 3, 2), inside)
-    first, last = nearest.edges & EDGE_MASK, nearest.edges >> EDGE_BITS
-    bits = _bits(num_points)
-    edges = jnp.where(is_found, first | (last << bits), 0)
-    return distance, edges | (where << (2 * bits))
+    edges = codes.parts(jnp.where(is_found, nearest.edges, 0))
+    return distance, codes.pixel(*edges, where, num_points)
 
 
 def trace_like(num_points: int, shape: tuple[int, ...]) -> Trace:
     """The shapes and types of an image's trace."""
     count = grid.count(shape)
     numbers: Any = jax.ShapeDtypeStruct((count, 2), jnp.int32)
-    codes: Any = jax.ShapeDtypeStruct((count, grid.PIXELS), code_type(num_points))
-    return Trace(Runs(numbers, numbers), codes)
-
-
-def code_type(num_points: int) -> Any:
-    """The type to keep codes in: two numbers of edges and two bits."""
-    return jnp.uint16 if _bits(num_points) == SHORT_BITS else jnp.int32
-
-
-def _bits(num_points: int) -> int:
-    return SHORT_BITS if num_points <= 1 << SHORT_BITS else EDGE_BITS
+    kept: Any = jax.ShapeDtypeStruct((count, grid.PIXELS), codes.kind(num_points))
+    return Trace(Runs(numbers, numbers), kept)
 
 
 # The derivative
 
 
-def found(pixels: Pixels, codes: jax.Array, num_points: int) -> Found:
+def found(pixels: Pixels, kept: jax.Array, num_points: int) -> Found:
     """What the codes of :func:`settle` say."""
     (cx, cy), (u, v) = pixels
-    codes, bits = codes.astype(jnp.int32), _bits(num_points)
-    mask = (1 << bits) - 1
-    first, last, where = codes & mask, (codes >> bits) & mask, (codes >> (2 * bits)) & 3
+    first, last, where = codes.of_pixel(kept, num_points)
     sign = jnp.where(where == 1, 1.0, -1.0)
     return Found(cx + u, cy + v, sign, first, last, where >= 2, where == 3)
 
