@@ -9,7 +9,9 @@ import jax.numpy as jnp
 from flax import struct
 
 NAMES = ("apex", "basal1", "basal2")  # basal 1, apex, basal 2 run clockwise as displayed
-REACH = 3.0  # the confidence counts what lies within this many standard deviations of the peak
+PEAK_RADIUS = (
+    3.0  # the confidence counts what lies within this many standard deviations of the peak
+)
 
 
 class Landmarks(struct.PyTreeNode):
@@ -65,7 +67,7 @@ def locate(logits: jax.Array, *, sigma_px: float, threshold: float = 0.5) -> Lan
     """
     height, width, count = logits.shape
     chances = jnp.exp(log_probabilities(logits))[:, :-1].reshape(count, height, width)
-    points, confidence = jax.vmap(lambda p: _peak(p, REACH * sigma_px))(chances)
+    points, confidence = jax.vmap(lambda p: _peak(p, PEAK_RADIUS * sigma_px))(chances)
     found = jnp.all(confidence >= threshold) & is_clockwise(points)
     return Landmarks(jnp.where(found, points, jnp.nan), confidence, found)
 

@@ -22,7 +22,7 @@ from jssm.shape import affine, order
 from jssm.shape.shape_model import ShapeModel
 from jssm.shape.strip import unit
 
-REACH = 0.6  # how far the profiles reach from the middle of the wall, to either side
+HALF_PROFILE = 0.6  # how far the profiles reach from the middle of the wall, to either side
 SAMPLES = 24  # of a profile
 PLACE_RIDGE = 0.01  # keeps the least squares solvable when all points coincide
 
@@ -67,7 +67,7 @@ def profiles(image: jax.Array, theta: jax.Array, canonical: jax.Array) -> jax.Ar
     point; theta (2, 3) places the canonical frame. Outside the image the value is 0.
     """
     inner, outer = order.boundaries(canonical)
-    steps = jnp.linspace(-REACH, REACH, SAMPLES)[:, None]
+    steps = jnp.linspace(-HALF_PROFILE, HALF_PROFILE, SAMPLES)[:, None]
     places = ((inner + outer) / 2)[:, None] + steps * across(canonical)[:, None]
     x, y = jnp.moveaxis(affine.apply(theta, places), -1, 0)
     return jax.scipy.ndimage.map_coordinates(image, [y, x], order=1)

@@ -284,9 +284,7 @@ def _change(shape: tuple[int, ...], given: Given, tiles: jax.Array, moved: jax.A
         lambda: slope_of_first(edges),
         lambda: slope_of_first(off_outline),
     )
-    from_last = lax.cond(
-        jnp.sum(is_tie) <= FEW, in_few_tiles, lambda: from_the_last(image, found)
-    )
+    from_last = lax.cond(jnp.sum(is_tie) <= FEW, in_few_tiles, lambda: from_the_last(image, found))
     change = change_through(slope, image, found.first) + from_last
     if tau is None:
         return change
