@@ -3,6 +3,8 @@
 Everything here is a pure function of arrays, except ``load`` and ``load_dataset``, which read.
 """
 
+from jssm.version import __version__ as __version__
+
 # Shapes
 from jssm.shape.shape_model import ShapeModel
 from jssm.shape.affine import apply as warp
@@ -72,4 +74,3 @@ __all__ = [
     "Augmentation",
     "augment",
 ]
-__version__ = "0.3.0"

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jssm import __version__, checkpoint
+from jssm import checkpoint
 from jssm.methods import registry
 from jssm.methods.model import Model
+from jssm.version import __version__
 
 if TYPE_CHECKING:
     from jssm import files
