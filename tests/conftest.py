@@ -125,3 +125,11 @@ def write_dataset(directory, *, cases=20, num_points=16, size=SIZE, seed=0):
 def small_data(tmp_path_factory):
     """The directory of a data set of 20 cases of 32×32."""
     return write_dataset(tmp_path_factory.mktemp("data") / "small")
+
+
+SLOWEST = ("test_rasterizer", "test_training", "test_cli", "test_benchmarks", "test_motion")
+
+
+def pytest_collection_modifyitems(items):
+    """Files that take long go first, so that no worker waits for another at the end."""
+    items.sort(key=lambda item: item.path.stem not in SLOWEST)

@@ -115,7 +115,7 @@ def test_a_run_without_points_has_scores_and_pictures_of_masks(small_data, tmp_p
 
 def test_a_baseline_is_evaluated_like_any_method(untrained):
     run, dice = untrained
-    assert "| untrained " in report.run(str(run), "")
+    assert "| untrained " in report.evaluate_run(str(run), "")
     scores = json.loads((run / "eval" / "metrics.json").read_text())
     assert 0.01 < dice < 0.99
     assert scores["dice"]["mean"] == pytest.approx(dice, abs=1e-3)

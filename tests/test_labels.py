@@ -5,7 +5,7 @@ import pytest
 from skimage.measure import grid_points_in_poly
 
 from jssm import dataset, rasterizer
-from jssm.methods import losses, model
+from jssm.methods import losses, regression
 from jssm.shape import labels, order
 from tests import reference
 from tests.conftest import write_dataset
@@ -81,7 +81,7 @@ def loss_and_gradient(small_model):
 
     def objective(params, batch):
         variables = small_model.variables | {"params": params}
-        return model.loss(small_model.replace(variables=variables), batch)
+        return regression.loss(small_model.replace(variables=variables), batch)
 
     compiled = jax.jit(jax.grad(objective, has_aux=True))
 
