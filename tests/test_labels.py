@@ -102,7 +102,7 @@ def test_each_label_teaches_what_it_covers(small_model, batch, loss_and_gradient
         train=True,
         mutable=["batch_stats"],
     )[0][-1]
-    points = jax.vmap(model.decode, (None, 0))(small_model.shape, training)[2]
+    points = jax.vmap(regression.decode, (None, 0))(small_model.shape, training)[2]
     of_wall = reference.point_rmse(points[0], batch["points"][0])
     of_inner = reference.point_rmse(points[1][:4], batch["points"][1][:4])
     assert metrics["points_loss"] == pytest.approx((of_wall + of_inner) / 2 / 16, rel=1e-4)
