@@ -152,6 +152,13 @@ def test_the_difference_is_the_paired_one_and_its_test_that_of_student():
     assert found.mean - found.low == pytest.approx(half_width, rel=0.1)
 
 
+def test_patients_with_many_cases_weigh_as_many():
+    """Where every case differs by 1, so does every draw of patients, whatever their cases."""
+    patients = np.repeat(["a", "b", "c"], [1, 5, 30])
+    found = statistics.difference(np.ones(36), np.zeros(36), patients)
+    assert found.mean == found.low == found.high == 1
+
+
 def test_alike_cases_of_few_patients_do_not_count_as_many():
     of_patient = np.array([0.02, -0.01, 0.03, 0.04, -0.015, 0.01])
     patients = np.repeat(np.arange(6), 50)
