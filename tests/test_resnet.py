@@ -25,7 +25,11 @@ def test_stages_halve_the_image_five_times_and_float32_parameters_in_bfloat16():
     variables = jax.jit(lambda: network.init(jax.random.key(0), images, train=False))()
     stages = jax.jit(lambda v: network.apply(v, images, train=False))(variables)
     assert [x.shape for x in stages] == [
-        (2, 32, 48, 4), (2, 16, 24, 4), (2, 8, 12, 8), (2, 4, 6, 16), (2, 2, 3, 32)
+        (2, 32, 48, 4),
+        (2, 16, 24, 4),
+        (2, 8, 12, 8),
+        (2, 4, 6, 16),
+        (2, 2, 3, 32),
     ]
     assert {x.dtype for x in stages} == {jnp.dtype("bfloat16")}
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}

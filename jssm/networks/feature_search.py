@@ -94,8 +94,8 @@ def sample(features: jax.Array, places: jax.Array) -> jax.Array:
     padded = jnp.pad(features, ((1, 1), (1, 1), (0, 0)))
     height, width, channels = padded.shape
     rows = padded.reshape(-1, channels)
-    x, y = (jnp.clip(places[..., i] + 1, 0, n - 1.001) for i, n in ((0, width), (1, height)))
-    left, top = jnp.floor(x), jnp.floor(y)
+    x, y = (jnp.clip(places[..., i] + 1, 0, n - 1) for i, n in ((0, width), (1, height)))
+    left, top = jnp.minimum(jnp.floor(x), width - 2), jnp.minimum(jnp.floor(y), height - 2)
     corner = (top * width + left).astype(jnp.int32)
     right, down = (x - left)[..., None], (y - top)[..., None]
     upper = rows[corner] * (1 - right) + rows[corner + 1] * right
