@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 OURS = "jssm"
-METHODS = (OURS, "contour", "fcn8s", "tetris", "tracking", "unet")
+METHODS = (OURS, "evidence", "contour", "fcn8s", "tetris", "tracking", "unet")
 LOSSES = ("cross_entropy", "dice")
 DEPTHS = (18, 34, 50)  # of ResNets
 
@@ -97,7 +97,10 @@ class Augmentation(_Checked):
     rotation_degrees: float = _limited(0.0, ge=0, le=180)  # uniform in ± this
     translation: float = _from_0(0.0)  # uniform in ± this share of the width and the height
     log_scale: float = _from_0(0.0)  # the logarithm of the scale is uniform in ± this
+    log_aspect: float = _from_0(0.0)  # the same of width over height, before the rotation
     contrast: float = _from_0(0.0)  # logarithm of a gamma, uniform in ± this
+    shading: float = _from_0(0.0)  # standard deviation of the logarithm of a slowly varying gain
+    blur_px: float = _from_0(0.0)  # standard deviation of a Gaussian, uniform up to this
     noise: float = _from_0(0.0)  # standard deviation of added noise, in those of the image
 
 
@@ -153,7 +156,7 @@ def _rules(config: Config) -> list[tuple[bool, str]]:
             "train.mask_weight, train.point_weight: expected not both 0",
         ),
         (
-            method == OURS or not config.init_from,
+            method in (OURS, "evidence") or not config.init_from,
             f"init_from: the method {method} does not start from given weights",
         ),
     ]

@@ -6,6 +6,7 @@ import pytest
 from jssm import rasterizer
 from jssm.config import Augmentation
 from jssm.shape.order import reversed_order
+from jssm.training import augment as augment_module
 from jssm.training.augment import augment
 from tests import reference
 
@@ -13,7 +14,12 @@ SIZE = 64
 POINTS = reference.horseshoe(24, center=(30, 34), inner=10, outer=16).astype(np.float32)
 MASK = np.asarray(rasterizer.rasterize(jnp.asarray(POINTS), (SIZE, SIZE)) > 0.5, np.float32)
 EVERYTHING = Augmentation(
-    flip_left_right=True, flip_up_down=True, rotation_degrees=180, translation=0.1, log_scale=0.2
+    flip_left_right=True,
+    flip_up_down=True,
+    rotation_degrees=180,
+    translation=0.1,
+    log_scale=0.2,
+    log_aspect=0.3,
 )
 
 
@@ -71,7 +77,7 @@ def test_without_options_nothing_changes():
 
 
 def test_intensity_options_leave_the_geometry_alone():
-    options = Augmentation(contrast=0.5, noise=0.1)
+    options = Augmentation(contrast=0.5, shading=0.3, blur_px=1.0, noise=0.1)
     image, mask, points = augment(
         jax.random.key(0), MASK * 0.5, MASK, jnp.asarray(POINTS), options=options
     )
@@ -84,3 +90,19 @@ def test_reverse_order_keeps_inner_and_outer():
     points = jnp.arange(12.0).reshape(6, 2)
     np.testing.assert_array_equal(reversed_order(points)[:, 0], [4, 2, 0, 10, 8, 6])
     np.testing.assert_array_equal(reversed_order(reversed_order(points)), points)
+
+
+def test_a_blur_is_a_gaussian_and_a_gain_is_smooth():
+    point = np.zeros((SIZE, SIZE), np.float32)
+    point[32, 32] = 1.0
+    blurred = np.asarray(augment_module._blurred(jnp.asarray(point), jnp.float32(1.2), 2.0))
+    rows, columns = np.mgrid[:SIZE, :SIZE] - 32.0
+    assert blurred.sum() == pytest.approx(1, abs=1e-5)
+    assert (blurred * rows**2).sum() == pytest.approx(1.2**2, rel=0.02)
+    assert (blurred * columns**2).sum() == pytest.approx(1.2**2, rel=0.02)
+    flat = jnp.full((SIZE, SIZE), 0.5)
+    gain = augment(
+        jax.random.key(0), flat, MASK, jnp.asarray(POINTS), options=Augmentation(shading=0.3)
+    )[0]
+    assert 0.05 < np.std(np.log(gain)) < 0.6
+    assert np.abs(np.diff(np.log(gain), axis=0)).max() < 0.1

@@ -55,7 +55,8 @@ WRONG = {
     "baseline": {"loss": "focal", "pretrain_epochs": -1, "region_weight": -1.0,
                  "inside_weight": -1.0, "grid_px": 12, "smoothness": -1.0, "clip_frames": 1},
     "augment": {"flip_left_right": "yes", "flip_up_down": 1, "rotation_degrees": 181.0,
-                "translation": -0.1, "log_scale": -0.1, "contrast": float("inf"), "noise": "much"},
+                "translation": -0.1, "log_scale": -0.1, "log_aspect": -0.1,
+                "contrast": float("inf"), "shading": -1, "blur_px": -1.0, "noise": "much"},
 }  # fmt: skip
 
 

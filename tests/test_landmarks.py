@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssm.methods import heatmaps
+from jssm.networks import heatmaps
 
 SHAPE = (40, 48)
 MARKS = np.array([[20.3, 8.7], [11.6, 30.2], [33.8, 27.4]], np.float32)  # clockwise

@@ -16,7 +16,7 @@ import pytest
 from jssm import dataset
 from jssm.image_path import from_uint8
 from jssm.methods import landmark_net
-from jssm.methods.heatmaps import Landmarks
+from jssm.networks.heatmaps import Landmarks
 from jssm.training import loop
 from prep.__main__ import main
 from prep.dataset import build

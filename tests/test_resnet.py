@@ -19,11 +19,17 @@ def test_size_is_that_of_the_original(depth, parameters):
     assert count == parameters
 
 
-def test_output_is_a_thirty_second_of_the_input_and_float32_parameters_in_bfloat16():
+def test_stages_halve_the_image_five_times_and_float32_parameters_in_bfloat16():
     network = ResNet(18, 4, jnp.bfloat16)
     images = jnp.ones((2, 64, 96, 1))
     variables = jax.jit(lambda: network.init(jax.random.key(0), images, train=False))()
-    features = jax.jit(lambda v: network.apply(v, images, train=False))(variables)
-    assert features.shape == (2, 2, 3, 32)
-    assert features.dtype == jnp.bfloat16
+    stages = jax.jit(lambda v: network.apply(v, images, train=False))(variables)
+    assert [x.shape for x in stages] == [
+        (2, 32, 48, 4),
+        (2, 16, 24, 4),
+        (2, 8, 12, 8),
+        (2, 4, 6, 16),
+        (2, 2, 3, 32),
+    ]
+    assert {x.dtype for x in stages} == {jnp.dtype("bfloat16")}
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}

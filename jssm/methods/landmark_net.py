@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from jssm.image_path import standardized
-from jssm.methods import heatmaps
 from jssm.methods.method import AXIS, Method
+from jssm.networks import heatmaps
 from jssm.networks.unet import UNet
 
 NOTHING = 0.1  # the share of training images that are replaced by noise, which shows nothing

@@ -11,7 +11,7 @@ from jssm import checkpoint
 from jssm import config as config_lib
 from jssm.config import Config
 from jssm.dataset import Dataset
-from jssm.methods import regression
+from jssm.methods import evidence, regression
 from jssm.methods.baselines import contour, fcn8s, pixelwise, tetris, tracking
 from jssm.methods.method import Method
 from jssm.methods.model import Model
@@ -32,6 +32,7 @@ class Entry(NamedTuple):
 
 METHODS = {
     config_lib.OURS: Entry(regression.method_from, regression.constants, regression.model_from),
+    "evidence": Entry(evidence.method_from, regression.constants, evidence.model_from),
     "contour": Entry(contour.method),
     "fcn8s": Entry(fcn8s.method),
     "tetris": Entry(tetris.method, tetris.constants),

@@ -37,7 +37,7 @@ class Regressor(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         backbone = ResNet(self.depth, self.width, self.dtype, self.axis_name, name="backbone")
-        x = backbone(images[..., None], train=train)
+        x = backbone(images[..., None], train=train)[-1]
         x = jnp.mean(x.astype(jnp.float32), axis=(1, 2))
         for features in (512, 256):
             x = nn.relu(nn.Dense(features)(x))

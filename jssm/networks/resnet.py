@@ -61,7 +61,7 @@ def _shortcut(x: jax.Array, features: int, stride: int, conv: Any, norm: Any) ->
 
 
 class ResNet(nn.Module):
-    """The convolutional part of a ResNet: (N, H, W, C) images to (N, H/32, W/32, F) features.
+    """The convolutional part of a ResNet: (N, H, W, C) images to the features of its five stages.
 
     depth: 18, 34 or 50. width: channels of the first stage, 64 in the paper of ResNet.
     dtype: what the convolutions compute in; parameters are float32 always.
@@ -74,17 +74,21 @@ class ResNet(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Features of the last stage; ``train`` selects batch over running statistics."""
+    def __call__(self, x: jax.Array, *, train: bool) -> list[jax.Array]:
+        """Features (N, H/2, W/2, F), then H/4, H/8, H/16 and H/32 (rounded up).
+
+        ``train`` selects batch over running statistics.
+        """
         init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
         conv = partial(Conv, dtype=self.dtype, kernel_init=init)
         norm = partial(BatchNorm, train, self.dtype, self.axis_name)
         x = conv(self.width, (7, 7), 2, padding=3, name="stem")(x.astype(self.dtype))
-        x = nn.relu(norm(name="stem_norm")(x))
-        x = max_pool(x)
+        stages = [nn.relu(norm(name="stem_norm")(x))]
+        x = max_pool(stages[0])
         block = BottleneckBlock if self.depth == 50 else BasicBlock
         for stage, blocks in enumerate(STAGES[self.depth]):
             for i in range(blocks):
                 stride = 2 if stage > 0 and i == 0 else 1
                 x = block(self.width * 2**stage, stride, conv, norm)(x)
-        return x
+            stages.append(x)
+        return stages

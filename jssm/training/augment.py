@@ -4,12 +4,16 @@ All are one affine map about the image's centre, applied in one resampling, so t
 mask move exactly with the image. Works inside jit; batch with ``jax.vmap`` over keys and cases.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from jssm.config import Augmentation
 from jssm.shape import affine, order
 from jssm.shape.masks import binarize
+
+SHADES = 4  # rows and columns of a gain, before it is interpolated
 
 
 def augment(
@@ -43,7 +47,7 @@ def augment(
 def random_map(key: jax.Array, shape: tuple[int, ...], *, options: Augmentation) -> jax.Array:
     """A random pixel map (2, 3) about the centre of an image of ``shape`` (H, W)."""
     height, width = shape
-    keys = jax.random.split(key, 5)
+    keys = jax.random.split(key, 6)
     angle = jnp.deg2rad(_uniform(keys[0], options.rotation_degrees))
     scale = jnp.exp(_uniform(keys[1], options.log_scale))
     shift = _uniform(keys[2], options.translation, (2,)) * jnp.array([width, height])
@@ -51,7 +55,8 @@ def random_map(key: jax.Array, shape: tuple[int, ...], *, options: Augmentation)
     flip_y = _sign(keys[4], options.flip_up_down)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     rotation = jnp.array([[cos, -sin], [sin, cos]])
-    linear = scale * rotation * jnp.array([flip_x, flip_y])
+    stretch = jnp.exp(_uniform(keys[5], options.log_aspect) / 2)
+    linear = scale * rotation * jnp.array([flip_x * stretch, flip_y / stretch])
     center = jnp.array([(width - 1) / 2, (height - 1) / 2])
     return affine.about(center, linear, shift)
 
@@ -65,11 +70,28 @@ def _sign(key: jax.Array, wanted: bool) -> jax.Array:
 
 
 def _recolour(key: jax.Array, image: jax.Array, options: Augmentation) -> jax.Array:
-    gamma_key, noise_key = jax.random.split(key)
+    gamma_key, noise_key, shade_key, blur_key = jax.random.split(key, 4)
     if options.contrast:
         gamma = jnp.exp(_uniform(gamma_key, options.contrast))
         image = jnp.exp(gamma * jnp.log(jnp.maximum(image, 1e-6)))  # which vectorizes; ** does not
+    if options.shading:
+        coarse = options.shading * jax.random.normal(shade_key, (SHADES, SHADES))
+        image = image * jnp.exp(jax.image.resize(coarse, image.shape, "cubic"))
+    if options.blur_px:
+        image = _blurred(image, options.blur_px * jax.random.uniform(blur_key), options.blur_px)
     if options.noise:
         noise = jax.random.normal(noise_key, image.shape)
         image = image + options.noise * jnp.std(image) * noise
+    return image
+
+
+def _blurred(image: jax.Array, sigma_px: jax.Array, most_px: float) -> jax.Array:
+    """The image (H, W) under a Gaussian of ``sigma_px``, at most ``most_px``, its border held."""
+    reach = math.ceil(2 * most_px)
+    taps = jnp.exp(-(jnp.arange(-reach, reach + 1) ** 2) / (2 * sigma_px**2 + 1e-6))
+    taps /= jnp.sum(taps)
+    for _ in range(2):  # along the rows, then along the columns
+        padded = jnp.pad(image, ((reach, reach), (0, 0)), mode="edge")
+        shifted = [taps[k] * padded[k : k + len(image)] for k in range(2 * reach + 1)]
+        image = sum(shifted[1:], shifted[0]).T
     return image

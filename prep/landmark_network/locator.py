@@ -12,8 +12,8 @@ import numpy as np
 from jssm import checkpoint
 from jssm.image_path import from_uint8
 from jssm.methods import landmark_net
-from jssm.methods.heatmaps import Landmarks
 from jssm.methods.method import Method
+from jssm.networks.heatmaps import Landmarks
 from jssm.shape import affine
 from prep.dataset import images
 from prep.errors import Refused

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from jssm.dataset import Dataset
-from jssm.methods.heatmaps import NAMES, Landmarks
+from jssm.networks.heatmaps import NAMES, Landmarks
 
 COLOURS = ("#E69F00", "#56B4E9", "#009E73")  # apex, basal 1, basal 2; Okabe and Ito's
 SHEET_CASES = 20

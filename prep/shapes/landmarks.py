@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jssm.methods.heatmaps import NAMES
+from jssm.networks.heatmaps import NAMES
 from prep import tables
 from prep.errors import Refused
 from prep.shapes.point_cloud import Boundaries, horseshoe_boundaries, resample_arc, signed_area

@@ -4,6 +4,8 @@ A network gives one map of logits per landmark. A softmax over all pixels of a m
 outcome, "not in this image", whose logit is 0, makes it the probability of where the landmark is.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -25,6 +27,13 @@ class Landmarks(struct.PyTreeNode):
     points: jax.Array
     confidence: jax.Array
     found: jax.Array
+
+
+class Peaks(NamedTuple):
+    """points: (L, 2) px (x, y), sub-pixel. confidence: (L,), as in :class:`Landmarks`."""
+
+    points: jax.Array
+    confidence: jax.Array
 
 
 def targets(points: jax.Array, shape: tuple[int, int], *, sigma_px: float) -> jax.Array:
@@ -65,11 +74,16 @@ def locate(logits: jax.Array, *, sigma_px: float, threshold: float = 0.5) -> Lan
 
     ``sigma_px`` is that of the training's targets.
     """
+    best = peaks(logits, sigma_px=sigma_px)
+    found = jnp.all(best.confidence >= threshold) & is_clockwise(best.points)
+    return Landmarks(jnp.where(found, best.points, jnp.nan), best.confidence, found)
+
+
+def peaks(logits: jax.Array, *, sigma_px: float) -> Peaks:
+    """Where maps (H, W, L) peak, however low."""
     height, width, count = logits.shape
     chances = jnp.exp(log_probabilities(logits))[:, :-1].reshape(count, height, width)
-    points, confidence = jax.vmap(lambda p: _peak(p, PEAK_RADIUS * sigma_px))(chances)
-    found = jnp.all(confidence >= threshold) & is_clockwise(points)
-    return Landmarks(jnp.where(found, points, jnp.nan), confidence, found)
+    return Peaks(*jax.vmap(lambda p: _peak(p, PEAK_RADIUS * sigma_px))(chances))
 
 
 def is_clockwise(points: jax.Array) -> jax.Array:

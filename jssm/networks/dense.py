@@ -1,0 +1,90 @@
+"""Dense evidence: a ResNet and a light decoder say of every pixel what it shows.
+
+The decoder is a U-Net's: widened step by step, each time joined with the encoder's features of
+that size. It stops at half the image's resolution, which is as fine as a wall of some ten pixels
+needs; the maps are interpolated from there.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jssm.networks.layers import BatchNorm, Conv
+from jssm.networks.resnet import ResNet
+from jssm.networks.unet import UpConvolution, pad_to_multiple
+
+FEATURE_STRIDE = 2  # pixels of the image per pixel of the features
+LANDMARK_STRIDE = 4  # and of the landmarks' maps
+CLASSES = ("background", "wall", "cavity")
+LANDMARKS = 3
+COARSEST = 32  # the encoder's last stride
+
+
+class Maps(NamedTuple):
+    """What N images (H, W) show, everywhere.
+
+    features: (N, H/2, W/2, F). classes: (N, H, W, 3), logits of :data:`CLASSES`. landmarks:
+    (N, H/4, W/4, 3), logits for :mod:`jssm.networks.heatmaps`. Halves and quarters are rounded up.
+    """
+
+    features: jax.Array
+    classes: jax.Array
+    landmarks: jax.Array
+
+
+class Dense(nn.Module):
+    """Images (N, H, W, 1) to :class:`Maps`.
+
+    depth, width: of the :class:`jssm.networks.resnet.ResNet`; F is its width. dtype: what the
+    convolutions compute in. axis_name: the pmap axis over which batch statistics are averaged in
+    training.
+    """
+
+    depth: int = 18
+    width: int = 32
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool) -> Maps:
+        """The maps; ``train`` selects batch over running statistics."""
+        height, width = images.shape[1:3]
+        padded = pad_to_multiple(images, COARSEST)
+        encoder = ResNet(self.depth, self.width, self.dtype, self.axis_name, name="backbone")
+        *skips, x = encoder(padded, train=train)
+        levels = []
+        for level, skip in reversed(list(enumerate(skips))):
+            channels = skip.shape[-1]
+            x = UpConvolution(channels, self.dtype, name=f"widen_{level}")(x)
+            x = jnp.concatenate([skip, x], axis=-1)
+            for k in range(2):
+                x = self._convolved(x, channels, f"up_{level}_{k}", train=train)
+            levels.append(x)
+        *_, coarse, fine = levels
+        classes = nn.Conv(len(CLASSES), (1, 1), name="classes")(fine.astype(jnp.float32))
+        classes = jax.image.resize(classes, (*padded.shape[:3], len(CLASSES)), "linear")
+        coarse = self._convolved(coarse, self.width, "landmarks_0", train=train)
+        landmarks = nn.Conv(LANDMARKS, (1, 1), name="landmarks")(coarse.astype(jnp.float32))
+        return Maps(
+            fine[:, : -(-height // FEATURE_STRIDE), : -(-width // FEATURE_STRIDE)],
+            classes[:, :height, :width],
+            landmarks[:, : -(-height // LANDMARK_STRIDE), : -(-width // LANDMARK_STRIDE)],
+        )
+
+    def _convolved(self, x: jax.Array, features: int, name: str, *, train: bool) -> jax.Array:
+        conv = partial(Conv, dtype=self.dtype, kernel_init=nn.initializers.he_normal())
+        norm = BatchNorm(train, self.dtype, self.axis_name, name=f"{name}_norm")
+        return nn.relu(norm(conv(features, (3, 3), padding=1, name=f"{name}_conv")(x)))
+
+
+def to_image(places: jax.Array, stride: int) -> jax.Array:
+    """Places (..., 2) of a map with one pixel per ``stride``, in the image's pixels."""
+    return stride * places + (stride - 1) / 2
+
+
+def to_map(points: jax.Array, stride: int) -> jax.Array:
+    """Points (..., 2) of an image in the pixels of a map with one pixel per ``stride``."""
+    return (points - (stride - 1) / 2) / stride

@@ -1,0 +1,174 @@
+"""Dense evidence, places by landmarks, searches in features and the weighted fit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+import jssm
+from jssm.methods import evidence
+from jssm.methods.model import Model
+from jssm.networks import evidence as network_module
+from jssm.networks import feature_search, heatmaps
+from jssm.networks.dense import Dense, to_image, to_map
+from jssm.networks.evidence import EvidenceNetwork
+from jssm.networks.feature_search import Moves
+from jssm.shape import affine, labels, placing
+from jssm.shape.pose import Pose, decode
+from tests import reference
+from tests.conftest import SIZE, random_variables
+
+rng = np.random.default_rng(0)
+THETA = jnp.array([[7.0, 1.0, 16.0], [-1.0, 6.5, 15.0]])
+
+
+def test_the_fit_is_weighted_least_squares_with_the_shape_model_as_prior(small_shape):
+    """Against numpy's, with the derivative of each point taken by a small step."""
+    latent = jnp.array([0.2, -0.1])
+    moves = Moves(
+        jnp.asarray(0.1 * rng.normal(size=(8, 2)), jnp.float32),
+        jnp.asarray(rng.uniform(0.01, 0.1, (8, 2)), jnp.float32),
+    )
+    step = feature_search.fit(small_shape, latent, moves, jnp.float32(0.7))
+    canonical = np.asarray(small_shape.deform(small_shape.limits * np.tanh(latent)), np.float64)
+    axes = np.asarray(feature_search.frames(jnp.asarray(canonical, jnp.float32)), np.float64)
+
+    def moved(change):
+        weights = np.asarray(small_shape.limits) * np.tanh(np.asarray(latent) + change[6:])
+        bent = reference.deform(small_shape.mean, small_shape.modes, weights)
+        placed = reference.affine_apply(np.eye(2, 3) + change[:6].reshape(2, 3), bent)
+        return np.einsum("tad,td->ta", axes, placed - canonical).ravel()
+
+    effects = np.stack([(moved(1e-5 * e) - moved(-1e-5 * e)) / 2e-5 for e in np.eye(8)], axis=1)
+    root = np.sqrt(0.7 / np.asarray(moves.variances, np.float64).ravel())
+    prior = np.sqrt([feature_search.PLACE_RIDGE] * 6 + [9.0] * 2)
+    system = np.concatenate([root[:, None] * effects, np.diag(prior)])
+    wanted = np.concatenate(
+        [root * np.asarray(moves.means).ravel(), -prior * np.pad(np.asarray(latent), (6, 0))]
+    )
+    expected = np.linalg.lstsq(system, wanted, rcond=None)[0]
+    found = np.concatenate([np.ravel(step.place), step.latent])
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    np.testing.assert_allclose(step.information, system.T @ system, rtol=2e-3, atol=0.05)
+
+
+def test_sure_moves_are_followed_and_unsure_ones_are_not(small_shape):
+    true = Pose(jnp.eye(2, 3) + 0.05, jnp.array([0.2, -0.1]))
+    offset = decode(small_shape, true)[2] - small_shape.mean
+    means = jnp.einsum("tad,td->ta", feature_search.frames(small_shape.mean), offset)
+    spoilt = means.at[3].add(1.0)
+    variances = jnp.full((8, 2), 1e-4).at[3].set(100.0)
+    step = feature_search.fit(small_shape, jnp.zeros(2), Moves(spoilt, variances), jnp.float32(1))
+    pose = Pose(jnp.eye(2, 3) + step.place, step.latent)
+    np.testing.assert_allclose(
+        decode(small_shape, pose)[2], decode(small_shape, true)[2], atol=0.02
+    )
+
+
+def test_landmarks_give_back_a_similarity(small_shape):
+    marks = placing.middles(small_shape.mean)
+    theta = jnp.array([[5.0, 2.0, 11.0], [-2.0, 5.0, 17.0]])
+    points = affine.apply(theta, marks)
+    found = placing.from_landmarks(marks, points, jnp.ones(3))
+    np.testing.assert_allclose(found, theta, atol=1e-3)
+    lost = points.at[0].add(30.0)
+    found = placing.from_landmarks(marks, lost, jnp.array([0.0, 1.0, 1.0]))
+    # The lost apex weighs a hundredth, and the rest place the base.
+    np.testing.assert_allclose(affine.apply(found, marks)[1:], points[1:], atol=0.8)
+
+
+def test_the_middles_of_the_wall():
+    points = reference.horseshoe(8, center=(0, 0), inner=1.0, outer=3.0)
+    apex, first, last = np.asarray(placing.middles(jnp.asarray(points)))
+    np.testing.assert_allclose(first, (points[0] + points[4]) / 2, atol=1e-6)
+    np.testing.assert_allclose(last, (points[3] + points[7]) / 2, atol=1e-6)
+    np.testing.assert_allclose(apex, points[[1, 2, 5, 6]].mean(0), atol=1e-6)
+
+
+def test_features_are_sampled_bilinearly_and_are_0_outside():
+    features = rng.normal(size=(7, 9, 3)).astype(np.float32)
+    places = rng.uniform(-3, 11, size=(50, 2)).astype(np.float32)
+    found = feature_search.sample(jnp.asarray(features), jnp.asarray(places))
+    for channel in range(3):
+        padded = np.pad(features[..., channel], 4)
+        expected = map_coordinates(padded, places.T[::-1] + 4, order=1)
+        np.testing.assert_allclose(found[:, channel], expected, atol=1e-4)
+
+
+def test_profiles_run_from_inside_to_outside(small_shape):
+    places = np.asarray(feature_search.profile_places(small_shape.mean, 0.5))
+    inner, outer = np.split(np.asarray(small_shape.mean), 2)
+    along = outer - inner
+    unit = along / np.linalg.norm(along, axis=1, keepdims=True)
+    np.testing.assert_allclose(places[:, 0], (inner + outer) / 2 - 0.5 * unit, atol=1e-5)
+    np.testing.assert_allclose(places[:, -1], (inner + outer) / 2 + 0.5 * unit, atol=1e-5)
+
+
+def test_maps_have_the_size_of_any_image():
+    network = Dense(width=4)
+    found = jax.eval_shape(
+        lambda: network.init_with_output(jax.random.key(0), jnp.zeros((2, 50, 70, 1)), train=False)
+    )[0]
+    assert found.features.shape == (2, 25, 35, 4)
+    assert found.classes.shape == (2, 50, 70, 3)
+    assert found.landmarks.shape == (2, 13, 18, 3)
+    places = jnp.array([[0.0, 0.0], [3.0, 5.0]])
+    np.testing.assert_allclose(to_image(places, 4), [[1.5, 1.5], [13.5, 21.5]])
+    np.testing.assert_allclose(to_map(to_image(places, 4), 4), places)
+
+
+def test_the_first_pose_is_where_the_landmarks_maps_peak(small_shape):
+    theta = jnp.array([[12.0, 2.0, 32.0], [-2.0, 12.0, 30.0]])
+    marks = to_map(affine.apply(theta, placing.middles(small_shape.mean)), 4)
+    target = heatmaps.targets(marks, (16, 16), sigma_px=network_module.SIGMA_PX)
+    chances = jnp.maximum(target, 1e-9)
+    maps = jnp.log(chances[:, :-1] / chances[:, -1:]).T.reshape(16, 16, 3)
+    np.testing.assert_allclose(network_module.place(small_shape, maps), theta, atol=0.3)
+
+
+@pytest.fixture(scope="module")
+def model(small_shape):
+    """One search, of the smallest width, with random weights."""
+    network = EvidenceNetwork(width=2, searches=1)
+    mean_theta = jnp.array([[8.0, 0.0, 16.0], [0.0, 8.0, 15.0]])
+    return Model(random_variables(network, small_shape), small_shape, mean_theta, network, SIZE)
+
+
+def test_the_points_are_the_shape_models(model):
+    out = jssm.predict(model, rng.uniform(0, 255, (2, SIZE, SIZE)).astype(np.float32))
+    for i in range(2):
+        canonical = reference.deform(model.shape.mean, model.shape.modes, out.beta[i])
+        points = reference.affine_apply(out.theta[i], canonical)
+        np.testing.assert_allclose(out.points[i], points, atol=1e-3)
+
+
+def test_every_weight_learns_and_nothing_is_infinite(model):
+    """Of a case with all labels, one with its cavity alone, and one without any."""
+    points = jnp.stack([affine.apply(THETA, model.shape.mean)] * 3)
+    points = points.at[1, 4:].set(jnp.nan).at[2].set(jnp.nan)
+    mask = jax.vmap(lambda p: jssm.rasterize(p, (SIZE, SIZE)))(jnp.stack([points[0]] * 3))
+    batch = {
+        "image": jnp.asarray(rng.uniform(size=(3, SIZE, SIZE)), jnp.float32),
+        "mask": jnp.round(mask).at[2].set(0.0),
+        "points": points,
+        "covers": jnp.array([labels.MYOCARDIUM, labels.CAVITY, labels.NONE]),
+        "point_weight": 1.0,
+        "mask_weight": 1.0,
+    }
+
+    @jax.jit
+    def gradients(params):
+        return jax.grad(
+            lambda p: evidence.loss(
+                model.replace(variables=model.variables | {"params": p}), batch, jax.random.key(0)
+            ),
+            has_aux=True,
+        )(params)
+
+    found, (metrics, _) = gradients(model.variables["params"])
+    assert all(np.isfinite(float(value)) for value in metrics.values())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(found):
+        assert np.isfinite(leaf).all(), path
+    for part in ("dense", "across_0"):
+        assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(found[part])), part
