@@ -5,7 +5,7 @@ import pytest
 
 import jssm
 from jssm.networks import search
-from jssm.networks.search import REACH, SAMPLES
+from jssm.networks.search import HALF_PROFILE, SAMPLES
 from jssm.shape import affine
 from jssm.shape.pose import Pose, decode
 from tests import reference
@@ -24,7 +24,10 @@ def test_a_profile_runs_straight_from_inside_to_outside(small_shape):
     for k in range(4):
         inner, outer = mean[k], mean[k + 4]
         direction = (outer - inner) / np.linalg.norm(outer - inner)
-        places = [(inner + outer) / 2 + s * direction for s in np.linspace(-REACH, REACH, SAMPLES)]
+        places = [
+            (inner + outer) / 2 + s * direction
+            for s in np.linspace(-HALF_PROFILE, HALF_PROFILE, SAMPLES)
+        ]
         xy = reference.affine_apply(THETA, places)
         np.testing.assert_allclose(found[k], 3 * xy[:, 0] + 0.5 * xy[:, 1] + 2, rtol=1e-4)
 
