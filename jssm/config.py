@@ -7,9 +7,9 @@ limits stand beside the fields, and pydantic checks them: every value, all that 
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 
 OURS = "jssm"
 METHODS = (OURS, "evidence", "contour", "fcn8s", "tetris", "tracking", "unet")
@@ -20,6 +20,23 @@ DEPTHS = (18, 34, 50)  # of ResNets
 def _limited(default: Any, **limits: float) -> Any:
     """A field with a default and limits, in pydantic's words: gt, ge, lt, le."""
     return field(default=default, metadata=limits)
+
+
+def _one_of(choices: tuple) -> AfterValidator:
+    """A check of a field that has one of these values."""
+
+    def check(value: Any) -> Any:
+        if value not in choices:
+            raise ValueError(f"expected one of {', '.join(map(str, choices))}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _power_of_2(value: int) -> int:
+    if value < 2 or value & (value - 1):
+        raise ValueError("expected a power of 2 above 1")
+    return value
 
 
 def _above_0(default: float) -> Any:
@@ -43,7 +60,7 @@ class ModelConfig(_Checked):
     """The network. Defaults are the paper's."""
 
     size: int = _from_0(0)  # side of the input images, in pixels; 0 takes the data set's
-    depth: int = 34  # ResNet18, 34 or 50
+    depth: Annotated[int, _one_of(DEPTHS)] = 34  # ResNet18, 34 or 50
     width: int = _above_0(64)  # channels of the first stage
     num_modes: int = _above_0(30)  # K, β_d in the paper
     tau: float = _above_0(0.5)  # softness of the rendered mask, in pixels
@@ -60,10 +77,10 @@ class TrainConfig(_Checked):
 
     batch_size: int = _above_0(256)
     epochs: int = _above_0(200)
-    points_epochs: int = _from_0(
-        100
-    )  # at most this many with the point loss alone (Appendix C) ...
-    patience: int = _above_0(15)  # ... ended when it has not improved for this many validations
+    # At most points_epochs with the point loss alone (Appendix C), ended when it has not improved
+    # for as many validations as patience says.
+    points_epochs: int = _from_0(100)
+    patience: int = _above_0(15)
     mask_weight: float = _from_0(0.5)  # δ in Eq. 10
     point_weight: float = _from_0(1.0)  # 0 trains on the mask alone (ablation)
     learning_rate: float = _above_0(0.001)
@@ -79,11 +96,11 @@ class TrainConfig(_Checked):
 class BaselineConfig(_Checked):
     """What the baselines have for settings beside ``model``'s size, width, depth and bfloat16."""
 
-    loss: str = "cross_entropy"  # of unet
+    loss: Annotated[str, _one_of(LOSSES)] = "cross_entropy"  # of unet
     pretrain_epochs: int = _from_0(10)  # of contour, with cross-entropy
     region_weight: float = _from_0(1.0)  # λ of contour
     inside_weight: float = _from_0(1.0)  # μ of contour
-    grid_px: int = 16  # of tetris, between control points
+    grid_px: Annotated[int, AfterValidator(_power_of_2)] = 16  # of tetris, between control points
     smoothness: float = _from_0(0.1)  # of tetris, the weight of the field's roughness
     clip_frames: int = _limited(4, gt=1)  # of tracking: frames of one cine, learned from together
 
@@ -110,7 +127,7 @@ class Config(_Checked):
 
     # A data set directory made by `python -m prep build`.
     data: str = ""
-    method: str = OURS  # or a baseline
+    method: Annotated[str, _one_of(METHODS)] = OURS  # or another, see METHODS
     seed: int = _from_0(0)
     init_from: str = ""  # torchvision's ResNet weights for the backbones, .safetensors or .pth
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -139,20 +156,12 @@ def validate(config: Config) -> None:
 
 
 def _rules(config: Config) -> list[tuple[bool, str]]:
-    """What no limit of one field can say: whether it holds, and a sentence if not."""
-    depth, grid, loss = config.model.depth, config.baseline.grid_px, config.baseline.loss
+    """What no field alone can say: whether it holds, and a sentence if not."""
     train, method = config.train, config.method
     return [
         (bool(config.data), "data: name a data set directory, e.g. --config.data=data/4ch"),
-        (method in METHODS, f"method: {method!r}, expected one of {', '.join(METHODS)}"),
-        (depth in DEPTHS, f"model.depth: {depth}, expected one of {DEPTHS}"),
-        (loss in LOSSES, f"baseline.loss: {loss!r}, expected one of {', '.join(LOSSES)}"),
         (
-            grid > 1 and grid & (grid - 1) == 0,
-            f"baseline.grid_px: {grid}, expected a power of 2 above 1",
-        ),
-        (
-            train.mask_weight != 0 or train.point_weight != 0,
+            not isinstance(train, TrainConfig) or train.mask_weight != 0 or train.point_weight != 0,
             "train.mask_weight, train.point_weight: expected not both 0",
         ),
         (
@@ -167,16 +176,17 @@ def override_errors(arguments: list[str]) -> list[str]:
     names = sorted(_leaves(Config()))
     errors = []
     for argument in arguments:
-        if not argument.startswith(("--config.", "-config.")):
+        flag, _, value = argument.partition("=")
+        start, dot, name = flag.lstrip("-").partition(".")
+        if not (flag.startswith("-") and dot and start in ("config", "noconfig")):
             continue
-        name, _, value = argument.lstrip("-").removeprefix("config.").partition("=")
-        if name not in names and name.removeprefix("no") not in names:
-            errors.append(f"--config.{name}: no such field; there are {', '.join(names)}")
+        if name not in names:
+            errors.append(f"{flag}: no such field; there are {', '.join(names)}")
         elif value:
             try:
                 _SETTINGS.validate_strings(_nested(name.split("."), value))
             except ValidationError as error:
-                errors += [f"--config.{name}={value}: {_expected(e)}" for e in error.errors()]
+                errors += [f"{argument}: {_expected(e)}" for e in error.errors()]
     return errors
 
 
@@ -238,4 +248,4 @@ def _sentence(error: Any) -> str:
 def _expected(error: Any) -> str:
     if error["type"] == "unexpected_keyword_argument":
         return "no such field"
-    return error["msg"].replace("Input should be", "expected")
+    return error["msg"].replace("Input should be", "expected").removeprefix("Value error, ")

@@ -34,6 +34,14 @@ def test_settings_of_another_version_are_named(tmp_path):
         config.load(tmp_path)
 
 
+def test_damaged_settings_are_told(tmp_path):
+    text = config.to_json(Config())
+    for damaged in ("", text[:40], text.replace('"depth": 34', '"depth": 35')):
+        (tmp_path / "config.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"config\.json: the settings are damaged"):
+            config.load(tmp_path)
+
+
 @pytest.mark.parametrize("view", ["2ch", "3ch", "4ch"])
 def test_the_views_hold_the_papers_settings(view):
     found = load(Path(f"configs/{view}.py"))
@@ -73,6 +81,24 @@ def test_every_value_is_checked():
     assert named == wanted | {"data", "method", "seed"}
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value", "wanted"),
+    [
+        ("baseline", "grid_px", "x", "baseline.grid_px: 'x', expected a valid integer"),
+        ("baseline", "grid_px", 4.0, "baseline.grid_px: 4.0, expected a valid integer"),
+        ("model", "depth", [34], "model.depth: [34], expected a valid integer"),
+        (None, "model", None, "model: None, expected an instance of ModelConfig"),
+        (None, "train", {"epochs": 3}, "train: {'epochs': 3}, expected an instance of TrainConfig"),
+    ],
+)
+def test_a_value_of_another_type_gets_one_sentence(part, name, value, wanted):
+    settings = Config(data="x")
+    setattr(getattr(settings, part) if part else settings, name, value)
+    with pytest.raises(ValueError, match="the configuration is wrong in") as caught:
+        config.validate(settings)
+    assert [line.strip() for line in str(caught.value).splitlines()[1:]] == [wanted]
+
+
 def test_rules_between_fields():
     settings = Config(data="x", method="unet", init_from="weights.pth")
     settings.train.mask_weight = settings.train.point_weight = 0.0
@@ -96,14 +122,21 @@ def test_override_errors_names_all_wrong_flags():
             "--config.model.bfloat16=7",
             "--config.data=somewhere",
             "--config.augment.noise=-1",
+            "--config.model.depth=35",
+            "--noconfig.train.cosine",
+            "--noconfig.train.cosin",
+            "--config.nodata",
             "--workdir=x",
         ]
     )
-    assert len(errors) == 4
+    assert len(errors) == 7
     assert re.match(r"--config\.trian\.epochs: no such field; there are .*train\.epochs", errors[0])
     assert errors[1].startswith("--config.train.epochs=many: expected a valid integer")
     assert errors[2].startswith("--config.model.bfloat16=7: expected a valid boolean")
     assert errors[3] == "--config.augment.noise=-1: expected greater than or equal to 0"
+    assert errors[4] == "--config.model.depth=35: expected one of 18, 34, 50"
+    assert errors[5].startswith("--noconfig.train.cosin: no such field; there are")
+    assert errors[6].startswith("--config.nodata: no such field; there are")
 
 
 def test_load_of_no_run(tmp_path):
