@@ -102,6 +102,28 @@ def test_other_parameters_are_refused(good, capsys):
     assert "seed was 0, now 9" in message
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: "", "parameters.json is damaged"),
+        (lambda text: text[: len(text) // 2], "parameters.json is damaged"),
+        (lambda text: "[]", "parameters.json is damaged"),
+        # Version 0.3 had the same parameters without the number, and other points.
+        (lambda text: re.sub(r',?\s*"steps_format": \d+', "", text), "another version of prep"),
+    ],
+)
+def test_a_folder_of_unknown_steps_is_refused(good, tmp_path, capsys, change, message):
+    steps = tmp_path / "out" / ".cases"
+    steps.mkdir(parents=True)
+    before = (good / "out/.cases/parameters.json").read_text()
+    (steps / "parameters.json").write_text(change(before))
+    arguments = _arguments(good / "images", good / "masks", tmp_path / "out")
+    assert main([*arguments, "--spacing", "1.5", "1.5"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
 def test_bad_files_are_listed_and_the_good_ones_finished(tmp_path, capsys):
     images, masks = write_png_cohort(tmp_path, cohort(6))
     y, x = np.mgrid[:SIZE, :SIZE]
@@ -219,6 +241,7 @@ def test_landmarks_and_split_from_files(good, tmp_path, capsys):
         (["--patient-regex", "p"], "a group"),
         (["--patient-regex", "("], "--patient-regex"),
         (["--val-fraction", "1"], "--val-fraction"),
+        (["--spacing", "1", "nan"], "--spacing (1.0, nan): two positive numbers"),
         (["--shape", "star"], "one of horseshoe"),
         (["--phantom", "x"], "takes the place"),
         (["--images", "nowhere"], "a folder of images was expected"),

@@ -94,14 +94,8 @@ def prepare(case: Case, settings: Settings, store: Path) -> dict[str, np.ndarray
     Gives image and mask (S, S) uint8, landmarks (3, 2) in px of that square, spacing_mm (2,),
     time_s, and truth (T, 2) for a phantom; or problem and kind ("bad" or "unsuitable").
     """
-    path, stamp = store / f"{case.name}.input.npz", case_stamp(case)
-    known = read(path, stamp)
-    if known is None:
-        write(path, stamp=stamp, **_attempt(_prepare, case, settings))
-        known = read(path, stamp)
-    if known is None:
-        raise OSError(f"{path.name}: cannot be read back after writing it")
-    return known
+    path = store / f"{case.name}.input.npz"
+    return _kept(path, case_stamp(case), lambda: _attempt(_prepare, case, settings))
 
 
 def place(case: Case, settings: Settings, store: Path, mean: Mean) -> dict[str, np.ndarray]:
@@ -110,17 +104,14 @@ def place(case: Case, settings: Settings, store: Path, mean: Mean) -> dict[str, 
     Gives grid_points (T, 2) on the canonical grid, theta (2, 3) from that grid to the image, and
     dice of the points' polygon against the mask; or problem and kind.
     """
-    path, stamp = store / f"{case.name}.fit.npz", f"{case_stamp(case)}-{mean.stamp()}"
-    known = read(path, stamp)
-    if known is None:
+
+    def work() -> dict:
         data = prepare(case, settings, store)
-        result = data if "problem" in data else _attempt(_place, case, data, settings, mean)
-        result = {key: value for key, value in result.items() if key != "stamp"}
-        write(path, stamp=stamp, **result)
-        known = read(path, stamp)
-    if known is None:
-        raise OSError(f"{path.name}: cannot be read back after writing it")
-    return known
+        if "problem" in data:
+            return {name: data[name] for name in ("problem", "kind")}
+        return _attempt(_place, case, data, settings, mean)
+
+    return _kept(store / f"{case.name}.fit.npz", f"{case_stamp(case)}-{mean.stamp()}", work)
 
 
 def refine(
@@ -159,6 +150,17 @@ def padded_field(mask: np.ndarray, settings: Settings) -> np.ndarray:
 def to_padded(theta: np.ndarray, settings: Settings) -> np.ndarray:
     """A map into the (S, S) image as the same map into its padded distance field."""
     return theta + np.array([[0, 0, 1], [0, 0, 1]]) * _margin(settings)
+
+
+def _kept(path: Path, stamp: str, work: Callable[[], dict]) -> dict[str, np.ndarray]:
+    """A step's file as read back; ``work`` makes what it holds where there is no good one."""
+    known = read(path, stamp)
+    if known is None:
+        write(path, stamp=stamp, **work())
+        known = read(path, stamp)
+    if known is None:
+        raise OSError(f"{path.name}: cannot be read back after writing it")
+    return known
 
 
 def _attempt(function, case: Case, *arguments) -> dict:
@@ -206,8 +208,8 @@ def read_frame(case: Case, settings: Settings) -> dict:
     mask = np.zeros(square, np.uint8)
     if settings.label is not None:
         name = case.mask.name + (f" frame {case.frame}" if len(cine.frames) > 1 else "")
-        wall = images.of_label(drawn, settings.label, name)
-        mask = images.fit_mask(wall, settings.size, aspect=aspect)
+        labelled = images.of_label(drawn, settings.label, name)
+        mask = images.fit_mask(labelled, settings.size, aspect=aspect)
         images.check_mask(mask, f"{name}, at {settings.size} px")
     to_square = np.asarray(affine.letterbox(drawn.shape, square, aspect=aspect), np.float64)
     return {

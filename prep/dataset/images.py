@@ -120,7 +120,7 @@ def _fringe_values(labels: np.ndarray, mask: np.ndarray) -> int:
 
 
 def check_mask(mask: np.ndarray, name: str) -> None:
-    """Pass a binary mask (H, W) that is one piece (8-connected).
+    """Check that a binary mask (H, W) is one piece (8-connected).
 
     Raises:
       BadInput: when it is empty or falls into pieces.

@@ -1,6 +1,7 @@
 """What decides a data set beside its files: one table, from the command line to the data set."""
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -72,7 +73,7 @@ def from_arguments(args: argparse.Namespace) -> Settings:
 
 
 def check(settings: Settings) -> None:
-    """Let settings pass that a data set can be made with.
+    """Check that a data set can be made with these settings.
 
     Raises:
       Refused: naming the first flag that is wrong.
@@ -95,7 +96,7 @@ def check(settings: Settings) -> None:
             f"--points {s.num_points}: an even number of at least 6 was expected",
         ),
         (
-            s.spacing_mm is None or min(s.spacing_mm) > 0,
+            s.spacing_mm is None or all(0 < side < math.inf for side in s.spacing_mm),
             f"--spacing {s.spacing_mm}: two positive numbers were expected",
         ),
     ]

@@ -69,7 +69,7 @@ def leaks(patients: Sequence[str], parts: Sequence[str]) -> list[str]:
 
 
 def assert_disjoint(patients: Sequence[str], parts: Sequence[str]) -> None:
-    """Pass a split in which no patient is on both sides.
+    """Check that no patient is on both sides of a split.
 
     Raises:
       Refused: naming the first patient who is.

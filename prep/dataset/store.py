@@ -20,7 +20,9 @@ from prep.dataset.split import assert_disjoint
 from prep.errors import Refused
 from prep.shapes.pca import principal_modes
 
-STEPS = ".cases"
+STEPS_FOLDER = ".cases"
+# Raised whenever the same input gives other steps than before; version 0.3 had no number.
+STEPS_FORMAT = 2
 COLUMNS = (
     "case", "patient", "frame", "split", "covers", "row", "point_mask_dice", "reason", "time_s",
     "image", "mask",
@@ -58,21 +60,41 @@ def open_folder(out: Path, parameters: dict) -> Path:
     """The folder of a build's steps, new or of an earlier run with the same parameters.
 
     Raises:
-      Refused: when the earlier run had others.
+      Refused: when the earlier run had others, was of another version, or cannot be told.
     """
-    folder = out / STEPS
+    folder = out / STEPS_FOLDER
     path = folder / "parameters.json"
     if path.exists():
-        before = json.loads(path.read_text())
-        other = sorted(k for k in before | parameters if before.get(k) != parameters.get(k))
-        if other:
-            changes = ", ".join(f"{k} was {before.get(k)}, now {parameters.get(k)}" for k in other)
-            raise Refused(f"{out} was begun with other parameters ({changes}); name another --out")
+        _refuse_others(out, _parameters_of(path), parameters)
     elif out.exists() and any(out.iterdir()) and not folder.exists():
         raise Refused(f"{out} is not empty and no build has begun there; name another --out")
     folder.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(parameters, indent=1, sort_keys=True))
+    listed = parameters | {"steps_format": STEPS_FORMAT}
+    replace_text(path, json.dumps(listed, indent=1, sort_keys=True))
     return folder
+
+
+def _parameters_of(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise Refused(f"{path} is damaged, so what was begun there is unknown; name another --out")
+    return found
+
+
+def _refuse_others(out: Path, before: dict, now: dict) -> None:
+    """Check that a build goes on with its own steps."""
+    if before.pop("steps_format", 1) != STEPS_FORMAT:
+        raise Refused(
+            f"{out} was begun by another version of prep, whose points differ from this one's; "
+            "name another --out"
+        )
+    other = sorted(k for k in before | now if before.get(k) != now.get(k))
+    if other:
+        changes = ", ".join(f"{k} was {before.get(k)}, now {now.get(k)}" for k in other)
+        raise Refused(f"{out} was begun with other parameters ({changes}); name another --out")
 
 
 def collect(
