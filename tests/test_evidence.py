@@ -127,6 +127,19 @@ def test_the_first_pose_is_where_the_landmarks_maps_peak(small_shape):
     np.testing.assert_allclose(network_module.place(small_shape, maps), theta, atol=0.3)
 
 
+def test_half_way_between_an_image_and_its_mirror_image(small_shape):
+    """The mean shape is its own mirror image, so both poses and the middle are known."""
+    flip = jnp.array([[-1.0, 0, 0], [0, 1, 0]])
+    in_image = flip.at[0, 2].set(SIZE - 1)
+    other = THETA + jnp.array([[1.0, 0, 2.0], [0.5, 0, -3.0]])
+    mirrored = affine.compose(in_image, affine.compose(other, flip))
+    found = network_module.half_way(
+        small_shape, Pose(THETA, jnp.zeros(2)), Pose(mirrored, jnp.zeros(2)), SIZE
+    )
+    np.testing.assert_allclose(found.theta, (THETA + other) / 2, atol=0.01)
+    np.testing.assert_allclose(found.latent, 0, atol=1e-3)
+
+
 @pytest.fixture(scope="module")
 def model(small_shape):
     """One search, of the smallest width, with random weights."""
