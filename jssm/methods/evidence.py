@@ -102,7 +102,9 @@ def loss(
     has_maps = has_points & (covers == labels.MYOCARDIUM)
     maps = over(jax.vmap(map_loss)(seen.maps.classes, batch["mask"], true), has_maps)
     marks = over(jax.vmap(landmark_loss)(seen.maps.landmarks, true), has_points)
+    points = jax.vmap(decode, (None, 0))(model.shape, seen.poses[0])[2]
     moves_term = points_term = jnp.zeros(())
+    each = jax.vmap(lambda p, t: losses.point_loss(p, t, shape_hw))(points, true)
     for k, moves in enumerate(seen.moves):
         terms = jax.vmap(search_loss, (None, 0, 0, 0, None))(
             model.shape, lax.stop_gradient(seen.poses[k]), moves, true, half_profile(k)
