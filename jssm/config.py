@@ -7,36 +7,20 @@ limits stand beside the fields, and pydantic checks them: every value, all that 
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 OURS = "jssm"
 METHODS = (OURS, "evidence", "contour", "fcn8s", "tetris", "tracking", "unet")
 LOSSES = ("cross_entropy", "dice")
 DEPTHS = (18, 34, 50)  # of ResNets
+GRIDS = (2, 4, 8, 16, 32, 64, 128)  # of tetris, in pixels: its grid is made finer by halves
 
 
 def _limited(default: Any, **limits: float) -> Any:
     """A field with a default and limits, in pydantic's words: gt, ge, lt, le."""
     return field(default=default, metadata=limits)
-
-
-def _one_of(choices: tuple) -> AfterValidator:
-    """A check of a field that has one of these values."""
-
-    def check(value: Any) -> Any:
-        if value not in choices:
-            raise ValueError(f"expected one of {', '.join(map(str, choices))}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _power_of_2(value: int) -> int:
-    if value < 2 or value & (value - 1):
-        raise ValueError("expected a power of 2 above 1")
-    return value
 
 
 def _above_0(default: float) -> Any:
@@ -60,7 +44,7 @@ class ModelConfig(_Checked):
     """The network. Defaults are the paper's."""
 
     size: int = _from_0(0)  # side of the input images, in pixels; 0 takes the data set's
-    depth: Annotated[int, _one_of(DEPTHS)] = 34  # ResNet18, 34 or 50
+    depth: int = 34  # of the ResNet, one of DEPTHS
     width: int = _above_0(64)  # channels of the first stage
     num_modes: int = _above_0(30)  # K, β_d in the paper
     tau: float = _above_0(0.5)  # softness of the rendered mask, in pixels
@@ -97,11 +81,11 @@ class TrainConfig(_Checked):
 class BaselineConfig(_Checked):
     """What the baselines have for settings beside ``model``'s size, width, depth and bfloat16."""
 
-    loss: Annotated[str, _one_of(LOSSES)] = "cross_entropy"  # of unet
+    loss: str = "cross_entropy"  # of unet, one of LOSSES
     pretrain_epochs: int = _from_0(10)  # of contour, with cross-entropy
     region_weight: float = _from_0(1.0)  # λ of contour
     inside_weight: float = _from_0(1.0)  # μ of contour
-    grid_px: Annotated[int, AfterValidator(_power_of_2)] = 16  # of tetris, between control points
+    grid_px: int = 16  # of tetris, between control points, one of GRIDS
     smoothness: float = _from_0(0.1)  # of tetris, the weight of the field's roughness
     clip_frames: int = _limited(4, gt=1)  # of tracking: frames of one cine, learned from together
 
@@ -128,7 +112,7 @@ class Config(_Checked):
 
     # A data set directory made by `python -m prep build`.
     data: str = ""
-    method: Annotated[str, _one_of(METHODS)] = OURS  # or another, see METHODS
+    method: str = OURS  # one of METHODS
     seed: int = _from_0(0)
     init_from: str = ""  # torchvision's ResNet weights for the backbones, .safetensors or .pth
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -138,6 +122,12 @@ class Config(_Checked):
 
 
 _SETTINGS = TypeAdapter(Config)
+_CHOICES = {
+    "method": METHODS,
+    "model.depth": DEPTHS,
+    "baseline.loss": LOSSES,
+    "baseline.grid_px": GRIDS,
+}
 
 
 def validate(config: Config) -> None:
@@ -151,9 +141,25 @@ def validate(config: Config) -> None:
         _SETTINGS.validate_python(config)
     except ValidationError as error:
         wrong = [_sentence(found) for found in error.errors()]
+    wrong += _wrong_choices(config)
     wrong += [sentence for holds, sentence in _rules(config) if not holds]
     if wrong:
         raise ValueError("the configuration is wrong in\n  " + "\n  ".join(wrong))
+
+
+def _wrong_choices(config: Config) -> list[str]:
+    """A sentence for each field that has a value of the right type which is none of its choices."""
+    wrong = []
+    for name, choices in _CHOICES.items():
+        part, _, last = name.rpartition(".")
+        value = getattr(getattr(config, part) if part else config, last, None)
+        if isinstance(value, type(choices[0])) and value not in choices:
+            wrong.append(f"{name}: {value!r}, {_one_of(choices)}")
+    return wrong
+
+
+def _one_of(choices: tuple) -> str:
+    return f"expected one of {', '.join(map(str, choices))}"
 
 
 def _rules(config: Config) -> list[tuple[bool, str]]:
@@ -185,9 +191,12 @@ def override_errors(arguments: list[str]) -> list[str]:
             errors.append(f"{flag}: no such field; there are {', '.join(names)}")
         elif value:
             try:
-                _SETTINGS.validate_strings(_nested(name.split("."), value))
+                given = _SETTINGS.validate_strings(_nested(name.split("."), value))
             except ValidationError as error:
                 errors += [f"{argument}: {_expected(e)}" for e in error.errors()]
+                continue
+            if _wrong_choices(given):
+                errors.append(f"{argument}: {_one_of(_CHOICES[name])}")
     return errors
 
 
@@ -203,10 +212,13 @@ def from_json(text: str) -> Config:
       ValueError: when it is damaged, or has a field that there is not.
     """
     try:
-        return _SETTINGS.validate_json(text)
+        found = _SETTINGS.validate_json(text)
+        wrong = _wrong_choices(found)
     except ValidationError as error:
-        wrong = "; ".join(_sentence(found) for found in error.errors())
-        raise ValueError(f"the settings are damaged or of another version: {wrong}") from error
+        wrong = [_sentence(found) for found in error.errors()]
+    if wrong:
+        raise ValueError(f"the settings are damaged or of another version: {'; '.join(wrong)}")
+    return found
 
 
 def load(run: str | Path) -> Config:
@@ -249,4 +261,4 @@ def _sentence(error: Any) -> str:
 def _expected(error: Any) -> str:
     if error["type"] == "unexpected_keyword_argument":
         return "no such field"
-    return error["msg"].replace("Input should be", "expected").removeprefix("Value error, ")
+    return error["msg"].replace("Input should be", "expected")

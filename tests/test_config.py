@@ -1,9 +1,12 @@
 import importlib.util
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from absl import flags as absl_flags
+from ml_collections import config_flags
 
 from jssm import config
 from jssm.config import Config
@@ -142,3 +145,19 @@ def test_override_errors_names_all_wrong_flags():
 def test_load_of_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="no training run there"):
         config.load(tmp_path)
+
+
+def test_every_field_can_be_given_as_a_flag(monkeypatch):
+    """ml_collections reads the fields' types by itself, and knows plain ones alone."""
+    wanted = Config(data="there", method="unet")
+    values = {
+        f"{part}.{name}" if part else name: value
+        for part, owner in [("", wanted), *((p, getattr(wanted, p)) for p in WRONG)]
+        for name, value in vars(owner).items()
+        if name not in WRONG
+    }
+    flags = absl_flags.FlagValues()
+    config_flags.DEFINE_config_file("config", "configs/phantom.py", flag_values=flags)
+    monkeypatch.setattr("sys.argv", ["train", *(f"--config.{n}={v}" for n, v in values.items())])
+    flags(sys.argv)
+    assert flags.config == wanted
