@@ -156,8 +156,9 @@ def test_every_field_can_be_given_as_a_flag(monkeypatch):
         for name, value in vars(owner).items()
         if name not in WRONG
     }
+    given = [f"--config.{name}={value}" for name, value in values.items()]
+    monkeypatch.setattr("sys.argv", ["train.py", "--config=configs/phantom.py", *given])
     flags = absl_flags.FlagValues()
-    config_flags.DEFINE_config_file("config", "configs/phantom.py", flag_values=flags)
-    monkeypatch.setattr("sys.argv", ["train", *(f"--config.{n}={v}" for n, v in values.items())])
+    config_flags.DEFINE_config_file("config", flag_values=flags)
     flags(sys.argv)
     assert flags.config == wanted
