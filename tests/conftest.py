@@ -4,9 +4,11 @@ import json
 import os
 from pathlib import Path
 
-# Tests compile much and compute little; this compiles faster. JAX reads it when it is imported.
+# Tests compile much and compute little; so they compile twice as fast. JAX reads it when it is
+# imported.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false"
 )
 # Programs are compiled once for all workers and commands under test, and kept for the next run; the
 # user's own cache is left alone.
@@ -21,11 +23,20 @@ import pytest
 
 from jssm import rasterizer
 from jssm.methods.model import Model
+from jssm.networks import resnet
 from jssm.networks.cascade import Cascade
 from jssm.shape import shape_model
 from tests import reference
 
 SIZE = 32
+WHOLE_18 = resnet.STAGES[18]
+resnet.STAGES[18] = (1, 1, 1, 1)  # half of the blocks: it is traced and compiled in half the time
+
+
+@pytest.fixture
+def whole_resnets(monkeypatch):
+    """The ResNet18 that it is, for tests of this network itself."""
+    monkeypatch.setitem(resnet.STAGES, 18, WHOLE_18)
 
 
 @pytest.fixture(scope="session")

@@ -158,7 +158,8 @@ def test_prediction_runs(tmp_path, capsys, no_peers):
     ]
 
 
-def test_prep_runs(tmp_path, capsys):
+def test_prep_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(measure, "WARM_UPS", 0)
     benchmarks.main(
         f"prep --patients 4 --frames 2 --size 96 --jobs 1 --repeats 1 --out {tmp_path}".split()
     )

@@ -13,7 +13,7 @@ OLD_RUN = Path(__file__).parent / "data" / "run_0.3.0.zip"
 
 
 @pytest.fixture
-def old_run(tmp_path):
+def old_run(tmp_path, whole_resnets):
     """A run of version 0.3.0 (random weights) and, in expected.npz, what that version saw."""
     with zipfile.ZipFile(OLD_RUN) as archive:
         archive.extractall(tmp_path / "run")

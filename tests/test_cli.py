@@ -39,7 +39,7 @@ def folders(tmp_path_factory):
         *(f"--config.data={root / 'data'}", "--config.model.size=0", "--config.model.width=4"),
         *("--config.train.epochs=2", "--config.train.points_epochs=1"),
         *("--config.train.warmup_epochs=0", "--config.train.batch_size=10"),
-        "--config.model.locate_size=0",
+        *("--config.model.locate_size=0", "--config.model.searches=0"),
     )
     run("eval.py", "--ckpt", root / "run", "--out", root / "eval")
     return root

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,13 +97,8 @@ def loss_and_gradient(small_model):
 def test_each_label_teaches_what_it_covers(small_model, batch, loss_and_gradient):
     metrics, gradient = loss_and_gradient(batch)
     assert all(np.isfinite(leaf).all() for leaf in gradient)
-    training = small_model.network.apply(
-        small_model.variables,
-        batch["image"],
-        small_model.mean_theta,
-        train=True,
-        mutable=["batch_stats"],
-    )[0][-1]
+    apply = jax.jit(partial(small_model.network.apply, train=True, mutable=["batch_stats"]))
+    training = apply(small_model.variables, batch["image"], small_model.mean_theta)[0][-1]
     points = jax.vmap(regression.decode, (None, 0))(small_model.shape, training)[2]
     of_wall = reference.point_rmse(points[0], batch["points"][0])
     of_inner = reference.point_rmse(points[1][:4], batch["points"][1][:4])

@@ -13,10 +13,11 @@ from tests.conftest import random_variables
 
 rng = np.random.default_rng(0)
 IMAGES = rng.uniform(0, 900, size=(3, 32, 32)).astype(np.float32)
+predict = jax.jit(jssm.predict)
 
 
 def test_prediction_is_the_shape_model_placed_and_rendered(small_model):
-    out = jssm.predict(small_model, IMAGES)
+    out = predict(small_model, IMAGES)
     for i in range(3):
         canonical = reference.deform(small_model.shape.mean, small_model.shape.modes, out.beta[i])
         points = reference.affine_apply(out.theta[i], canonical)
@@ -27,8 +28,8 @@ def test_prediction_is_the_shape_model_placed_and_rendered(small_model):
 
 
 def test_prediction_carries_the_certificate_of_its_points(small_model):
-    out = jssm.predict(small_model, IMAGES)
-    expected = jax.vmap(jssm.integrity)(out.points)
+    out = predict(small_model, IMAGES)
+    expected = jax.jit(jax.vmap(jssm.integrity))(out.points)
     jax.tree.map(np.testing.assert_array_equal, out.integrity, expected)
 
 
@@ -41,7 +42,7 @@ def test_beta_never_leaves_three_standard_deviations(small_shape):
 def test_jit_and_vmap_agree(small_model):
     out = jssm.predict(small_model, IMAGES)
     same = [
-        jax.jit(jssm.predict)(small_model, IMAGES),
+        predict(small_model, IMAGES),
         jax.tree.map(lambda x: x[0], jax.vmap(jssm.predict, (None, 0))(small_model, IMAGES[None])),
     ]
     for other in same:
@@ -64,16 +65,15 @@ def test_gradients_through_images_and_parameters(small_model):
 
 
 def test_intensity_units_do_not_matter(small_model):
-    run = jax.jit(lambda x: jssm.predict(small_model, x).points)
-    np.testing.assert_allclose(run(IMAGES), run(3.5 * IMAGES + 100), atol=1e-2)
-    integers = run(IMAGES.astype(np.uint16))
+    found = [predict(small_model, x).points for x in (IMAGES, 3.5 * IMAGES + 100)]
+    np.testing.assert_allclose(*found, atol=1e-2)
+    integers = predict(small_model, IMAGES.astype(np.uint16)).points
     assert np.isfinite(integers).all()
 
 
 def test_images_of_another_size_are_mapped_back(small_model):
     doubled = np.kron(IMAGES, np.ones((2, 2), np.float32))
-    run = jax.jit(jssm.predict)
-    out, large = run(small_model, IMAGES), run(small_model, doubled)
+    out, large = predict(small_model, IMAGES), predict(small_model, doubled)
     assert large.mask.shape == (3, 64, 64)
     expected = affine.apply(jnp.asarray(affine.letterbox((32, 32), (64, 64))), out.points)
     np.testing.assert_allclose(
@@ -83,8 +83,8 @@ def test_images_of_another_size_are_mapped_back(small_model):
 
 def test_pixels_that_are_not_square_are_seen_square(small_model):
     profile = np.sin(np.arange(32) / 3)
-    square = jssm.predict(small_model, np.tile(profile, (1, 32, 1)))
-    flat = jssm.predict(small_model, np.tile(profile, (1, 16, 1)), aspect=2.0)
+    square = predict(small_model, np.tile(profile, (1, 32, 1)))
+    flat = predict(small_model, np.tile(profile, (1, 16, 1)), aspect=2.0)
     # Row y of 32 lies at (y + ½) / 2 − ½ of 16.
     expected = square.points.at[..., 1].set((square.points[..., 1] + 0.5) / 2 - 0.5)
     np.testing.assert_allclose(flat.points, expected, atol=1e-3)
@@ -93,16 +93,15 @@ def test_pixels_that_are_not_square_are_seen_square(small_model):
 
 def test_wide_images_are_letterboxed(small_model):
     wide = np.pad(IMAGES, ((0, 0), (0, 0), (16, 16)))
-    run = jax.jit(jssm.predict)
-    out = run(small_model, wide)
+    out = predict(small_model, wide)
     assert out.mask.shape == (3, 32, 64)
     assert np.isfinite(out.points).all()
-    np.testing.assert_allclose(out.points, run(small_model, wide + 500).points, atol=1e-2)
+    np.testing.assert_allclose(out.points, predict(small_model, wide + 500).points, atol=1e-2)
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, np.nan, np.inf])
 def test_images_without_information_give_finite_shapes(small_model, value):
-    out = jax.jit(jssm.predict)(small_model, np.full((1, 32, 32), value, np.float32))
+    out = predict(small_model, np.full((1, 32, 32), value, np.float32))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(out))
 
 

@@ -120,7 +120,7 @@ def test_gradient_where_a_triangle_is_collinear():
     """Its two outline edges still know which side is the inner one."""
     points = np.array([[5, 5], [5, 10], [5, 15], [12, 1], [20, 10], [20, 15]], float)
     points[3] = [5, 1]  # on the line through the first two
-    slope = jax.grad(lambda p: jnp.sum(draw.rasterize(p, SHAPE)))(jnp.asarray(points))
+    slope = jax.jit(jax.grad(lambda p: jnp.sum(draw.rasterize(p, SHAPE))))(jnp.asarray(points))
     assert float(slope[1, 0]) < -2  # the wall to its right shrinks as it moves right
     assert np.isfinite(slope).all()
 
@@ -228,7 +228,7 @@ def test_a_large_image_agrees_with_the_slow_reference(num_points):
         mask = draw.rasterize(p, shape)
         return jnp.sum(weights * mask), mask
 
-    gradient, found = jax.grad(total, has_aux=True)(jnp.asarray(points))
+    gradient, found = jax.jit(jax.grad(total, has_aux=True))(jnp.asarray(points))
     np.testing.assert_allclose(found, expected, atol=2e-5)
     direction = rng.normal(size=points.shape)
     ends = [reference.soft_mask(points + h * direction, shape, 0.5) for h in (1e-4, -1e-4)]
@@ -250,8 +250,12 @@ def test_gradient_where_many_tiles_have_ties(monkeypatch, few, shape):
     def total(p):
         return jnp.sum(weights * draw.rasterize(p, shape, tau=2.0))
 
-    gradient = jax.grad(total)(jnp.asarray(points, jnp.float32))
+    gradient = jax.jit(jax.grad(total))(jnp.asarray(points, jnp.float32))
     assert float(np.sum(gradient * direction)) == pytest.approx(slope, rel=1e-3)
+
+
+_plan_by_blocks = jax.jit(loops._plan, static_argnums=2)
+_plan_at_once = jax.jit(kernels._plan, static_argnums=2)
 
 
 @pytest.mark.parametrize("reach", [6.0, np.inf])
@@ -260,8 +264,8 @@ def test_what_matters_is_the_same_by_blocks_and_at_once(name, reach):
     shape = (72, 100)
     points = jnp.asarray(SHAPES[name] * 2.5 + 3, jnp.float32)
     sides = tiles.all_sides(points)
-    by_blocks = loops._plan(tiles.rows(sides)[None], jnp.array([reach]), shape)
-    at_once = kernels._plan(sides, reach, shape)
+    by_blocks = _plan_by_blocks(tiles.rows(sides)[None], jnp.array([reach]), shape)
+    at_once = _plan_at_once(sides, reach, shape)
     np.testing.assert_array_equal(by_blocks.length[0], at_once.length)
     is_run = np.asarray(at_once.length) > 0
     np.testing.assert_array_equal(
@@ -297,7 +301,8 @@ def test_forward_and_reverse_mode_agree():
     def f(p):
         return jnp.sum(draw.rasterize(p, SHAPE) ** 2)
 
-    np.testing.assert_allclose(jax.jacfwd(f)(points), jax.jacrev(f)(points), rtol=1e-4, atol=1e-5)
+    forward, reverse = jax.jit(lambda p: (jax.jacfwd(f)(p), jax.jacrev(f)(p)))(points)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-4, atol=1e-5)
 
 
 def test_vmap_of_grad_agrees_with_one_at_a_time():
@@ -306,7 +311,7 @@ def test_vmap_of_grad_agrees_with_one_at_a_time():
         np.stack([SHAPES["horseshoe"], SHAPES["wholly outside"], SHAPES["horseshoe"] * 1.7 - 6]),
         jnp.float32,
     )
-    slope = jax.grad(lambda p: jnp.sum(draw.rasterize(p, SHAPE) ** 2))
+    slope = jax.jit(jax.grad(lambda p: jnp.sum(draw.rasterize(p, SHAPE) ** 2)))
     np.testing.assert_allclose(
         jax.vmap(slope)(batch), jnp.stack([slope(p) for p in batch]), atol=1e-5
     )
@@ -342,7 +347,7 @@ def test_second_derivatives_of_one_edge():
         return draw.rasterize(points + jnp.array([1.0, 0.0]) * shift, (24, 24))[12, 6]
 
     m = float(value(0.0))
-    assert float(jax.jacfwd(jax.grad(value))(0.0)) == pytest.approx(
+    assert float(jax.jit(jax.jacfwd(jax.grad(value)))(0.0)) == pytest.approx(
         m * (1 - m) * (1 - 2 * m) / 0.5**2, rel=1e-3
     )
 
@@ -369,7 +374,7 @@ def test_a_mask_loss_alone_pulls_a_shape_from_twenty_pixels_away():
         return losses.dice_loss(mask, target)
 
     nowhere = jnp.zeros((2, 3))
-    assert np.abs(jax.grad(loss)(nowhere, 0.5)).max() < 1e-3
+    assert np.abs(jax.jit(jax.grad(loss))(nowhere, 0.5)).max() < 1e-3
     optimizer = optax.adam(optax.cosine_decay_schedule(1.0, steps))
 
     def step(state, progress):
@@ -430,21 +435,21 @@ def test_a_program_in_double_precision_gets_the_same(monkeypatch, use):
     np.testing.assert_allclose(in_double[1], gradients, atol=1e-5)
 
 
-@pytest.mark.parametrize("num_points", [24, 150])
-def test_kernels_agree_with_plain_loops_in_a_large_image(monkeypatch, num_points):
+def test_kernels_agree_with_plain_loops_in_a_large_image(monkeypatch):
+    """Of several blocks, and with more than 128 points."""
     shape = (40, 70)
-    points = reference.horseshoe(num_points, center=(30, 20), inner=8, outer=12, aspect=1.3)
+    points = reference.horseshoe(150, center=(30, 20), inner=8, outer=12, aspect=1.3)
     points = jnp.asarray(points, jnp.float32)
 
-    def found():
+    def found(tau):
         distance = draw.signed_distance.__wrapped__(points, shape)
         soft = partial(draw.rasterize.__wrapped__, points, shape)
-        slope = jax.grad(lambda tau: jnp.sum(soft(tau=tau) ** 2))(0.7)
-        return jax.jit(lambda: (distance, soft(tau=0.7), slope))()
+        slope = jax.grad(lambda tau: jnp.sum(soft(tau=tau) ** 2))(tau)
+        return distance, soft(tau=tau), slope
 
-    plain = found()
+    plain = jax.jit(lambda tau: found(tau))(0.7)
     _use_kernels(monkeypatch)
-    for one, other in zip(found(), plain, strict=True):
+    for one, other in zip(jax.jit(lambda tau: found(tau))(0.7), plain, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 

@@ -6,6 +6,7 @@ import pytest
 from jssm.networks.resnet import ResNet
 
 
+@pytest.mark.usefixtures("whole_resnets")
 @pytest.mark.parametrize(
     ("depth", "parameters"), [(18, 11_170_240), (34, 21_278_400), (50, 23_501_760)]
 )
