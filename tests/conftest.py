@@ -1,5 +1,6 @@
 """Shared fixtures: a small data set and a small model, made of horseshoes."""
 
+import gc
 import json
 import os
 from pathlib import Path
@@ -27,6 +28,8 @@ from jssm.networks import resnet
 from jssm.networks.cascade import Cascade
 from jssm.shape import shape_model
 from tests import reference
+
+gc.set_threshold(100_000)  # tracing makes objects by the million, few of them garbage
 
 SIZE = 32
 WHOLE_18 = resnet.STAGES[18]

@@ -12,6 +12,7 @@ import pytest
 from benchmarks import __main__ as benchmarks
 from benchmarks import exact, measure, peers, rasterizer, report, shapes, train
 from benchmarks.measure import Timing
+from jssm.networks import resnet
 
 
 @pytest.fixture
@@ -117,7 +118,8 @@ def test_the_rasterizer_runs(tmp_path, capsys, no_peers):
     assert accuracy["IoU with a polygon of 16×16 samples per pixel"] > 0.9
 
 
-def test_training_runs(tmp_path, capsys, no_peers):
+def test_training_runs(tmp_path, capsys, monkeypatch, no_peers):
+    monkeypatch.setitem(resnet.STAGES, 18, (1,))
     benchmarks.main(
         "train --loads 32x2 --depth 18 --width 2 --loop-steps 0 --repeats 1 "
         f"--out {tmp_path}".split()
@@ -161,7 +163,7 @@ def test_prediction_runs(tmp_path, capsys, no_peers):
 def test_prep_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(measure, "WARM_UPS", 0)
     benchmarks.main(
-        f"prep --patients 4 --frames 2 --size 96 --jobs 1 --repeats 1 --out {tmp_path}".split()
+        f"prep --patients 3 --frames 2 --size 96 --jobs 1 --repeats 1 --out {tmp_path}".split()
     )
     found = report_of(tmp_path, capsys)
     ((row,),) = found["tables"].values()

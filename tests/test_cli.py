@@ -30,7 +30,7 @@ def run(*words, code=0):
 def folders(tmp_path_factory):
     """A tiny cohort taken from the phantom to the evaluation."""
     root = tmp_path_factory.mktemp("cli")
-    cohort = ("--view", "4ch", "--patients", "5", "--frames", "5", "--size", "96", "--seed", "3")
+    cohort = ("--view", "4ch", "--patients", "3", "--frames", "5", "--size", "96", "--seed", "3")
     assert prep(["phantom", *cohort, "--out", str(root / "phantom")]) == 0
     build = ("--phantom", str(root / "phantom"), "--view", "4ch", "--size", "96", "--jobs", "1")
     assert prep(["build", *build, "--min-dice", "0.8", "--out", str(root / "data")]) == 0
@@ -38,7 +38,7 @@ def folders(tmp_path_factory):
         *("train.py", "--config", "configs/phantom.py", "--workdir", root / "run"),
         *(f"--config.data={root / 'data'}", "--config.model.size=0", "--config.model.width=4"),
         *("--config.train.epochs=2", "--config.train.points_epochs=1"),
-        *("--config.train.warmup_epochs=0", "--config.train.batch_size=10"),
+        *("--config.train.warmup_epochs=0", "--config.train.batch_size=5"),
         *("--config.model.locate_size=0", "--config.model.searches=0"),
     )
     run("eval.py", "--ckpt", root / "run", "--out", root / "eval")

@@ -17,7 +17,6 @@ from jssm.training import steps
 from tests.test_config import load as load_config
 
 
-@pytest.mark.usefixtures("whole_resnets")
 @pytest.mark.parametrize("name", ["4ch", "4ch_mri", "echo", "phantom"])
 def test_the_step_of_each_config(name, small_data):
     """2ch and 3ch are 4ch with other data (see test_config)."""

@@ -22,8 +22,14 @@ print(f.lower(jnp.ones((1, 8, 16, 16)), jnp.ones((8, 8, 3, 3))).compile().as_tex
 """
 
 
-@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR"])
-@pytest.mark.parametrize("enabled", ["true", "false"])
+@pytest.mark.parametrize(
+    ("variable", "enabled"),
+    [
+        ("XDG_CACHE_HOME", "true"),
+        ("JAX_COMPILATION_CACHE_DIR", "true"),
+        ("JAX_COMPILATION_CACHE_DIR", "false"),
+    ],
+)
 def test_programs_are_kept_where_the_user_says_unless_switched_off(tmp_path, variable, enabled):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XDG_"))}
     environment |= {variable: str(tmp_path), "JAX_ENABLE_COMPILATION_CACHE": enabled}

@@ -3,7 +3,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import jssm
 from jssm.networks import search
 from jssm.networks.search import HALF_PROFILE, SAMPLES
 from jssm.shape import affine
@@ -101,10 +100,9 @@ def test_degenerate_shapes_have_finite_fits_and_gradients(small_shape, kind):
 
 
 def test_searches_follow_the_other_stages_and_learn(small_model):
-    """Each gives a pose; gradients reach every weight of the searches, and prediction is pure."""
+    """Each gives a pose; gradients reach every weight of the searches."""
     network = small_model.network.clone(refinements=1, view_size=32, searches=2)
     variables = random_variables(network, small_model.shape)
-    model = small_model.replace(network=network, variables=variables)
     images = jnp.asarray(np.random.default_rng(0).uniform(0, 1, (2, SIZE, SIZE)), jnp.float32)
 
     def far(variables):
@@ -120,8 +118,5 @@ def test_searches_follow_the_other_stages_and_learn(small_model):
         leaves = jax.tree.leaves(gradients["params"][f"search_{stage}"])
         assert all(np.isfinite(g).all() and np.abs(g).max() > 0 for g in leaves)
         assert np.isfinite(gradients["params"][f"log_noise_{stage}"])
-    out = jssm.predict(model, images)
-    assert np.isfinite(out.points).all()
-    assert float(jnp.abs(out.beta / small_model.shape.limits).max()) <= 1
     with pytest.raises(ValueError, match="2 searches along the wall need the shape model"):
         network.apply(variables, images, small_model.mean_theta, train=False)
