@@ -21,7 +21,7 @@ def stem(path: Path) -> str:
 
 
 def check_size(size: int, name: str) -> None:
-    """Pass a size in bytes that a cine may have.
+    """Refuse a size in bytes that no cine has.
 
     Raises:
       BadInput: when the header claims more than ``MAX_BYTES``.

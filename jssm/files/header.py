@@ -86,7 +86,7 @@ def frame_count(header: Any) -> int:
 
 
 def check_length(header: Any, length: int) -> int:
-    """Pass ``length`` bytes as enough for the pixels that the header claims; gives those.
+    """How many bytes of pixels the header claims, where ``length`` bytes are enough for them.
 
     Raises:
       BadInput: when they are too few, or the header claims more than a cine may have.

@@ -70,7 +70,7 @@ def _read_file(frames: Sequence[Frame]) -> list[np.ndarray | BadInput]:
 
 
 def _check_pixels(data: Any, path: Path) -> None:
-    """Pass pixel data of the size that the header gives, before anything is decoded."""
+    """Refuse pixel data of another size than the header gives, before anything is decoded."""
     if "PixelData" not in data:
         raise BadInput(f"{path.name}: the file holds no pixel data; truncated?")
     if not is_compressed(data):

@@ -11,6 +11,8 @@ from jax.interpreters import ad, batching, mlir
 
 from jssm.rasterizer.batch_axis import in_front
 
+# A primitive, since lax.platform_dependent would differentiate the kernel too, export it, and take
+# it for GPUs that are too old.
 _on_gpu = Primitive("on_gpu")
 _on_gpu.multiple_results = True
 

@@ -14,6 +14,8 @@ from jax.interpreters import ad, batching, mlir
 
 from jssm.rasterizer.batch_axis import in_front
 
+# A primitive, since jax.custom_batching.custom_vmap's rule would see the directions of a derivative
+# as further items of the batch.
 _pooled = Primitive("pooled")
 _pooled.multiple_results = True
 
