@@ -91,6 +91,17 @@ def test_triangles_and_outline_are_equation_7():
     assert edges == {frozenset(e) for e in reference.outline_edges(12)}
 
 
+def test_facing_corners_complete_the_triangle_and_the_quad_of_an_edge():
+    half = 6
+    quads = [{i, i + 1, half + i, half + i + 1} for i in range(half - 1)]
+    loop = order.outline_indices(12).tolist()
+    edges = zip(loop, loop[1:] + loop[:1], strict=True)
+    for edge, corners in zip(edges, order.facing_corners(12).T.tolist(), strict=True):
+        (triangle,) = [t for t in reference.strip_triangles(12) if set(edge) <= set(t)]
+        assert {corners[0]} == set(triangle) - set(edge)
+        assert {*triangle, corners[1]} in quads
+
+
 @pytest.mark.parametrize("num_points", [2, 7])
 def test_a_strip_needs_an_even_number_of_points(num_points):
     with pytest.raises(ValueError, match="even number of points, at least 4"):

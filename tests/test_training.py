@@ -134,6 +134,31 @@ def test_a_step_keeps_the_state_of_every_method_in_float32(name, small_data, mon
     assert "bf16" in str(traced.jaxpr)
 
 
+def test_the_average_of_few_steps_is_their_mean(small_data):
+    """However slow it is later on, so that it forgets the first weights at once."""
+    config, method = toy.config(small_data), toy.method()
+    data, optimizer = dataset.load(small_data), steps.make_optimizer(config.train, 1)
+    (batch,) = dataset.batches(data, np.arange(2)[None])
+    batch |= {"place": np.arange(2), "point_weight": np.float32(1), "mask_weight": np.float32(1)}
+    step = partial(
+        steps.train_step,
+        method=method,
+        optimizer=optimizer,
+        augmentation=config.augment,
+        ema=0.999,
+        seed=0,
+    )
+    mapped = jax.jit(jax.vmap(step, (None, 0), out_axes=(None, 0), axis_name=AXIS))
+    split = {name: value[None] for name, value in (batch | {"epoch": np.float32(0)}).items()}
+    _, compute = steps.first_state(method, optimizer, toy.config(small_data, ema=0.999))
+    state, seen = compute(), []
+    for _ in range(3):
+        state, _ = mapped(state, split)
+        seen.append(state.variables)
+    mean = jax.tree.map(lambda *values: np.mean(values, axis=0), *seen)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), state.average, mean)
+
+
 def test_a_run_may_be_stopped_again_and_again(toy_run, small_data, tmp_path, monkeypatch):
     """In the first epoch, at the end of one, and in the second part of the strategy."""
     toy.install(monkeypatch)
