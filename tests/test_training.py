@@ -103,6 +103,25 @@ def test_training_in_bfloat16_learns(small_data, tmp_path):
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
 
 
+def step_of(config, method, data):
+    """A run's step, under the mapped axis of one device, its first state and its first batch."""
+    optimizer, size = steps.make_optimizer(config.train, 1), config.train.batch_size
+    step = partial(
+        steps.train_step,
+        method=method,
+        optimizer=optimizer,
+        augmentation=config.augment,
+        ema=config.train.ema,
+        seed=0,
+    )
+    mapped = jax.jit(jax.vmap(step, (None, 0), out_axes=(None, 0), axis_name=AXIS))
+    (batch,) = dataset.batches(data, np.arange(size)[None])
+    batch |= {"place": np.arange(size), "epoch": np.float32(0)}
+    batch |= {"point_weight": np.float32(1), "mask_weight": np.float32(1)}
+    split = {name: value[None] for name, value in batch.items()}
+    return mapped, steps.first_state(method, optimizer, config), split
+
+
 @pytest.mark.parametrize("name", registry.METHODS)
 def test_a_step_keeps_the_state_of_every_method_in_float32(name, small_data, monkeypatch):
     """Its shapes and types too, where the network computes in bfloat16."""
@@ -111,21 +130,8 @@ def test_a_step_keeps_the_state_of_every_method_in_float32(name, small_data, mon
     config.method, config.model = name, replace(config.model, size=SIZE, bfloat16=True)
     data = dataset.load(small_data)
     method = registry.method_from(config, registry.constants_of(config, data))
-    optimizer = steps.make_optimizer(config.train, 1)
-    before, _ = steps.first_state(method, optimizer, config)
-    (batch,) = dataset.batches(data, np.arange(16)[None])
-    batch |= {"place": np.arange(16), "point_weight": np.float32(1), "mask_weight": np.float32(1)}
-    step = partial(
-        steps.train_step,
-        method=method,
-        optimizer=optimizer,
-        augmentation=config.augment,
-        ema=0.9,
-        seed=0,
-    )
-    split = {name: value[None] for name, value in (batch | {"epoch": np.float32(0)}).items()}
-    mapped = jax.vmap(step, (None, 0), out_axes=(None, 0), axis_name=AXIS)
-    traced = jax.jit(mapped).trace(before, split)
+    step, (before, _), batch = step_of(config, method, data)
+    traced = step.trace(before, batch)
     after, metrics = traced.out_info
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
         lambda x: (x.shape, x.dtype), before
@@ -136,24 +142,11 @@ def test_a_step_keeps_the_state_of_every_method_in_float32(name, small_data, mon
 
 def test_the_average_of_few_steps_is_their_mean(small_data):
     """However slow it is later on, so that it forgets the first weights at once."""
-    config, method = toy.config(small_data), toy.method()
-    data, optimizer = dataset.load(small_data), steps.make_optimizer(config.train, 1)
-    (batch,) = dataset.batches(data, np.arange(2)[None])
-    batch |= {"place": np.arange(2), "point_weight": np.float32(1), "mask_weight": np.float32(1)}
-    step = partial(
-        steps.train_step,
-        method=method,
-        optimizer=optimizer,
-        augmentation=config.augment,
-        ema=0.999,
-        seed=0,
-    )
-    mapped = jax.jit(jax.vmap(step, (None, 0), out_axes=(None, 0), axis_name=AXIS))
-    split = {name: value[None] for name, value in (batch | {"epoch": np.float32(0)}).items()}
-    _, compute = steps.first_state(method, optimizer, toy.config(small_data, ema=0.999))
+    config = toy.config(small_data, ema=0.999)
+    step, (_, compute), batch = step_of(config, toy.method(), dataset.load(small_data))
     state, seen = compute(), []
     for _ in range(3):
-        state, _ = mapped(state, split)
+        state, _ = step(state, batch)
         seen.append(state.variables)
     mean = jax.tree.map(lambda *values: np.mean(values, axis=0), *seen)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), state.average, mean)

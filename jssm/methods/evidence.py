@@ -102,17 +102,21 @@ def loss(
     has_maps = has_points & (covers == labels.MYOCARDIUM)
     maps = over(jax.vmap(map_loss)(seen.maps.classes, batch["mask"], true), has_maps)
     marks = over(jax.vmap(landmark_loss)(seen.maps.landmarks, true), has_points)
-    points = jax.vmap(decode, (None, 0))(model.shape, seen.poses[0])[2]
+
+    def points_and_loss(pose: Pose) -> tuple[jax.Array, jax.Array]:
+        points = jax.vmap(decode, (None, 0))(model.shape, pose)[2]
+        each = jax.vmap(lambda p, t: losses.point_loss(p, t, shape_hw))(points, true)
+        return points, over(each, has_points)
+
+    points, last = points_and_loss(seen.poses[0])
     moves_term = points_term = jnp.zeros(())
-    each = jax.vmap(lambda p, t: losses.point_loss(p, t, shape_hw))(points, true)
     for k, moves in enumerate(seen.moves):
         terms = jax.vmap(search_loss, (None, 0, 0, 0, None))(
             model.shape, lax.stop_gradient(seen.poses[k]), moves, true, half_profile(k)
         )
         moves_term += over(terms, has_points)
-        points = jax.vmap(decode, (None, 0))(model.shape, seen.poses[k + 1])[2]
-        each = jax.vmap(lambda p, t: losses.point_loss(p, t, shape_hw))(points, true)
-        points_term += over(each, has_points)
+        points, last = points_and_loss(seen.poses[k + 1])
+        points_term += last
     strips = jax.vmap(labels.covered_strip)(points, covers)
     masks = jax.vmap(lambda p: rasterize(p, shape_hw, tau=model.tau))(strips)
     mask_term = over(jax.vmap(losses.dice_loss)(masks, batch["mask"]), covers != labels.NONE)
@@ -128,7 +132,7 @@ def loss(
         "maps_loss": maps,
         "landmarks_loss": marks,
         "moves_loss": moves_term,
-        "points_loss": over(each, has_points),
+        "points_loss": last,
         "mask_loss": mask_term,
     }
     return total, (metrics, changed["batch_stats"])
