@@ -11,7 +11,7 @@ import jssm
 from jssm import checkpoint, config
 from jssm.__main__ import main
 from jssm.methods.model import weights_of
-from tests.conftest import random_variables
+from tests.conftest import SIZE, random_variables
 
 PROGRAM = """
 import sys
@@ -25,11 +25,12 @@ sys.meta_path.insert(0, Refuse())
 import jax, numpy as np
 from jax import export
 
-exported = export.deserialize(bytearray(open(sys.argv[1], "rb").read()))
-images = np.load(sys.argv[2])
-for count in (1, len(images)):
-    out = exported.call(images[:count])
-np.savez(sys.argv[3], **out)
+for folder in sys.argv[1:]:
+    exported = export.deserialize(bytearray(open(folder + "/model.jax", "rb").read()))
+    images = np.load(folder + "/images.npy")
+    for count in (1, len(images)):
+        out = exported.call(images[:count])
+    np.savez(folder + "/out.npz", **out)
 """
 
 
@@ -46,33 +47,35 @@ def run_directory(model, tmp_path_factory):
     """A run with that model."""
     run = tmp_path_factory.mktemp("run")
     settings = config.Config(data="data")
-    settings.model = config.ModelConfig(size=32, depth=18, width=4, num_modes=2, searches=1)
+    settings.model = config.ModelConfig(size=SIZE, depth=18, width=4, num_modes=2, searches=1)
     (run / "config.json").write_text(config.to_json(settings))
     with checkpoint.Checkpoints(run) as files:
         files.save_best(1, weights_of(model))
     return run
 
 
-@pytest.mark.parametrize("shape", [(), (40, 24)])
-def test_the_artifact_runs_without_this_package(run_directory, model, tmp_path, shape):
-    more = ["--shape", *map(str, shape)] if shape else []
-    file = tmp_path / "model.jax"
-    assert main(["export", "--ckpt", str(run_directory), "--out", str(file), *more]) == 0
-    size = shape or (32, 32)
-    images = np.random.default_rng(0).uniform(0, 900, (3, *size)).astype(np.float32)
-    np.save(tmp_path / "images.npy", images)
-    names = [str(tmp_path / name) for name in ("model.jax", "images.npy", "out.npz")]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *names], capture_output=True, text=True, cwd=tmp_path
-    )
+def test_the_artifact_runs_without_this_package(run_directory, model, tmp_path):
+    """For the model's own size of images, and for one that is asked for."""
+    images = {}
+    for name, shape in (("own", ()), ("asked", (40, 24))):
+        folder, more = tmp_path / name, ["--shape", *map(str, shape)] if shape else []
+        folder.mkdir()
+        words = ["--ckpt", str(run_directory), "--out", str(folder / "model.jax"), *more]
+        assert main(["export", *words]) == 0
+        size = (3, *(shape or (SIZE, SIZE)))
+        images[folder] = np.random.default_rng(0).uniform(0, 900, size).astype(np.float32)
+        np.save(folder / "images.npy", images[folder])
+    command = [sys.executable, "-c", PROGRAM, *map(str, images)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    expected = jax.jit(jssm.predict)(model, images)
-    with np.load(tmp_path / "out.npz") as out:
-        fields = set(vars(expected)) - {"integrity"}
-        assert set(out) == fields | {f"integrity.{name}" for name in vars(expected.integrity)}
-        for name in fields:
-            np.testing.assert_allclose(out[name], getattr(expected, name), atol=2e-3)
-        np.testing.assert_array_equal(out["integrity.ok"], expected.integrity.ok)
+    for folder, seen in images.items():
+        expected = jax.jit(jssm.predict)(model, seen)
+        with np.load(folder / "out.npz") as out:
+            fields = set(vars(expected)) - {"integrity"}
+            assert set(out) == fields | {f"integrity.{name}" for name in vars(expected.integrity)}
+            for name in fields:
+                np.testing.assert_allclose(out[name], getattr(expected, name), atol=2e-3)
+            np.testing.assert_array_equal(out["integrity.ok"], expected.integrity.ok)
 
 
 @pytest.mark.parametrize(
