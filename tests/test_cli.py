@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 def run(*words, code=0):
     """Run a script of the checkout; gives its output and errors, which never hold a traceback."""
-    command = [sys.executable, *map(str, words)]
+    command = [sys.executable, "-m", "tests.shallow", *map(str, words)]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
     )
@@ -30,7 +30,7 @@ def run(*words, code=0):
 def folders(tmp_path_factory):
     """A tiny cohort taken from the phantom to the evaluation."""
     root = tmp_path_factory.mktemp("cli")
-    cohort = ("--view", "4ch", "--patients", "3", "--frames", "5", "--size", "96", "--seed", "3")
+    cohort = ("--view", "4ch", "--patients", "2", "--frames", "5", "--size", "96", "--seed", "3")
     assert prep(["phantom", *cohort, "--out", str(root / "phantom")]) == 0
     build = ("--phantom", str(root / "phantom"), "--view", "4ch", "--size", "96", "--jobs", "1")
     assert prep(["build", *build, "--min-dice", "0.8", "--out", str(root / "data")]) == 0
