@@ -10,7 +10,11 @@ from absl import app, flags, logging
 from jssm import runtime
 from jssm.evaluation.report import evaluate_run
 
-_CKPT = flags.DEFINE_string("ckpt", "", "The run directory that train.py wrote.")
+_CKPT = flags.DEFINE_string(
+    "ckpt",
+    "",
+    "The run directory that train.py wrote; or a model of the package, or a file of jssm pack.",
+)
 _DATA = flags.DEFINE_string("data", "", "The data set directory; that of the training by default.")
 _SPLIT = flags.DEFINE_string("split", "val", "Which cases: train or val.")
 _OUT = flags.DEFINE_string("out", "", "Where the results are written; CKPT/eval by default.")

@@ -16,7 +16,7 @@ from jssm.shape.order import strip_triangles
 
 # Prediction
 from jssm.methods.registry import load
-from jssm.methods.model import Model, Prediction, predict
+from jssm.methods.model import Model, Prediction, predict, uncertainty
 
 # Motion
 from jssm.cines.motion import (
@@ -55,6 +55,7 @@ __all__ = [
     "Model",
     "Prediction",
     "predict",
+    "uncertainty",
     # Motion
     "Biplane",
     "LineStrain",

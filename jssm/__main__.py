@@ -5,7 +5,8 @@ import sys
 
 from jssm import runtime
 from jssm.cines import command
-from jssm.methods import export
+from jssm.evaluation import calibration
+from jssm.methods import export, packing
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,6 +15,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     command.add_parser(commands)
     export.add_parser(commands)
+    packing.add_parsers(commands)
+    calibration.add_parser(commands)
     args = parser.parse_args(arguments)
     runtime.prepare()
     return args.run(args)

@@ -52,7 +52,6 @@ class ModelConfig(_Checked):
     refinements: int = _from_0(0)  # further networks that look at the image in the canonical frame
     view_size: int = _limited(128, gt=1)  # side of what they look at, in pixels
     searches: int = _from_0(0)  # further ones that look across the wall, from close by
-    mirror: bool = False  # of "evidence": predict from the image and its mirror image
     bfloat16: bool = False  # compute the backbone in bfloat16; geometry stays float32
 
 

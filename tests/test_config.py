@@ -59,7 +59,7 @@ def test_the_views_hold_the_papers_settings(view):
 
 WRONG = {
     "model": {"size": -1, "depth": 20, "width": 0, "num_modes": 0, "tau": 0.0, "locate_size": -1,
-              "refinements": -1, "view_size": 1, "searches": -1, "mirror": 1, "bfloat16": 1},
+              "refinements": -1, "view_size": 1, "searches": -1, "bfloat16": 1},
     "train": {"batch_size": 0, "epochs": 0, "points_epochs": -1, "patience": 0, "mask_weight": -1.0,
               "point_weight": float("nan"), "learning_rate": 0.0, "warmup_epochs": -1, "cosine": 2,
               "weight_decay": -1.0, "clip_norm": -0.1, "ema": 1.0, "validate_every": 0},

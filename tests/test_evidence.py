@@ -14,7 +14,7 @@ from jssm.networks import feature_search, heatmaps
 from jssm.networks.dense import Dense, to_image, to_map
 from jssm.networks.evidence import EvidenceNetwork
 from jssm.networks.feature_search import Moves
-from jssm.shape import affine, labels, placing
+from jssm.shape import affine, labels, placing, uncertainty
 from jssm.shape.pose import Pose, decode
 from tests import reference
 from tests.conftest import SIZE, random_variables
@@ -50,7 +50,8 @@ def test_the_fit_is_weighted_least_squares_with_the_shape_model_as_prior(small_s
     expected = np.linalg.lstsq(system, wanted, rcond=None)[0]
     found = np.concatenate([np.ravel(step.place), step.latent])
     np.testing.assert_allclose(found, expected, atol=2e-4)
-    np.testing.assert_allclose(step.information, system.T @ system, rtol=2e-3, atol=0.05)
+    information = step.factor @ step.factor.T
+    np.testing.assert_allclose(information, system.T @ system, rtol=2e-3, atol=0.05)
 
 
 def test_sure_moves_are_followed_and_unsure_ones_are_not(small_shape):
@@ -127,19 +128,6 @@ def test_the_first_pose_is_where_the_landmarks_maps_peak(small_shape):
     np.testing.assert_allclose(network_module.place(small_shape, maps), theta, atol=0.3)
 
 
-def test_half_way_between_an_image_and_its_mirror_image(small_shape):
-    """The mean shape is its own mirror image, so both poses and the middle are known."""
-    flip = jnp.array([[-1.0, 0, 0], [0, 1, 0]])
-    in_image = flip.at[0, 2].set(SIZE - 1)
-    other = THETA + jnp.array([[1.0, 0, 2.0], [0.5, 0, -3.0]])
-    mirrored = affine.compose(in_image, affine.compose(other, flip))
-    found = network_module.half_way(
-        small_shape, Pose(THETA, jnp.zeros(2)), Pose(mirrored, jnp.zeros(2)), SIZE
-    )
-    np.testing.assert_allclose(found.theta, (THETA + other) / 2, atol=0.01)
-    np.testing.assert_allclose(found.latent, 0, atol=1e-3)
-
-
 @pytest.fixture(scope="module")
 def model(small_shape):
     """One search, of the smallest width, with random weights."""
@@ -185,3 +173,44 @@ def test_every_weight_learns_and_nothing_is_infinite(model):
         assert np.isfinite(leaf).all(), path
     for part in ("dense", "across_0"):
         assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(found[part])), part
+
+
+def test_the_uncertainty_is_that_of_the_fit(small_shape):
+    """Of points bent and placed by changes drawn from the posterior: their empirical covariance."""
+    latent = jnp.array([0.2, -0.1])
+    root = 0.02 * rng.normal(size=(8, 8)) + 0.05 * np.eye(8)
+    posterior = root @ root.T
+    factor = np.linalg.cholesky(np.linalg.inv(posterior))
+    pose = Pose(THETA, latent, jnp.asarray(factor, jnp.float32))
+    changes = jnp.asarray(0.1 * rng.multivariate_normal(np.zeros(8), posterior, 20_000))
+
+    @jax.vmap
+    def moved(change):
+        theta = affine.compose(THETA, jnp.eye(2, 3) + change[:6].reshape(2, 3))
+        return decode(small_shape, Pose(theta, latent + change[6:]))[2]
+
+    points = np.asarray(moved(changes)) / 0.1  # small, so that they are linear
+    expected = np.stack([np.cov(points[:, t].T) for t in range(8)])
+    found = uncertainty.covariances(uncertainty.spread_of(small_shape, pose))
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+
+
+def test_a_prediction_carries_its_uncertainty_in_the_pixels_of_its_image(model):
+    """An image twice as large shows the same heart, with twice the deviation; the temperature
+    multiplies the covariance; it has finite gradients."""
+    image = rng.uniform(0, 255, (1, SIZE, SIZE)).astype(np.float32)
+    found = jssm.uncertainty(jssm.predict(model, image))
+    assert found.shape == (1, 8, 2, 2)
+    assert np.linalg.eigvalsh(found).min() > 0
+    hot = jssm.predict(model.replace(temperature=4.0), image)
+    np.testing.assert_allclose(jssm.uncertainty(hot), 4 * found, rtol=1e-5)
+    large = jssm.uncertainty(jssm.predict(model, np.kron(image, np.ones((2, 2), np.float32))))
+    np.testing.assert_allclose(large, 4 * found, rtol=0.05)
+    slope = jax.grad(lambda x: jnp.sum(jssm.uncertainty(jssm.predict(model, x))))(image)
+    assert np.isfinite(slope).all()
+
+
+def test_networks_that_do_not_tell_have_no_uncertainty(small_model):
+    found = jssm.uncertainty(jssm.predict(small_model, np.ones((1, SIZE, SIZE), np.float32)))
+    assert found.shape == (1, 8, 2, 2)
+    assert np.isnan(found).all()

@@ -43,5 +43,7 @@ def test_the_step_of_each_config(name, small_data):
     assert {"loss", "points_loss", "mask_loss"} <= metrics.keys()
     parts = {path[0].key for path, _ in jax.tree.leaves_with_path(state.variables["params"])}
     wanted = {f"refine_{k}" for k in range(config.model.refinements)}
-    wanted |= {f"search_{k}" for k in range(config.model.searches)}
-    assert {part for part in parts if part.startswith(("refine_", "search_"))} == wanted
+    search = "across" if config.method == "evidence" else "search"
+    wanted |= {f"{search}_{k}" for k in range(config.model.searches)}
+    stages = ("refine_", "search_", "across_")
+    assert {part for part in parts if part.startswith(stages)} == wanted

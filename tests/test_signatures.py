@@ -11,7 +11,17 @@ FUNCTIONS = [getattr(jssm, n) for n in jssm.__all__ if not inspect.isclass(getat
 ARRAYS_AND_SHAPES = {
     "progress",
     *("key", "points", "theta", "image", "images", "mask", "model", "shape", "predicted", "true"),
-    *("num_points", "run", "directory", "beta", "values", "view", "two_chamber", "four_chamber"),
+    *(
+        "prediction",
+        "num_points",
+        "source",
+        "directory",
+        "beta",
+        "values",
+        "view",
+        "two_chamber",
+        "four_chamber",
+    ),
 }
 
 

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jssm import checkpoint
-from jssm.methods import registry
+from jssm.methods import packing, registry
 from jssm.methods.model import Model
 from jssm.version import __version__
 
@@ -44,10 +43,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "masks, points, movies, motion and strain into a folder for each.",
     )
     add = parser.add_argument
+    packing.add_source(parser)
     add("inputs", type=Path, nargs="+", metavar="INPUT", help="files, or folders however deep")
-    add("--ckpt", type=Path, required=True, help="the run directory that train.py wrote")
     add("--out", type=Path, required=True, help="gets a folder for each cine, and cines.csv")
-    add("--step", choices=checkpoint.STEPS, default="best", help="which checkpoint (best)")
     add("--view", nargs="+", choices=VIEWS, help="segment cines of these views alone (default: "
         "all but short-axis cines and those described as another plane)")  # fmt: skip
     add("--smooth", type=int, default=0, metavar="N",
@@ -70,19 +68,19 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 class Options:
     """What ``jssm predict`` is asked to do; docs/PREDICT.md says what each option does.
 
-    inputs: files and folders. run: the run directory of the model; step: which checkpoint of it.
-    out: the folder of the results. views: segment these alone; () for all but short-axis cines and
-    other planes. harmonics: of the heart cycle that the smoothing keeps, 0 without. whole_cycle: a
-    cine's last frame is followed by its first. mirrored: what to suppose of the display where a
-    file does not tell. patient_regex: its first group, in a cine's name, is the patient; "" for
-    what the file tells. salt, keep_names: see ``jssm.files.open_cines``.
+    inputs: files and folders. source, step: the model, as ``jssm.load`` takes it. out: the folder
+    of the results. views: segment these alone; () for all but short-axis cines and other planes.
+    harmonics: of the heart cycle that the smoothing keeps, 0 without. whole_cycle: a cine's last
+    frame is followed by its first. mirrored: what to suppose of the display where a file does not
+    tell. patient_regex: its first group, in a cine's name, is the patient; "" for what the file
+    tells. salt, keep_names: see ``jssm.files.open_cines``.
 
     Raises:
       ValueError: naming the option, for a value that cannot be.
     """
 
     inputs: Sequence[Path]
-    run: Path
+    source: str | Path
     out: Path
     step: str = "best"
     views: Sequence[str] = ()
@@ -113,7 +111,7 @@ def options_of(args: argparse.Namespace) -> Options:
     """The options that the command line gives."""
     return Options(
         inputs=args.inputs,
-        run=args.ckpt,
+        source=args.source,
         out=args.out,
         step=args.step,
         views=args.view or (),
@@ -136,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         _import_extras()
         options = options_of(args)
-        model = registry.load(options.run, step=options.step)
+        model = registry.load(options.source, step=options.step)
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
         outcome = predict_all(model, options, began=began)
@@ -253,7 +251,7 @@ def _about(model: Model, options: Options) -> dict[str, Any]:
     """What every summary says of the run."""
     return {
         "jssm_version": __version__,
-        "model_run": options.run.resolve().name,
+        "model_run": Path(options.source).resolve().name,
         "model_step": options.step,
         "model_weights_sha256": digest(model)[:16],
         "smoothing_harmonics": options.harmonics,

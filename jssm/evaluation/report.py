@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 from tqdm import tqdm
 
-from jssm import config, dataset
+from jssm import dataset
 from jssm.dataset import Dataset
 from jssm.evaluation.scores import FAILURE_RULE, PREFIXES, Evaluation, evaluate
 from jssm.methods import registry
@@ -31,19 +31,22 @@ def evaluate_run(
     step: str = "best",
     batch_size: int = 32,
 ) -> str:
-    """Evaluates the training run in a directory, writes the results, gives the report to print.
+    """Evaluates a trained model, writes the results, gives the report to print.
 
-    `data_dir` is the one that the run was trained on, and `out` is RUN/eval, where they are empty.
+    `run` is a run directory, or another source as `jssm.load` takes it. `data_dir` is the one that
+    it was trained on, and `out` is RUN/eval, where they are empty.
     Raises FileNotFoundError or ValueError, in one sentence, where the run, the data set or the
     split is not there.
     """
-    data_dir = data_dir or config.load(run).data
+    data_dir = data_dir or registry.read(run, step=step)[0].data
     if not data_dir:
-        raise ValueError(f"{run}/config.json: data is empty, expected --data DIR instead")
+        raise ValueError(f"{run}: its settings name no data, expected --data DIR")
     method, variables = registry.load_method(run, step=step)
     predict = jax.jit(method.predict)
     data = dataset.load(data_dir)
     rows = data.rows(split)
+    if not out and not Path(run).is_dir():
+        raise ValueError(f"{run}: no run directory to write into, expected --out DIR")
     out = Path(out or Path(run) / "eval")
     out.mkdir(parents=True, exist_ok=True)  # before the work, in case it cannot be written
     found = evaluate(lambda images: predict(variables, images), data, rows, batch_size=batch_size)

@@ -37,7 +37,6 @@ def network_from(config: Config) -> EvidenceNetwork:
         depth=options.depth,
         width=options.width,
         searches=options.searches,
-        mirror=options.mirror,
         dtype=jnp.bfloat16 if options.bfloat16 else jnp.float32,
     )
 

@@ -17,8 +17,7 @@ import jax.numpy as jnp
 from flax import serialization, traverse_util
 from jax import export
 
-from jssm import checkpoint
-from jssm.methods import registry
+from jssm.methods import packing, registry
 from jssm.methods.model import Model, predict
 
 PLATFORMS = ("cpu", "cuda")
@@ -38,9 +37,9 @@ def serialize(model: Model, *, shape: tuple[int, int] | None = None) -> bytes:
     images = jax.ShapeDtypeStruct((batch, *(shape or (model.size, model.size))), jnp.float32)
 
     def function(images: jax.Array) -> dict[str, jax.Array]:
-        return traverse_util.flatten_dict(
-            serialization.to_state_dict(predict(model, images)), sep="."
-        )
+        fields = serialization.to_state_dict(predict(model, images))
+        flat = traverse_util.flatten_dict(fields, sep=".")
+        return {name: array for name, array in flat.items() if array is not None}
 
     artifact = export.export(jax.jit(function), platforms=PLATFORMS)(images)
     try:
@@ -57,10 +56,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description="Write jssm.predict with a trained model as a serialized jax.export artifact "
         "for float32 images (N, H, W), any N.",
     )
+    packing.add_source(parser)
     add = parser.add_argument
-    add("--ckpt", type=Path, required=True, help="the run directory that train.py wrote")
     add("--out", type=Path, required=True, help="the file to write")
-    add("--step", choices=checkpoint.STEPS, default="best", help="which checkpoint (best)")
     add("--shape", type=int, nargs=2, metavar=("ROWS", "COLUMNS"),
         help="of the images (default: the network's own size)")  # fmt: skip
     parser.set_defaults(run=run)
@@ -69,7 +67,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the file, or say in one sentence why not."""
     try:
-        model = registry.load(args.ckpt, step=args.step)
+        model = registry.load(args.source, step=args.step)
         shape = tuple(args.shape) if args.shape else (model.size, model.size)
         if min(shape) < 1:
             raise ValueError(f"--shape {shape[0]} {shape[1]}: two positive numbers were expected")

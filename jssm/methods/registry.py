@@ -1,4 +1,4 @@
-"""Every method by its name in ``config.method``, and from a run directory to a method."""
+"""Every method by its name in ``config.method``, and from what a training left to a method."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jssm import checkpoint
+from jssm import checkpoint, weights
 from jssm import config as config_lib
 from jssm.config import Config
 from jssm.dataset import Dataset
-from jssm.methods import evidence, regression
+from jssm.methods import evidence, model_file, regression
 from jssm.methods.baselines import contour, fcn8s, pixelwise, tetris, tracking
 from jssm.methods.method import Method
 from jssm.methods.model import Model
@@ -51,35 +51,56 @@ def method_from(config: Config, constants: dict[str, Any]) -> Method:
     return METHODS[config.method].method(config, constants)
 
 
-def load(run: str | Path, *, step: str = "best") -> Model:
-    """The trained model of a run directory; ``step`` is "best" (validation Dice) or "latest".
+def load(source: str | Path, *, step: str = "best") -> Model:
+    """A trained model.
+
+    source: a run directory, a file of ``jssm pack``, or the name of a model that comes with the
+    package (:data:`jssm.weights.RELEASED`), as a string. step: of a run directory, the checkpoint:
+    "best" (validation Dice) or "latest".
 
     Raises:
-      FileNotFoundError: when ``run`` holds no run, or no checkpoint yet.
+      FileNotFoundError: when there is no run, or no checkpoint of it yet.
       ValueError: when ``step`` is neither, the method has no shape model, or what is there is
         damaged or of another version.
     """
-    config = config_lib.load(run)
-    model_from = METHODS[config.method].model
-    if model_from is None:
+    return model_from(*read(source, step=step), source=source)
+
+
+def model_from(config: Config, arrays: dict[str, Any], *, source: str | Path) -> Model:
+    """The model of these settings and arrays; ``source`` is where they come from, for errors.
+
+    Raises:
+      ValueError: when the method has no shape model.
+    """
+    make = METHODS[config.method].model
+    if make is None:
         raise ValueError(
-            f"{run}: holds the method {config.method}, which has no shape model; eval.py and "
+            f"{source}: holds the method {config.method}, which has no shape model; eval.py and "
             "jssm.methods.registry.load_method take it"
         )
-    return model_from(config, _weights(run, step))
+    return make(config, jax.tree.map(jnp.asarray, arrays))
 
 
-def load_method(run: str | Path, *, step: str = "best") -> tuple[Method, Any]:
-    """The method of a run directory, ours or a baseline, and its trained variables.
+def load_method(source: str | Path, *, step: str = "best") -> tuple[Method, Any]:
+    """The method of a source, ours or a baseline, and its trained variables.
 
     Raises:
       FileNotFoundError, ValueError: as :func:`load`.
     """
-    config = config_lib.load(run)
-    weights = _weights(run, step)
-    variables = weights.pop("variables")
-    return method_from(config, weights), variables
+    config, arrays = read(source, step=step)
+    constants = jax.tree.map(jnp.asarray, arrays)
+    variables = constants.pop("variables")
+    return method_from(config, constants), variables
 
 
-def _weights(run: str | Path, step: str) -> Any:
-    return jax.tree.map(jnp.asarray, checkpoint.read_weights(run, step=step))
+def read(source: str | Path, *, step: str = "best") -> tuple[Config, dict[str, Any]]:
+    """The settings and the arrays of a source, as :func:`load` takes them.
+
+    Raises:
+      FileNotFoundError, ValueError: as :func:`load`.
+    """
+    if isinstance(source, str) and source in weights.RELEASED:
+        return model_file.read(weights.file_of(source))
+    if Path(source).is_file():
+        return model_file.read(Path(source))
+    return config_lib.load(source), checkpoint.read_weights(source, step=step)

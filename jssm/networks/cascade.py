@@ -94,7 +94,7 @@ class Cascade(nn.Module):
         correction, latent = regress(view, "locate")
         poses = [Pose(mean_theta + correction * (max(height, width) / 2), latent)]
         for stage in range(self.refinements):
-            theta, latent = poses[-1]
+            theta, latent, _ = poses[-1]
             view = jax.vmap(canonical_view, (0, 0, None))(
                 images, lax.stop_gradient(theta), self.view_size
             )

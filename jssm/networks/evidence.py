@@ -18,7 +18,7 @@ from jssm.image_path import standardized
 from jssm.networks import feature_search, heatmaps
 from jssm.networks.dense import FEATURE_STRIDE, LANDMARK_STRIDE, Dense, Maps, to_image, to_map
 from jssm.networks.feature_search import FeatureSearch, Moves
-from jssm.shape import affine, order, placing
+from jssm.shape import affine, placing
 from jssm.shape.pose import Pose, decode
 from jssm.shape.shape_model import ShapeModel
 
@@ -30,29 +30,24 @@ SIGMA_PX = 1.5  # of the landmarks' targets, in pixels of their maps
 class Observation(NamedTuple):
     """All that the network makes of N images.
 
-    maps: the dense evidence. poses: that of the landmarks, then one per search. moves: what each
-    search found. information: of the last fit (N, 6 + K, 6 + K), as in
-    :class:`jssm.networks.feature_search.Step`.
+    maps: the dense evidence. poses: that of the landmarks, then one per search, with what its fit
+    tells of it. moves: what each search found.
     """
 
     maps: Maps
     poses: list[Pose]
     moves: list[Moves]
-    information: jax.Array
 
 
 class EvidenceNetwork(nn.Module):
     """Images to poses, one of the landmarks and one per search.
 
     depth, width, dtype, axis_name: of :class:`jssm.networks.dense.Dense`. searches: how many.
-    mirror: whether a prediction also looks at the mirrored image, which takes twice as long, and
-    goes half-way between both.
     """
 
     depth: int = 18
     width: int = 32
     searches: int = 3
-    mirror: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -75,12 +70,7 @@ class EvidenceNetwork(nn.Module):
         The mean θ has no say in them.
         """
         steady = jnp.zeros((len(images), 2, 3))
-        poses = self.observe(images, shape, steady, train=train).poses
-        if self.mirror and not train:
-            mirrored = self.observe(images[:, :, ::-1], shape, steady, train=False).poses[-1]
-            between = jax.vmap(half_way, (None, 0, 0, None))
-            poses.append(between(shape, poses[-1], mirrored, images.shape[2]))
-        return poses
+        return self.observe(images, shape, steady, train=train).poses
 
     def observe(
         self, images: jax.Array, shape: ShapeModel, jitter: jax.Array, *, train: bool
@@ -91,7 +81,7 @@ class EvidenceNetwork(nn.Module):
         theta = jax.vmap(place, (None, 0))(shape, maps.landmarks)
         theta = affine.compose(theta, jnp.eye(2, 3) + jitter)
         pose = Pose(lax.stop_gradient(theta), jnp.zeros((len(images), shape.num_modes)))
-        poses, moves, information = [pose], [], jnp.zeros((len(images), 0, 0))
+        poses, moves = [pose], []
         for k in range(self.searches):
             profiles = jax.vmap(look, (None, 0, 0, None))(
                 shape, maps.features, lax.stop_gradient(pose), half_profile(k)
@@ -101,9 +91,9 @@ class EvidenceNetwork(nn.Module):
                 shape, pose.latent, moves[-1], jnp.exp(self.log_trust[k])
             )
             moved = affine.compose(pose.theta, jnp.eye(2, 3) + step.place)
-            pose, information = Pose(moved, pose.latent + step.latent), step.information
+            pose = Pose(moved, pose.latent + step.latent, step.factor)
             poses.append(pose)
-        return Observation(maps, poses, moves, information)
+        return Observation(maps, poses, moves)
 
 
 def half_profile(search: int) -> float:
@@ -123,16 +113,3 @@ def look(shape: ShapeModel, features: jax.Array, pose: Pose, half_width: float) 
     canonical = decode(shape, pose)[1]
     places = affine.apply(pose.theta, feature_search.profile_places(canonical, half_width))
     return feature_search.sample(features, to_map(places, FEATURE_STRIDE))
-
-
-def half_way(shape: ShapeModel, pose: Pose, mirrored: Pose, width: int) -> Pose:
-    """The pose whose points are nearest to the middle between those of a pose and those of the
-    pose in the mirror image, ``width`` pixels wide."""
-    _, canonical, points = decode(shape, pose)
-    back = order.reversed_order(decode(shape, mirrored)[2] * jnp.array([-1, 1]))
-    middle = (points + back + jnp.array([width - 1, 0])) / 2
-    offset = affine.apply(affine.invert(pose.theta), middle) - canonical
-    moves = jnp.einsum("tad,td->ta", feature_search.frames(canonical), offset)
-    sure = jnp.full_like(moves, feature_search.LEAST_STD**2)
-    step = feature_search.fit(shape, pose.latent, Moves(moves, sure), jnp.ones(()))
-    return Pose(affine.compose(pose.theta, jnp.eye(2, 3) + step.place), pose.latent + step.latent)

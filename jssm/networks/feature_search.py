@@ -39,12 +39,13 @@ class Moves(NamedTuple):
 
 class Step(NamedTuple):
     """A change of the pose: of the affine map, (2, 3) in the canonical frame, and of the latent
-    mode weights (K,); and the ``information`` (6 + K, 6 + K) about all of these, the inverse of
-    their posterior covariance, the six in the order of the rows of ``place``."""
+    mode weights (K,); and ``factor`` (6 + K, 6 + K), the lower Cholesky factor of the information
+    about all of these, the inverse of their posterior covariance, the six in the order of the rows
+    of ``place``."""
 
     place: jax.Array
     latent: jax.Array
-    information: jax.Array
+    factor: jax.Array
 
 
 class FeatureSearch(nn.Module):
@@ -131,5 +132,6 @@ def fit(shape: ShapeModel, latent: jax.Array, moves: Moves, trust: jax.Array) ->
     product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
     information = product(weighted.T, weighted) + jnp.diag(prior)
     pull = product(weighted.T, weights * moves.means.ravel()) - prior * jnp.pad(latent, (6, 0))
-    found = jax.scipy.linalg.solve(information, pull, assume_a="pos")
-    return Step(found[:6].reshape(2, 3), found[6:], information)
+    factor = jnp.linalg.cholesky(information)
+    found = jax.scipy.linalg.cho_solve((factor, True), pull)
+    return Step(found[:6].reshape(2, 3), found[6:], factor)

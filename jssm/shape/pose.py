@@ -10,10 +10,16 @@ from jssm.shape.shape_model import ShapeModel
 
 
 class Pose(NamedTuple):
-    """What places one shape: theta (2, 3) and the unbounded mode weights ``latent`` (K,)."""
+    """What places one shape: theta (2, 3) and the unbounded mode weights ``latent`` (K,).
+
+    factor: (6 + K, 6 + K), where a fit found the pose: the lower Cholesky factor of the inverse of
+    the posterior covariance of a small change of it, of the affine map (by rows, in the canonical
+    frame), then of latent.
+    """
 
     theta: jax.Array
     latent: jax.Array
+    factor: jax.Array | None = None
 
 
 def decode(shape: ShapeModel, pose: Pose) -> tuple[jax.Array, jax.Array, jax.Array]:

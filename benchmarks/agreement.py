@@ -1,0 +1,141 @@
+"""Ejection fraction and longitudinal strain of real hearts, against those of their true contours.
+
+    python -m benchmarks agreement --ckpt echo --data data/echo --out agreement
+
+takes the validation cases that come in pairs, end-diastole and end-systole of one view, and
+measures both from the predicted and from the true points: bias, limits of agreement, and a
+Bland–Altman plot (Bland and Altman, "Statistical methods for assessing agreement between two
+methods of clinical measurement", Lancet 327, 1986).
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from benchmarks import report
+from jssm import dataset
+from jssm.cines.motion import measure_motion
+from jssm.dataset import Dataset
+from jssm.evaluation.scores import evaluate
+from jssm.methods import registry
+
+MEASURES = {"ef_percent": "Ejection fraction (%)", "gls_percent": "GLS, endocardium (%)"}
+LIMITS = 1.96  # standard deviations: 95 % of a normal distribution
+PAIRS = r"(.*)_(ED|ES)$"
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``agreement``."""
+    parser = commands.add_parser("agreement", help="ejection fraction and strain of real hearts")
+    add = parser.add_argument
+    add("--ckpt", required=True, help="a run directory, a file of jssm pack, or a model's name")
+    add("--data", required=True, help="a data set directory")
+    add("--split", default="val", help="which cases (default val)")
+    add("--pairs", default=PAIRS, metavar="REGEX", help="two groups in a case's name: what a pair "
+        f"has in common, and ED or ES (default {PAIRS})")  # fmt: skip
+    add("--out", type=Path, default=Path("benchmarks/results/agreement"), help="folder")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the table, and draw the plot."""
+    try:
+        method, variables = registry.load_method(args.ckpt)
+        data = dataset.load(args.data)
+        rows = data.rows(args.split)
+        pairs = pairs_of(data, rows, args.pairs)
+    except (ValueError, OSError, re.error) as error:
+        print(f"agreement: {error}", file=sys.stderr)
+        return 2
+    predict = jax.jit(method.predict)
+    found = evaluate(lambda images: predict(variables, images), data, rows).points
+    if found is None:
+        print(f"agreement: {args.ckpt}: its method gives no points", file=sys.stderr)
+        return 2
+    place = {row: k for k, row in enumerate(rows)}
+    predicted = np.stack([[found[place[row]] for row in pair] for pair in pairs.values()])
+    true = np.stack([[data.points[row] for row in pair] for pair in pairs.values()])
+    measured = pd.DataFrame({"pair": list(pairs)})
+    for kind, points in (("predicted", predicted), ("true", true)):
+        for name, values in measures(points).items():
+            measured[f"{kind}_{name}"] = values
+    args.out.mkdir(parents=True, exist_ok=True)
+    measured.to_csv(args.out / "pairs.csv", index=False)
+    table = report.table([agreement(measured, name) for name in MEASURES])
+    (args.out / "agreement.md").write_text(table + "\n")
+    draw(args.out / "bland_altman.png", measured)
+    print(f"{len(pairs)} pairs of {args.split} of {args.data}\n\n{table}\n\nwritten to {args.out}")
+    return 0
+
+
+def pairs_of(data: Dataset, rows: NDArray, regex: str) -> dict[str, tuple[int, int]]:
+    """The rows of end-diastole and end-systole, by what the names of both cases have in common.
+
+    Raises:
+      ValueError: when there is no pair.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        match = re.match(regex, str(data.cases["case"].iloc[row]))
+        if match:
+            found.setdefault(match[1], {})[match[2]] = int(row)
+    pairs = {name: (of["ED"], of["ES"]) for name, of in found.items() if {"ED", "ES"} <= of.keys()}
+    if not pairs:
+        raise ValueError(f"no two cases are a pair by the names that --pairs {regex} describes")
+    return pairs
+
+
+def measures(points: NDArray) -> dict[str, NDArray]:
+    """The ejection fraction, by area and length, and the endocardium's longitudinal strain of
+    pairs (N, 2, T, 2), end-diastole first; both in percent, each (N,)."""
+    motion = jax.vmap(lambda p: measure_motion(p, ed_frame=0, periodic=False))(jnp.asarray(points))
+    return {
+        "ef_percent": np.asarray(motion.ejection_fraction_percent),
+        "gls_percent": np.asarray(motion.endo.strain_percent[:, 1]),
+    }
+
+
+def agreement(measured: pd.DataFrame, name: str) -> dict[str, Any]:
+    """One row of the table: bias and limits of agreement of a measure, predicted minus true."""
+    predicted, true = measured[f"predicted_{name}"], measured[f"true_{name}"]
+    difference = predicted - true
+    bias, deviation = float(difference.mean()), float(difference.std())
+    return {
+        "Measure": MEASURES[name],
+        "pairs": len(measured),
+        "true mean": float(true.mean()),
+        "predicted mean": float(predicted.mean()),
+        "bias": bias,
+        "lower limit": bias - LIMITS * deviation,
+        "upper limit": bias + LIMITS * deviation,
+        "mean absolute error": float(difference.abs().mean()),
+        "correlation": float(predicted.corr(true)),
+    }
+
+
+def draw(path: Path, measured: pd.DataFrame) -> None:
+    """The Bland–Altman plot of each measure."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (name, title) in zip(
+        figure.subplots(1, len(MEASURES)), MEASURES.items(), strict=True
+    ):
+        predicted, true = measured[f"predicted_{name}"], measured[f"true_{name}"]
+        row = agreement(measured, name)
+        axes.scatter((predicted + true) / 2, predicted - true, s=14, alpha=0.7)
+        for line in ("bias", "lower limit", "upper limit"):
+            axes.axhline(row[line], color="black", linestyle="-" if line == "bias" else "--")
+            axes.annotate(f" {row[line]:+.1f}", (1, row[line]), xycoords=("axes fraction", "data"),
+                va="center")  # fmt: skip
+        axes.set(title=title, xlabel="mean of both", ylabel="predicted − true (points)")
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,112 @@
+"""``jssm calibrate``: how sure a model may be, by the held-out patients of a data set.
+
+One temperature multiplies the covariances of all points, so that the 95 % ellipses hold 95 % of the
+true points. How well that carries over is told by patients other than those it was found on: found
+on one half of them and measured on the other, both ways.
+"""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+from tabulate import tabulate
+from tqdm import tqdm
+
+from jssm import dataset
+from jssm.dataset import Dataset
+from jssm.methods import model_file, registry
+from jssm.methods.model import Model, predict_prepared, uncertainty
+
+SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)  # of the points, in the ellipses of a normal distribution
+TARGET = 0.95
+BATCH = 16
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``calibrate``."""
+    parser = commands.add_parser(
+        "calibrate",
+        help="find how sure a packed model may be",
+        description="Find the temperature of the covariances on the held-out patients of a data "
+        "set, keep it in the file, and tell how many true points the ellipses hold.",
+    )
+    parser.add_argument("file", type=Path, help="a file of jssm pack; the temperature goes into it")
+    parser.add_argument("--data", type=Path, required=True, help="a data set directory")
+    parser.add_argument("--split", default="val", help="which cases (val)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate the file, or say in one sentence why not."""
+    try:
+        if not args.file.is_file():
+            raise ValueError(f"{args.file}: no such file; jssm pack makes one of a run")
+        config, arrays = model_file.read(args.file)
+        arrays["temperature"] = np.float32(1.0)
+        model = registry.model_from(config, arrays, source=args.file)
+        data = dataset.load(args.data)
+        rows = data.rows(args.split)
+        squares = distances(model, data, rows)
+        found = temperature(squares)
+        arrays["temperature"] = np.float32(found)
+        model_file.write(args.file, config, arrays)
+    except (ValueError, OSError) as error:
+        print(f"jssm calibrate: {error}", file=sys.stderr)
+        return 1
+    patients = data.cases["patient"].iloc[rows].to_numpy()
+    held = crossed_coverage(squares, patients)
+    table = [{"share": f"{s:.0%}", "held": f"{h:.1%}"} for s, h in zip(SHARES, held, strict=True)]
+    print(f"temperature {found:.3g}, by {squares.size} points of {len(rows)} cases")
+    print("true points in the ellipses, of patients that the temperature was not found on:\n")
+    print(tabulate(table, headers="keys", tablefmt="github"))
+    return 0
+
+
+def distances(model: Model, data: Dataset, rows: NDArray) -> NDArray:
+    """The squared Mahalanobis distances (N, T) of the true points from the predicted ones.
+
+    Raises:
+      ValueError: when the model does not tell how sure it is, or a case lacks points.
+    """
+    look = jax.jit(partial(_squares, model))
+    parts = []
+    for start in tqdm(range(0, len(rows), BATCH), "calibrating", unit="batch", disable=None):
+        chosen = rows[start : start + BATCH]
+        (batch,) = dataset.batches(data, chosen[None])
+        parts.append(np.asarray(look(batch["image"], batch["points"])))
+    squares = np.concatenate(parts)
+    if not np.isfinite(squares).all():
+        raise ValueError("the model does not tell how sure it is, or a case lacks some points")
+    return squares
+
+
+def _squares(model: Model, images: jax.Array, true: jax.Array) -> jax.Array:
+    found = predict_prepared(model, images)
+    offset = (true - found.points)[..., None]
+    return (offset * jax.numpy.linalg.solve(uncertainty(found), offset)).sum((-2, -1))
+
+
+def ellipse(share: float) -> float:
+    """The squared radius of the ellipse that holds this share of a normal distribution in 2D."""
+    return -2 * float(np.log1p(-share))
+
+
+def temperature(squares: NDArray) -> float:
+    """What the covariances are multiplied by so that :data:`TARGET` of the points are held."""
+    return float(np.quantile(squares, TARGET)) / ellipse(TARGET)
+
+
+def crossed_coverage(squares: NDArray, patients: NDArray) -> NDArray:
+    """The share of points (N, T) that the ellipses of :data:`SHARES` hold, each half of the
+    patients (N,) with the temperature of the other half."""
+    _, number = np.unique(patients, return_inverse=True)
+    held = []
+    for half in (0, 1):
+        own = number % 2 == half
+        scaled = squares[own] / temperature(squares[~own])
+        held.append([(scaled <= ellipse(share)) for share in SHARES])
+    return np.array([np.concatenate([a, b]).mean() for a, b in zip(*held, strict=True)])

@@ -1,0 +1,65 @@
+"""A trained model as one small file: its settings, weights and constants, without pickles.
+
+The network's own variables are kept in half precision, which moves no point by 0.05 px; the shape
+model stays in single precision. The file is a compressed .npz of one array for each leaf, named by
+its path, with the settings as JSON text beside them.
+"""
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from jssm import config as config_lib
+from jssm.config import Config
+
+SETTINGS = "settings"
+VARIABLES = "variables"
+
+
+def write(path: Path, config: Config, weights: dict[str, Any]) -> None:
+    """Write a model: its settings and the arrays that a checkpoint holds.
+
+    Raises:
+      ValueError: when a weight is not a finite number in half precision.
+    """
+    settings = json.dumps(json.loads(config_lib.to_json(config)))
+    arrays: dict[str, Any] = {SETTINGS: np.array(settings)}
+    for name, leaf in traverse_util.flatten_dict(weights, sep="/").items():
+        array = np.asarray(leaf, np.float32)
+        if name.startswith(f"{VARIABLES}/"):
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float16)
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}: not a finite number in half precision")
+        arrays[name] = array
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(buffer.getvalue())
+    os.replace(temporary, path)
+
+
+def read(path: Path) -> tuple[Config, dict[str, Any]]:
+    """The settings and the arrays, in single precision, of :func:`write`'s file.
+
+    Raises:
+      ValueError: when it is no such file, damaged or of another version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            config = config_lib.from_json(str(file[SETTINGS]))
+            arrays = {
+                name: file[name].astype(np.float32) for name in file.files if name != SETTINGS
+            }
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        cause = " ".join(str(error).split())[:160] or type(error).__name__
+        raise ValueError(
+            f"{path}: no model file, or a damaged one or of another version ({cause})"
+        ) from error
+    return config, traverse_util.unflatten_dict(arrays, sep="/")

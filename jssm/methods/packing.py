@@ -1,0 +1,63 @@
+"""``jssm pack``, ``jssm models``: a trained model as one file, and those of the package."""
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+
+from tabulate import tabulate
+
+from jssm import checkpoint, weights
+from jssm.methods import model_file, registry
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a trained model: one of ``--model`` and ``--ckpt``; ``--step``."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", choices=sorted(weights.RELEASED), dest="source",
+        help="a model that comes with the package (jssm models)")  # fmt: skip
+    source.add_argument("--ckpt", type=Path, dest="source",
+        help="the run directory that train.py wrote, or a file of jssm pack")  # fmt: skip
+    parser.add_argument("--step", choices=checkpoint.STEPS, default="best",
+        help="which checkpoint of a run (best)")  # fmt: skip
+
+
+def add_parsers(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommands ``pack`` and ``models``."""
+    pack = commands.add_parser(
+        "pack",
+        help="write a trained model as one small file",
+        description="Write settings, weights (in half precision) and shape model of a run as one "
+        "file, which jssm.load and --ckpt take in place of the run directory.",
+    )
+    pack.add_argument("--ckpt", type=Path, required=True, help="the run directory")
+    pack.add_argument("--step", choices=checkpoint.STEPS, default="best")
+    pack.add_argument("--out", type=Path, required=True, help="the file to write, NAME.npz")
+    pack.set_defaults(run=run_pack)
+    models = commands.add_parser("models", help="list the models that come with the package")
+    models.set_defaults(run=run_models)
+
+
+def run_pack(args: argparse.Namespace) -> int:
+    """Write the file, or say in one sentence why not."""
+    try:
+        if args.out.suffix != ".npz":
+            raise ValueError(f"--out {args.out}: a name that ends in .npz was expected")
+        model_file.write(args.out, *registry.read(args.ckpt, step=args.step))
+    except (ValueError, OSError) as error:
+        print(f"jssm pack: {error}", file=sys.stderr)
+        return 1
+    content = args.out.read_bytes()
+    print(f"wrote {args.out}: {len(content) / 2**20:.1f} MiB")
+    print(f"sha256 {hashlib.sha256(content).hexdigest()}")
+    return 0
+
+
+def run_models(_: argparse.Namespace) -> int:
+    """Print the table of the models of the package."""
+    rows = [
+        {"model": name, "for": model.shows, "licence of the weights": model.licence}
+        for name, model in sorted(weights.RELEASED.items())
+    ]
+    print(tabulate(rows, headers="keys", tablefmt="github"))
+    return 0

@@ -1,0 +1,42 @@
+"""The trained models that come with the package, each with its licence beside it.
+
+``docs/models/`` has a card for each: data, settings, scores, known failures.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Released(NamedTuple):
+    """A model of the package.
+
+    shows: what it is for. licence: of the weights; the text lies beside them. sha256: of the file.
+    """
+
+    shows: str
+    licence: str
+    sha256: str
+
+
+RELEASED = {
+    "echo": Released(
+        shows="echocardiography, apical 2- and 4-chamber views",
+        licence="CC BY-NC-SA 4.0",
+        sha256="98fcfc9081db64ad7af498acaf36f3df259442d24306507dc84705263295474f",
+    ),
+}
+
+
+def file_of(name: str) -> Path:
+    """The file of the released model of this name.
+
+    Raises:
+      ValueError: when there is none of this name, or its file is not the one that was released.
+    """
+    if name not in RELEASED:
+        raise ValueError(f"{name}: no such model, expected one of {', '.join(sorted(RELEASED))}")
+    path = Path(__file__).parent / f"{name}.npz"
+    if hashlib.sha256(path.read_bytes()).hexdigest() != RELEASED[name].sha256:
+        raise ValueError(f"{path}: is damaged; install jssm anew")
+    return path

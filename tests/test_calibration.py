@@ -1,0 +1,76 @@
+"""The temperature of the covariances, and how many points their ellipses hold."""
+
+import numpy as np
+import pytest
+
+import jssm
+from jssm import config
+from jssm.__main__ import main
+from jssm.evaluation import calibration
+from jssm.methods import model_file
+from jssm.methods.model import Model, weights_of
+from jssm.networks.evidence import EvidenceNetwork
+from tests.conftest import SIZE, random_variables, write_dataset
+
+rng = np.random.default_rng(0)
+
+
+def test_the_ellipses_are_those_of_a_normal_distribution():
+    drawn = (rng.normal(size=(100_000, 2)) ** 2).sum(1)
+    for share in calibration.SHARES:
+        assert np.mean(drawn <= calibration.ellipse(share)) == pytest.approx(share, abs=0.005)
+
+
+def test_the_temperature_undoes_what_was_too_sure():
+    """Deviations twice as large as told: the covariance is to be four times as large."""
+    squares = ((2 * rng.normal(size=(400, 88, 2))) ** 2).sum(-1)
+    assert calibration.temperature(squares) == pytest.approx(4, rel=0.05)
+    held = calibration.crossed_coverage(squares, np.repeat(np.arange(100), 4))
+    np.testing.assert_allclose(held, calibration.SHARES, atol=0.01)
+
+
+def test_each_half_of_the_patients_is_judged_by_the_other():
+    """Of two patients, one with errors twice as large, neither is held as it should be."""
+    squares = np.array([[1.0] * 100, [4.0] * 100]) * (rng.normal(size=(2, 100, 2)) ** 2).sum(-1)
+    held = calibration.crossed_coverage(squares, np.array(["a", "b"]))
+    own = [squares[i] / calibration.temperature(squares[1 - i]) for i in (0, 1)]
+    assert held[0] == np.mean(np.concatenate(own) <= calibration.ellipse(0.5))
+
+
+@pytest.fixture
+def data(tmp_path):
+    return write_dataset(tmp_path / "data", num_points=8)
+
+
+def test_the_temperature_goes_into_the_file(small_shape, data, tmp_path, capsys):
+    """And then the ellipses hold 95 % of these points."""
+    settings = config.Config(data="data", method="evidence")
+    settings.model = config.ModelConfig(size=SIZE, depth=18, width=2, num_modes=2, searches=1)
+    network = EvidenceNetwork(width=2, searches=1)
+    model = Model(random_variables(network, small_shape), small_shape, np.eye(2, 3), network, SIZE)
+    file = tmp_path / "m.npz"
+    model_file.write(file, settings, weights_of(model))
+    assert main(["calibrate", str(file), "--data", str(data)]) == 0
+    assert "| 95%" in capsys.readouterr().out
+    calibrated = jssm.load(file)
+    assert float(calibrated.temperature) != 1
+    found = jssm.load_dataset(data)
+    squares = calibration.distances(calibrated, found, found.rows("val"))
+    assert np.mean(squares <= calibration.ellipse(0.95)) == pytest.approx(0.95, abs=0.05)
+    again = calibrated.temperature
+    assert main(["calibrate", str(file), "--data", str(data)]) == 0
+    assert float(jssm.load(file).temperature) == pytest.approx(float(again), rel=1e-4)
+
+
+def test_what_cannot_be_calibrated_says_why(small_model, data, tmp_path, capsys):
+    settings = config.Config(data="data")
+    settings.model = config.ModelConfig(size=SIZE, depth=18, width=4, num_modes=2)
+    file = tmp_path / "m.npz"
+    model_file.write(file, settings, weights_of(small_model))
+    for words, message in (
+        ([str(file), "--data", str(data)], "does not tell how sure it is"),
+        ([str(file), "--data", "nowhere"], "nowhere: not a data set directory"),
+        (["nowhere.npz", "--data", str(data)], "nowhere.npz: no such file"),
+    ):
+        assert main(["calibrate", *words]) == 1
+        assert message in capsys.readouterr().err
