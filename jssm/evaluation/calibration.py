@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
@@ -85,9 +86,10 @@ def distances(model: Model, data: Dataset, rows: NDArray) -> NDArray:
 
 
 def _squares(model: Model, images: jax.Array, true: jax.Array) -> jax.Array:
+    """dᵀ Σ⁻¹ d (N, T) of the differences d from the predicted points in images (N, S, S)."""
     found = predict_prepared(model, images)
     offset = (true - found.points)[..., None]
-    return (offset * jax.numpy.linalg.solve(uncertainty(found), offset)).sum((-2, -1))
+    return jnp.sum(offset * jnp.linalg.solve(uncertainty(found), offset), axis=(-2, -1))
 
 
 def ellipse(share: float) -> float:
@@ -108,5 +110,5 @@ def crossed_coverage(squares: NDArray, patients: NDArray) -> NDArray:
     for half in (0, 1):
         own = number % 2 == half
         scaled = squares[own] / temperature(squares[~own])
-        held.append([(scaled <= ellipse(share)) for share in SHARES])
+        held.append([scaled <= ellipse(share) for share in SHARES])
     return np.array([np.concatenate([a, b]).mean() for a, b in zip(*held, strict=True)])

@@ -16,7 +16,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", choices=sorted(weights.RELEASED), dest="source",
         help="a model that comes with the package (jssm models)")  # fmt: skip
-    source.add_argument("--ckpt", type=Path, dest="source",
+    source.add_argument("--ckpt", dest="source",
         help="the run directory that train.py wrote, or a file of jssm pack")  # fmt: skip
     parser.add_argument("--step", choices=checkpoint.STEPS, default="best",
         help="which checkpoint of a run (best)")  # fmt: skip
