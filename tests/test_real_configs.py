@@ -22,7 +22,7 @@ def test_the_step_of_each_config(name, small_data):
     """2ch and 3ch are 4ch with other data (see test_config)."""
     config = load_config(Path(f"configs/{name}.py"))
     config.data = str(small_data)
-    config.model = replace(config.model, size=0, width=4, locate_size=0, view_size=32)
+    config.model = replace(config.model, size=0, depth=18, width=4, locate_size=0, view_size=32)
     config.train = replace(config.train, batch_size=4)
     data = dataset.load(small_data)
     config = plans.settle(config, data)

@@ -73,6 +73,9 @@ def distances(model: Model, data: Dataset, rows: NDArray) -> NDArray:
     Raises:
       ValueError: when the model does not tell how sure it is, or a case lacks points.
     """
+    images = jnp.zeros((1, model.size, model.size))
+    if jax.eval_shape(predict_prepared, model, images).spread is None:
+        raise ValueError("the model does not tell how sure it is; the method evidence does")
     look = jax.jit(partial(_squares, model))
     parts = []
     for start in tqdm(range(0, len(rows), BATCH), "calibrating", unit="batch", disable=None):
@@ -81,7 +84,7 @@ def distances(model: Model, data: Dataset, rows: NDArray) -> NDArray:
         parts.append(np.asarray(look(batch["image"], batch["points"])))
     squares = np.concatenate(parts)
     if not np.isfinite(squares).all():
-        raise ValueError("the model does not tell how sure it is, or a case lacks some points")
+        raise ValueError("a case lacks some of its points")
     return squares
 
 
