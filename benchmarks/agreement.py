@@ -58,15 +58,14 @@ def run(args: argparse.Namespace) -> int:
         print(f"agreement: {error}", file=sys.stderr)
         return 2
     predict = jax.jit(method.predict)
-    found = evaluate(lambda images: predict(variables, images), data, rows).points
+    paired = np.array(list(pairs.values()))
+    found = evaluate(lambda images: predict(variables, images), data, paired.ravel()).points
     if found is None:
         print(f"agreement: {args.ckpt}: its method gives no points", file=sys.stderr)
         return 2
-    place = {row: k for k, row in enumerate(rows)}
-    predicted = np.stack([[found[place[row]] for row in pair] for pair in pairs.values()])
-    true = np.stack([[data.points[row] for row in pair] for pair in pairs.values()])
+    true = data.points[paired]
     measured = pd.DataFrame({"pair": list(pairs)})
-    for kind, points in (("predicted", predicted), ("true", true)):
+    for kind, points in (("predicted", found.reshape(true.shape)), ("true", true)):
         for name, values in measures(points).items():
             measured[f"{kind}_{name}"] = values
     args.out.mkdir(parents=True, exist_ok=True)
@@ -81,13 +80,15 @@ def run(args: argparse.Namespace) -> int:
 def pairs_of(data: Dataset, rows: NDArray, regex: str) -> dict[str, tuple[int, int]]:
     """The rows of end-diastole and end-systole, by what the names of both cases have in common.
 
+    Cases that lack points are left out.
+
     Raises:
       ValueError: when there is no pair.
     """
     found: dict[str, dict[str, int]] = {}
     for row in rows:
         match = re.match(regex, str(data.cases["case"].iloc[row]))
-        if match:
+        if match and np.isfinite(data.points[row]).all():
             found.setdefault(match[1], {})[match[2]] = int(row)
     pairs = {name: (of["ED"], of["ES"]) for name, of in found.items() if {"ED", "ES"} <= of.keys()}
     if not pairs:

@@ -20,15 +20,14 @@ from jssm.methods.model import Model, Prediction, predict, uncertainty
 
 # Motion
 from jssm.cines.motion import (
-    Biplane,
     LineStrain,
     Motion,
-    biplane_simpson,
     measure_motion,
     segment_names,
     smooth_cycle,
     smooth_points,
 )
+from jssm.cines.volumes import Biplane, biplane_simpson
 
 # Losses
 from jssm.methods.losses import dice_loss, point_loss, point_rmse

@@ -27,19 +27,27 @@ from jssm.methods.model import Model
 from jssm.networks import resnet
 from jssm.networks.cascade import Cascade
 from jssm.shape import shape_model
-from tests import reference
+from tests import reference, shallow
 
 gc.set_threshold(100_000)  # tracing makes objects by the million, few of them garbage
 
 SIZE = 32
 WHOLE_18 = resnet.STAGES[18]
-resnet.STAGES[18] = (1, 1)  # two of eight blocks: traced and compiled in a quarter of the time
+resnet.STAGES[18] = shallow.SHORT_18
 
 
 @pytest.fixture
 def whole_resnets(monkeypatch):
     """The ResNet18 that it is, for tests of this network itself."""
     monkeypatch.setitem(resnet.STAGES, 18, WHOLE_18)
+
+
+@pytest.fixture(scope="module")
+def four_stages():
+    """A ResNet18 with a block in each of its stages, for tests that need all of these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(resnet.STAGES, 18, (1, 1, 1, 1))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +66,16 @@ def small_shape() -> shape_model.ShapeModel:
 @pytest.fixture(scope="session")
 def small_model(small_shape) -> Model:
     """A model of the smallest width with random weights, for 32×32 images."""
+    with pytest.MonkeyPatch.context() as patch:  # whatever the test that asks first has
+        patch.setitem(resnet.STAGES, 18, shallow.SHORT_18)
+        return random_model(small_shape)
+
+
+def random_model(shape: shape_model.ShapeModel) -> Model:
+    """Such a model, of the ResNet18 as it is at the time."""
     network = Cascade(num_modes=2, depth=18, width=4)
     mean_theta = jnp.array([[8.0, 0.0, 16.0], [0.0, 8.0, 15.0]])
-    return Model(random_variables(network), small_shape, mean_theta, network, SIZE)
+    return Model(random_variables(network), shape, mean_theta, network, SIZE)
 
 
 def random_variables(network: Cascade, shape: shape_model.ShapeModel | None = None):

@@ -37,6 +37,11 @@ def test_each_half_of_the_patients_is_judged_by_the_other():
     assert held[0] == np.mean(np.concatenate(own) <= calibration.ellipse(0.5))
 
 
+def test_one_patient_is_too_few():
+    with pytest.raises(ValueError, match="one patient is too few"):
+        calibration.crossed_coverage(np.ones((3, 8)), np.array(["a"] * 3))
+
+
 @pytest.fixture
 def data(tmp_path):
     return write_dataset(tmp_path / "data", num_points=8)

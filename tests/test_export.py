@@ -28,7 +28,8 @@ from jax import export
 for folder in sys.argv[1:]:
     exported = export.deserialize(bytearray(open(folder + "/model.jax", "rb").read()))
     images = np.load(folder + "/images.npy")
-    out = exported.call(images)
+    for count in {1, len(images)}:
+        out = exported.call(images[:count])
     np.savez(folder + "/out.npz", **out)
 """
 

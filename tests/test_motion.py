@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssm.cines import motion
+from jssm.cines import motion, volumes
 from jssm.shape import affine
 from prep.phantom.motion import material_points
 from prep.phantom.patient import Options, clockwise, make_geometry, truth_fields
@@ -185,11 +185,11 @@ def test_volumes_of_half_ellipsoids():
     two, four = measured(25, 0.8, **spacing), measured(20, 0.8, **spacing)
     np.testing.assert_allclose(two.cavity_area_mm2[0], np.pi * 25 * 80 / 2, rtol=1e-4)
     np.testing.assert_allclose(two.volume_ml[0], 2 / 3 * np.pi * 25**2 * 80 / 1000, rtol=2e-3)
-    found = motion.biplane_simpson(two, four)
+    found = volumes.biplane_simpson(two, four)
     np.testing.assert_allclose(found.ed_volume_ml, 2 / 3 * np.pi * 25 * 20 * 80 / 1000, rtol=5e-3)
     np.testing.assert_allclose(found.ejection_fraction_percent, 48.8, atol=0.01)
     np.testing.assert_allclose(found.length_difference_percent, 0, atol=1e-3)
-    turned = motion.cavity_discs(jnp.asarray(half_ellipse(20, 80) @ turn(1.0).T))[1]
+    turned = volumes.cavity_discs(jnp.asarray(half_ellipse(20, 80) @ turn(1.0).T))[1]
     np.testing.assert_allclose(turned, four.disc_diameters_mm[0], atol=2e-2)
 
 

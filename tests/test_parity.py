@@ -15,6 +15,7 @@ from jssm.methods import registry
 from jssm.methods.model import weights_of
 from jssm.shape import affine
 from prep import __main__ as prep
+from tests.conftest import random_model
 from tests.prep_shapes import Horseshoe
 
 SPACING_MM = (1.4, 1.1)  # row, column
@@ -22,7 +23,7 @@ SHAPE = (52, 70)
 
 
 @pytest.fixture(scope="module")
-def folder(small_model, tmp_path_factory):
+def folder(small_shape, four_stages, tmp_path_factory):
     """Raw cines with burnt-in bright pixels, a data set built of them, and a run to judge it."""
     folder = tmp_path_factory.mktemp("parity")
     rng = np.random.default_rng(0)
@@ -45,7 +46,7 @@ def folder(small_model, tmp_path_factory):
     model = ModelConfig(size=32, depth=18, width=4, num_modes=2)
     (run / "config.json").write_text(to_json(Config(data=str(folder / "data"), model=model)))
     with checkpoint.Checkpoints(run) as checkpoints:
-        checkpoints.save_best(1, weights_of(small_model))
+        checkpoints.save_best(1, weights_of(random_model(small_shape)))
     return folder
 
 
@@ -72,4 +73,4 @@ def test_without_the_window_the_points_would_be_others(folder):
     whole = np.array([frames.min(), frames.max()], np.float32)
     usual = jssm.predict(model, frames, window=image_path.grey_window(frames))
     spoilt = jssm.predict(model, frames, window=whole)
-    assert np.abs(usual.points - spoilt.points).max() > 0.2
+    assert np.abs(usual.points - spoilt.points).max() > 0.5

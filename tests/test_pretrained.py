@@ -18,13 +18,7 @@ from jssm.networks.cascade import Cascade
 from jssm.networks.resnet import STAGES, ResNet
 from jssm.training import loop, steps
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _four_stages():
-    """A block of each stage, so that every name of torchvision's is met."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(STAGES, 18, (1, 1, 1, 1))
-        yield
+pytestmark = pytest.mark.usefixtures("four_stages")  # so that all of torchvision's names are met
 
 
 def torchvision_weights(depth: int, width: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -159,7 +153,7 @@ def test_every_variable_of_every_backbone_is_replaced(depth):
         (34, 4, "", "those of a ResNet34, but model.depth is 18"),
         (50, 4, "", "those of a ResNet50, but model.depth is 18"),
         (18, 4, "layer", "not those of a ResNet18, 34 or 50"),
-        (18, 4, "layer2.0.bn1", r"the first is layer2\.0\.bn1"),
+        (18, 4, "layer2.0.bn1.bias", r"the first is layer2\.0\.bn1"),
         (18, 6, "", r"--config\.model\.width=6"),
     ],
 )
@@ -170,6 +164,12 @@ def test_weights_that_do_not_suit_say_why(depth, width, missing, message):
     variables = variables_of(Cascade(num_modes=2, depth=18, width=4))
     with pytest.raises(ValueError, match=message):
         pretrained.into_backbones(variables, weights, depth=18, source="w.safetensors")
+
+
+def test_weights_of_something_else_are_refused():
+    variables = variables_of(Cascade(num_modes=2, depth=18, width=4))
+    with pytest.raises(ValueError, match="not those of a ResNet18, 34 or 50"):
+        pretrained.into_backbones(variables, {"weight": np.zeros(3)}, depth=18, source="w.pth")
 
 
 def test_files_that_cannot_be_read_say_why(tmp_path):

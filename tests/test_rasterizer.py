@@ -12,34 +12,7 @@ from jssm.methods import losses
 from jssm.rasterizer import draw, grid, kernels, loops, tiles
 from jssm.shape import order
 from tests import reference
-
-SHAPE = (24, 28)
-
-
-def small_horseshoe(**options):
-    defaults = {"num_points": 12, "center": (14, 12), "inner": 5, "outer": 8, "aspect": 1.1}
-    return reference.horseshoe(**(defaults | options))
-
-
-def twelve(*corners):
-    """Six points as twelve of the same outline, so that most tests share their programs."""
-    inner, outer = np.array(corners, float).reshape(2, 3, 2)
-    steps = np.linspace(0, 2, 6)
-    between = [[np.interp(steps, range(3), side[:, i]) for i in (0, 1)] for side in (inner, outer)]
-    return np.concatenate([np.transpose(side) for side in between])
-
-
-SHAPES = {
-    "horseshoe": small_horseshoe(),
-    "mirrored": small_horseshoe() * [-1, 1] + [27, 0],
-    "reversed": small_horseshoe()[::-1],
-    "folded": twelve([4, 4], [20, 6], [6, 16], [8, 8], [22, 18], [12, 20]),
-    "partly outside": small_horseshoe(center=(2, 3)),
-    "wholly outside": small_horseshoe(center=(-40, 3)),
-    "repeated points": np.repeat(small_horseshoe(num_points=6), 2, axis=0),
-    "on the pixels": np.round(small_horseshoe()),
-    "without area": np.linspace([2, 2], [20, 20], 12),
-}
+from tests.strips import SHAPE, SHAPES, masks_and_gradients, small_horseshoe, twelve
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -211,6 +184,12 @@ def test_any_shape_has_the_right_mask_and_finite_gradients(points):
     np.testing.assert_allclose(forward, gradient, atol=1e-4 * (1 + np.abs(gradient).max()))
 
 
+def test_forward_and_reverse_mode_agree():
+    points = jnp.asarray(SHAPES["horseshoe"] * 0.6, jnp.float32)
+    _, reverse, forward = _value_and_gradients(points)
+    np.testing.assert_allclose(forward, reverse, rtol=1e-4, atol=1e-5)
+
+
 def _settled(points, mask):
     """Where the sign does not change within 1e-4 px. A pixel on the outline, on the edge of a fold,
     or in a triangle that rounding flattens, may be inside or outside."""
@@ -306,8 +285,9 @@ def test_tiles_and_windows_are_two_orders_of_one_image():
 def test_a_batch_agrees_with_one_at_a_time():
     """Shapes that need different numbers of tiles and sides share one loop."""
     names = ("horseshoe", "wholly outside", "on the pixels", "folded")
-    batch = jnp.asarray(np.stack([SHAPES[name] for name in names]), jnp.float32)
-    masks, gradients = _masks_and_gradients(batch)
+    large = SHAPES["horseshoe"] * 1.7 - 6
+    batch = jnp.asarray(np.stack([*(SHAPES[name] for name in names), large]), jnp.float32)
+    masks, gradients = masks_and_gradients(batch)
     weights = np.sin(np.arange(np.prod(SHAPE)).reshape(SHAPE))
     for points, mask, gradient in zip(batch, masks, gradients, strict=True):
         np.testing.assert_allclose(mask, draw.rasterize(points, SHAPE), atol=1e-6)
@@ -318,14 +298,19 @@ def test_a_batch_agrees_with_one_at_a_time():
 def test_gradient_of_the_softness(shape, tau):
     """Pixels far away do not change with it."""
     points = SHAPES["horseshoe"]
-    sums = [np.sum(reference.soft_mask(points, shape, tau + h)) for h in (1e-3, -1e-3)]
-    slope = _slope_of_softness(jnp.asarray(points, jnp.float32), shape, tau)
-    assert float(slope) == pytest.approx((sums[0] - sums[1]) / 2e-3, abs=2e-3)
+    ahead, behind = (reference.soft_mask(points, shape, tau + h) for h in (1e-3, -1e-3))
+    of_sum, of_squares = _slopes_of_softness(jnp.asarray(points, jnp.float32), shape, tau)
+    assert float(of_sum) == pytest.approx(np.sum(ahead - behind) / 2e-3, abs=2e-3)
+    assert float(of_squares) == pytest.approx(np.sum(ahead**2 - behind**2) / 2e-3, rel=1e-2)
 
 
 @partial(jax.jit, static_argnames="shape")
-def _slope_of_softness(points, shape, tau):
-    return jax.grad(lambda tau: jnp.sum(draw.rasterize(points, shape, tau=tau)))(tau)
+def _slopes_of_softness(points, shape, tau):
+    def sums(tau):
+        mask = draw.rasterize(points, shape, tau=tau)
+        return jnp.stack([jnp.sum(mask), jnp.sum(mask**2)])
+
+    return jax.jacrev(sums)(tau)
 
 
 def test_second_derivatives_of_one_edge():
@@ -374,73 +359,6 @@ def test_a_mask_loss_alone_pulls_a_shape_from_twenty_pixels_away():
     (theta, _), _ = jax.lax.scan(step, begin, jnp.linspace(0, 1, steps))
     mask = (draw.rasterize(moved(theta), shape) > 0.5).astype(jnp.float32)
     assert float(losses.dice_loss(mask, target)) < 0.05
-
-
-def _batch_on_and_off_pixels():
-    names = ("horseshoe", "on the pixels", "repeated points", "folded")
-    return jnp.asarray(np.stack([SHAPES[name] for name in names]), jnp.float32)
-
-
-@pytest.fixture(scope="module")
-def plain():
-    """Masks and gradients of that batch by the loops, in single precision."""
-    return _masks_and_gradients(_batch_on_and_off_pixels())
-
-
-def _use_kernels(monkeypatch):
-    """The GPU's kernels, step by step on this machine."""
-    for name in ("draw", "pull"):
-        kernel = partial(getattr(kernels, name), interpret=True)
-        monkeypatch.setattr(kernels, name, kernel)
-    monkeypatch.setattr(draw, "on_gpu", lambda kernel, otherwise, *args: kernel(*args))
-
-
-def _masks_and_gradients(batch):
-    """By new functions, since what was traced before is kept."""
-
-    def value(points):
-        mask = draw.rasterize.__wrapped__(points, SHAPE)
-        return jnp.sum(mask * jnp.sin(jnp.arange(mask.size).reshape(SHAPE))), mask
-
-    (_, masks), gradients = jax.jit(jax.vmap(jax.value_and_grad(value, has_aux=True)))(batch)
-    return masks, gradients
-
-
-def test_kernels_agree_with_plain_loops(monkeypatch, plain):
-    _use_kernels(monkeypatch)
-    masks, gradients = _masks_and_gradients(_batch_on_and_off_pixels())
-    np.testing.assert_allclose(masks, plain[0], atol=1e-6)
-    np.testing.assert_allclose(gradients, plain[1], atol=1e-5)
-
-
-@pytest.mark.parametrize("use", [lambda _: None, _use_kernels], ids=["loops", "kernels"])
-def test_a_program_in_double_precision_gets_the_same(monkeypatch, plain, use):
-    """In single precision, but no number's type may depend on what the program prefers."""
-    use(monkeypatch)
-    with jax.enable_x64(True):
-        batch = jnp.asarray(np.asarray(_batch_on_and_off_pixels(), np.float64))
-        masks, gradients = _masks_and_gradients(batch)
-    assert gradients.dtype == np.float64
-    np.testing.assert_allclose(masks, plain[0], atol=1e-6)
-    np.testing.assert_allclose(gradients, plain[1], atol=1e-5)
-
-
-def test_kernels_agree_with_plain_loops_in_a_large_image(monkeypatch):
-    """Of several blocks, and with more than 128 points."""
-    shape = (40, 70)
-    points = reference.horseshoe(150, center=(30, 20), inner=8, outer=12, aspect=1.3)
-    points = jnp.asarray(points, jnp.float32)
-
-    def found(tau):
-        distance = draw.signed_distance.__wrapped__(points, shape)
-        soft = partial(draw.rasterize.__wrapped__, points, shape)
-        slope = jax.grad(lambda tau: jnp.sum(soft(tau=tau) ** 2))(tau)
-        return distance, soft(tau=tau), slope
-
-    plain = jax.jit(lambda tau: found(tau))(0.7)
-    _use_kernels(monkeypatch)
-    for one, other in zip(jax.jit(lambda tau: found(tau))(0.7), plain, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_memory_of_a_gradient():

@@ -7,10 +7,11 @@ import sys
 import pytest
 
 PROGRAM = """
-import jax
+import os, jax
 from jssm import runtime
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 runtime.prepare()
+assert os.environ["XLA_FLAGS"].split() == [runtime.FLAG + "="]
 jax.jit(lambda x: x * 2 + 1)(3.0)
 """
 CONVOLUTION = """
@@ -32,7 +33,9 @@ print(f.lower(jnp.ones((1, 8, 16, 16)), jnp.ones((8, 8, 3, 3))).compile().as_tex
     ],
 )
 def test_programs_are_kept_where_the_user_says_unless_switched_off(tmp_path, variable, enabled):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XDG_"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XDG_", "XLA_"))
+    }
     environment |= {variable: str(tmp_path), "JAX_ENABLE_COMPILATION_CACHE": enabled}
     subprocess.run([sys.executable, "-c", PROGRAM], env=environment, check=True)
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ from jssm.methods import registry
 from jssm.methods.method import AXIS, mean_dice
 from jssm.networks import resnet
 from jssm.shape import labels, order
-from jssm.training import convergence, feed, loop, steps, validation
+from jssm.training import feed, loop, steps, validation
 from tests import toy
 from tests.conftest import SIZE, write_dataset
 from tests.runs import assert_same, fail_at, never, records, stop_at
@@ -228,60 +228,6 @@ def test_a_loss_that_is_not_finite_names_the_step(small_data, tmp_path, monkeypa
         loop.train(toy.config(small_data, learning_rate=1e30), tmp_path / "run")
 
 
-def test_the_mask_loss_begins_when_the_points_have_converged():
-    progress, seen = convergence.Progress(), []
-    for points_loss in (3.0, 2.0, 2.5, 1.0, 1.5, 1.2, 0.1):
-        progress, _ = convergence.judge(progress, merit=0, points_loss=points_loss, patience=2)
-        seen.append((progress.with_mask, progress.stale))
-    assert seen == [
-        (False, 0),
-        (False, 0),
-        (False, 1),
-        (False, 0),
-        (False, 1),
-        (True, 2),
-        (True, 2),
-    ]
-
-
-def test_the_mask_loss_begins_after_so_many_epochs():
-    progress, seen = convergence.Progress(), []
-    for epoch in range(4):
-        progress = convergence.begin_epoch(progress, epoch, points_epochs=2)
-        seen.append(progress.with_mask)
-    assert seen == [False, False, True, True]
-    assert convergence.begin_epoch(convergence.Progress(), 0, points_epochs=0).with_mask
-
-
-def test_the_best_validation_has_the_most_merit():
-    progress, seen = convergence.Progress(sums={"loss": [3.0, 2]}), []
-    for merit in (-2.0, 0.5, 0.5, 0.4, float("nan"), 0.6):
-        progress, is_best = convergence.judge(
-            progress, merit=merit, points_loss=float("inf"), patience=9
-        )
-        seen.append(is_best)
-    assert seen == [True, True, False, False, False, True]
-    assert progress.best == 0.6
-    assert progress.sums == {}
-
-
-def test_progress_is_counted_step_by_step():
-    progress = convergence.Progress()
-    for metrics in ({"loss": 3.0}, {"loss": 1.0, "mask_loss": 5.0}):
-        progress = convergence.count(progress, metrics)
-    assert progress.step == 2
-    assert progress.means == {"loss": 2.0, "mask_loss": 5.0}
-    with pytest.raises(FloatingPointError, match="the loss is inf at step 3"):
-        convergence.count(progress, {"loss": float("inf")})
-
-
-def test_progress_of_earlier_versions_is_understood():
-    old = {"step": 5, "with_mask": True, "stale": 1, "least_points_loss": 2.0, "best_dice": 0.4}
-    progress = convergence.from_json(json.loads(json.dumps(old | {"sums": {"loss": [1.0, 2]}})))
-    assert progress == convergence.Progress(5, True, 1, 2.0, 0.4, {"loss": [1.0, 2]})
-    assert convergence.from_json(json.loads(json.dumps(asdict(progress)))) == progress
-
-
 def test_validation_takes_every_case_once(small_data):
     """In batches of one shape, the last of which is filled with cases that do not count twice."""
     data = dataset.load(small_data)
@@ -387,24 +333,3 @@ def test_eight_devices_train_as_one(small_data, tmp_path):
     assert [record["step"] for record in records(tmp_path)] == [2, 4]
     assert len(jax.devices()) == 1  # here, where what was saved there loads all the same
     assert np.isfinite(checkpoint.read_weights(tmp_path)["variables"]["params"]["slope"])
-
-
-def test_data_that_does_not_fit_is_streamed(small_data, monkeypatch):
-    """The same batches in the same order, and no more than a few of them at a time."""
-    data = dataset.load(small_data)
-    order = dataset.epoch_order(data.rows("train"), 4, seed=0, epoch=0)
-    resident = list(feed.Feed(data, jax.devices()[:1]).batches(order))
-    monkeypatch.setattr(feed, "RESIDENT_SHARE", 0.0)
-    streamed = list(feed.Feed(data, jax.devices()[:1]).batches(order))
-    expected = list(dataset.batches(data, order))
-    assert len(resident) == len(streamed) == len(expected) == 4
-    for batch in (resident, streamed):
-        for found, true in zip(batch, expected, strict=True):
-            jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b), found, true)
-
-
-def test_an_error_while_streaming_is_not_lost(small_data, monkeypatch):
-    data = dataset.load(small_data)
-    monkeypatch.setattr(feed, "RESIDENT_SHARE", 0.0)
-    with pytest.raises(IndexError):
-        list(feed.Feed(data, jax.devices()[:1]).batches(np.array([[10**6]])))

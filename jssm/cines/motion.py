@@ -8,8 +8,6 @@ Voigt et al., "Definitions for a common standard for 2D speckle tracking echocar
 consensus document of the EACVI/ASE/Industry Task Force", Eur Heart J Cardiovasc Imaging 16, 2015.
 Lang et al., "Recommendations for cardiac chamber quantification by echocardiography in adults",
 J Am Soc Echocardiogr 28, 2015.
-Dodge et al., "The use of biplane angiocardiography for the measurement of left ventricular volume
-in man", Am Heart J 60, 1960.
 """
 
 from functools import partial
@@ -20,9 +18,10 @@ import numpy as np
 from flax import struct
 from jax.typing import ArrayLike
 
+from jssm.cines.volumes import area_length_volume, cavity_area, cavity_discs
 from jssm.shape import affine, order
 from jssm.shape.shape_model import ShapeModel
-from jssm.shape.vectors import nearest_offsets
+from jssm.shape.vectors import length_of, nearest_offsets, nonzero
 
 # The wall that comes first clockwise as displayed, and the other.
 WALLS = {
@@ -31,7 +30,6 @@ WALLS = {
     "4ch": ("inferoseptal", "anterolateral"),
 }
 LEVELS = ("basal", "mid", "apical")
-DISCS = 20
 NEAR_APEX = 0.95  # points at least this far from the base, relative to the farthest
 UNKNOWN = (np.nan, np.nan)
 
@@ -95,19 +93,6 @@ class Motion(struct.PyTreeNode):
     disc_diameters_mm: jax.Array
     volume_ml: jax.Array
     ejection_fraction_percent: jax.Array
-
-
-class Biplane(struct.PyTreeNode):
-    """Volumes from two views: ml at end-diastole and end-systole, and the ejection fraction.
-
-    length_difference_percent: of the long axes at end-diastole, against the longer; beyond 10 one
-    view is probably foreshortened (Lang et al.).
-    """
-
-    ed_volume_ml: jax.Array
-    es_volume_ml: jax.Array
-    ejection_fraction_percent: jax.Array
-    length_difference_percent: jax.Array
 
 
 def segment_names(view: str, *, mirrored: bool = False) -> tuple[str, ...]:
@@ -179,7 +164,7 @@ def _measure_motion(
     clock = _Clock(ed, es, jnp.where(step_s > 0, step_s, jnp.nan), periodic)
 
     across = jax.vmap(nearest_offsets)(inner, outer)
-    thickness = _norm(across)
+    thickness = length_of(across)
     mean_thickness = jnp.mean(thickness, axis=1)
     radial = _strain(mean_thickness, ed)
     segments = segment_shares(inner[ed])
@@ -188,7 +173,7 @@ def _measure_motion(
     segment_thickness = jnp.sum(segments * at_edges[:, None], axis=-1)
 
     length, diameters = jax.vmap(cavity_discs)(inner)
-    volume = 8 * area**2 / (3 * jnp.pi * _nonzero(length))
+    volume = area_length_volume(area, length)
     displacement, velocity = square - square[ed], _velocity(square, clock)
     return Motion(
         ed_frame=ed,
@@ -213,34 +198,7 @@ def _measure_motion(
         long_axis_mm=side_mm * length,
         disc_diameters_mm=side_mm * diameters,
         volume_ml=side_mm**3 * volume / 1000,
-        ejection_fraction_percent=100 * (1 - volume[es] / _nonzero(volume[ed])),
-    )
-
-
-@jax.jit
-def biplane_simpson(two_chamber: Motion, four_chamber: Motion) -> Biplane:
-    """Volumes of one patient from a 2ch and a 4ch cine, by the biplane method of discs.
-
-    V = π/4 · Σ aᵢbᵢ · L/20, where a and b are the diameters of 20 discs in the two views and L is
-    the longer of the long axes (Lang et al.). Each view has its own end-diastole and end-systole,
-    so the two cines may differ in frames and heart rate. NaN without the spacing of both.
-    """
-
-    def volume(frame_2ch: jax.Array, frame_4ch: jax.Array) -> jax.Array:
-        a, b = two_chamber.disc_diameters_mm[frame_2ch], four_chamber.disc_diameters_mm[frame_4ch]
-        length = jnp.maximum(
-            two_chamber.long_axis_mm[frame_2ch], four_chamber.long_axis_mm[frame_4ch]
-        )
-        return jnp.pi / 4 * jnp.sum(a * b) * length / DISCS / 1000
-
-    diastole = volume(two_chamber.ed_frame, four_chamber.ed_frame)
-    systole = volume(two_chamber.es_frame, four_chamber.es_frame)
-    lengths = jnp.stack([m.long_axis_mm[m.ed_frame] for m in (two_chamber, four_chamber)])
-    return Biplane(
-        ed_volume_ml=diastole,
-        es_volume_ml=systole,
-        ejection_fraction_percent=100 * (1 - systole / _nonzero(diastole)),
-        length_difference_percent=100 * (1 - jnp.min(lengths) / _nonzero(jnp.max(lengths))),
+        ejection_fraction_percent=100 * (1 - volume[es] / nonzero(volume[ed])),
     )
 
 
@@ -269,43 +227,16 @@ def smooth_points(
     return affine.apply(theta, jax.vmap(shape.deform)(beta))
 
 
-def cavity_area(inner: jax.Array) -> jax.Array:
-    """The area () of the polygon of the inner points (P, 2), closed at the base; their unit²."""
-    following = jnp.roll(inner, -1, axis=0)
-    return jnp.abs(jnp.sum(_cross(inner, following))) / 2
-
-
-def cavity_discs(inner: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The long axis () of a cavity, inner points (P, 2), and the diameters (20,) of its discs.
-
-    The axis runs from the middle of the base to the farthest inner point. A diameter is the width
-    of the cavity, closed at the base, across the axis in the middle of its disc; from base to apex.
-    """
-    base = (inner[0] + inner[-1]) / 2
-    apex = inner[jnp.argmax(jnp.sum((inner - base) ** 2, axis=-1))]
-    length = _norm(apex - base)
-    axis = (apex - base) / _nonzero(length)
-    along, side = jnp.sum((inner - base) * axis, axis=-1), _cross(axis, inner - base)
-    level = (jnp.arange(DISCS)[:, None] + 0.5) / DISCS * length
-    next_along, next_side = jnp.roll(along, -1), jnp.roll(side, -1)
-    # Where the outline passes a level upwards its side counts as +, downwards as −: the sum is the
-    # width, whatever the shape.
-    passes = (along <= level) * 1.0 - (next_along <= level) * 1.0
-    share = (level - along) / jnp.where(along == next_along, 1.0, next_along - along)
-    width = jnp.sum(jnp.where(passes != 0, passes * (side + share * (next_side - side)), 0.0), 1)
-    return length, jnp.abs(width)
-
-
 def segment_shares(line: jax.Array) -> jax.Array:
     """How much of each edge's length lies in each of six segments: (6, P − 1) for a line (P, 2).
 
     Both walls, from a basal end to the apex, are cut into thirds of equal arc length. The apex is
     the mean place of the points farthest from the middle of the base, steadier than the farthest.
     """
-    step = _norm(jnp.diff(line, axis=0))
+    step = length_of(jnp.diff(line, axis=0))
     end = jnp.cumsum(step)
     arc = jnp.concatenate([jnp.zeros(1), end])
-    distance = _norm(line - (line[0] + line[-1]) / 2)
+    distance = length_of(line - (line[0] + line[-1]) / 2)
     near = distance >= NEAR_APEX * jnp.max(distance)
     apex = jnp.sum(jnp.where(near, arc, 0.0)) / jnp.sum(near)
     thirds = jnp.arange(3) / 3
@@ -331,13 +262,13 @@ class _Clock(struct.PyTreeNode):
 
 def _line_strain(line: jax.Array, clock: _Clock, side_mm: jax.Array) -> LineStrain:
     """Strain of a line (F, P, 2) as the sum of its edges' changes: rounding stays small."""
-    step = _norm(jnp.diff(line, axis=1))
+    step = length_of(jnp.diff(line, axis=1))
     start, change = step[clock.ed], step - step[clock.ed]
-    whole = 100 * jnp.sum(change, axis=1) / _nonzero(jnp.sum(start))
+    whole = 100 * jnp.sum(change, axis=1) / nonzero(jnp.sum(start))
     shares = segment_shares(line[clock.ed])
-    of_edge = shares / _nonzero(start)
+    of_edge = shares / nonzero(start)
     segments = jnp.sum(change[:, None] * of_edge, axis=-1)
-    segments = 100 * segments / _nonzero(jnp.sum(shares, axis=1))
+    segments = 100 * segments / nonzero(jnp.sum(shares, axis=1))
     frames = len(line)
     return LineStrain(
         length_mm=side_mm * jnp.sum(step, axis=1),
@@ -353,7 +284,7 @@ def _line_strain(line: jax.Array, clock: _Clock, side_mm: jax.Array) -> LineStra
 
 def _strain(values: jax.Array, ed: jax.Array) -> jax.Array:
     """The change of values (F, ...) in percent of frame ``ed``."""
-    return 100 * (values - values[ed]) / _nonzero(values[ed])
+    return 100 * (values - values[ed]) / nonzero(values[ed])
 
 
 def _velocity(points: jax.Array, clock: _Clock) -> jax.Array:
@@ -387,18 +318,3 @@ def _checked(points: ArrayLike) -> jax.Array:
     if points.shape[1] % 2 or points.shape[1] < 6:
         raise ValueError(f"points have shape {points.shape}, expected T even, T >= 6")
     return points
-
-
-def _cross(a: jax.Array, b: jax.Array) -> jax.Array:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-
-
-def _norm(vectors: jax.Array) -> jax.Array:
-    """The lengths of vectors (..., 2), NaN where one is; the gradient of a zero vector is 0."""
-    square = jnp.sum(vectors**2, axis=-1)
-    return jnp.where(square == 0, 0.0, jnp.sqrt(_nonzero(square)))
-
-
-def _nonzero(value: jax.Array) -> jax.Array:
-    """The value, or 1 in place of 0, to divide by."""
-    return jnp.where(value == 0, 1.0, value)

@@ -6,7 +6,6 @@ on one half of them and measured on the other, both ways.
 """
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -42,24 +41,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Calibrate the file, or say in one sentence why not."""
-    try:
-        if not args.file.is_file():
-            raise ValueError(f"{args.file}: no such file; jssm pack makes one of a run")
-        config, arrays = model_file.read(args.file)
-        arrays["temperature"] = np.float32(1.0)
-        model = registry.model_from(config, arrays, source=args.file)
-        data = dataset.load(args.data)
-        rows = data.rows(args.split)
-        squares = distances(model, data, rows)
-        found = temperature(squares)
-        arrays["temperature"] = np.float32(found)
-        model_file.write(args.file, config, arrays)
-    except (ValueError, OSError) as error:
-        print(f"jssm calibrate: {error}", file=sys.stderr)
-        return 1
-    patients = data.cases["patient"].iloc[rows].to_numpy()
-    held = crossed_coverage(squares, patients)
+    """Calibrate the file; raises ValueError or OSError, in one sentence, where that cannot be."""
+    if not args.file.is_file():
+        raise ValueError(f"{args.file}: no such file; jssm pack makes one of a run")
+    config, arrays = model_file.read(args.file)
+    uncalibrated = arrays | {"temperature": np.float32(1.0)}
+    model = registry.model_from(config, uncalibrated, source=args.file)
+    data = dataset.load(args.data)
+    rows = data.rows(args.split)
+    squares = distances(model, data, rows)
+    held = crossed_coverage(squares, data.cases["patient"].iloc[rows].to_numpy())
+    found = temperature(squares)
+    model_file.write(args.file, config, arrays | {"temperature": np.float32(found)})
     table = [{"share": f"{s:.0%}", "held": f"{h:.1%}"} for s, h in zip(SHARES, held, strict=True)]
     print(f"temperature {found:.3g}, by {squares.size} points of {len(rows)} cases")
     print("true points in the ellipses, of patients that the temperature was not found on:\n")
@@ -107,8 +100,14 @@ def temperature(squares: NDArray) -> float:
 
 def crossed_coverage(squares: NDArray, patients: NDArray) -> NDArray:
     """The share of points (N, T) that the ellipses of :data:`SHARES` hold, each half of the
-    patients (N,) with the temperature of the other half."""
-    _, number = np.unique(patients, return_inverse=True)
+    patients (N,) with the temperature of the other half.
+
+    Raises:
+      ValueError: when there is but one patient.
+    """
+    names, number = np.unique(patients, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError("one patient is too few, at least two were expected")
     held = []
     for half in (0, 1):
         own = number % 2 == half

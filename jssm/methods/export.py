@@ -8,8 +8,6 @@ with any N and one fixed H and W.
 """
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
 import jax
@@ -19,6 +17,7 @@ from jax import export
 
 from jssm.methods import packing, registry
 from jssm.methods.model import Model, predict
+from jssm.methods.model_file import write_whole
 
 PLATFORMS = ("cpu", "cuda")
 
@@ -65,18 +64,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file, or say in one sentence why not."""
-    try:
-        model = registry.load(args.source, step=args.step)
-        shape = tuple(args.shape) if args.shape else (model.size, model.size)
-        if min(shape) < 1:
-            raise ValueError(f"--shape {shape[0]} {shape[1]}: two positive numbers were expected")
-        content = serialize(model, shape=shape)
-        temporary = args.out.with_name(args.out.name + ".tmp")
-        temporary.write_bytes(content)
-        os.replace(temporary, args.out)
-    except (ValueError, OSError) as error:
-        print(f"jssm export: {error}", file=sys.stderr)
-        return 1
+    """Write the file; raises ValueError or OSError, in one sentence, where that cannot be."""
+    model = registry.load(args.source, step=args.step)
+    shape = tuple(args.shape) if args.shape else (model.size, model.size)
+    if min(shape) < 1:
+        raise ValueError(f"--shape {shape[0]} {shape[1]}: two positive numbers were expected")
+    content = serialize(model, shape=shape)
+    write_whole(args.out, content)
     print(f"wrote {args.out}: {len(content) / 2**20:.1f} MiB, images (N, {shape[0]}, {shape[1]})")
     return 0

@@ -6,7 +6,6 @@ its path, with the settings as JSON text beside them.
 """
 
 import io
-import json
 import os
 import zipfile
 from pathlib import Path
@@ -28,8 +27,7 @@ def write(path: Path, config: Config, weights: dict[str, Any]) -> None:
     Raises:
       ValueError: when a weight is not a finite number in half precision.
     """
-    settings = json.dumps(json.loads(config_lib.to_json(config)))
-    arrays: dict[str, Any] = {SETTINGS: np.array(settings)}
+    arrays: dict[str, Any] = {SETTINGS: np.array(config_lib.to_json(config))}
     for name, leaf in traverse_util.flatten_dict(weights, sep="/").items():
         array = np.asarray(leaf, np.float32)
         if name.startswith(f"{VARIABLES}/"):
@@ -40,8 +38,13 @@ def write(path: Path, config: Config, weights: dict[str, Any]) -> None:
         arrays[name] = array
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
+    write_whole(path, buffer.getvalue())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, all of it or nothing: one that was there stays until the new one is whole."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(buffer.getvalue())
+    temporary.write_bytes(content)
     os.replace(temporary, path)
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import sys
 from pathlib import Path
 
 from tabulate import tabulate
@@ -39,14 +38,10 @@ def add_parsers(commands: argparse._SubParsersAction) -> None:
 
 
 def run_pack(args: argparse.Namespace) -> int:
-    """Write the file, or say in one sentence why not."""
-    try:
-        if args.out.suffix != ".npz":
-            raise ValueError(f"--out {args.out}: a name that ends in .npz was expected")
-        model_file.write(args.out, *registry.read(args.ckpt, step=args.step))
-    except (ValueError, OSError) as error:
-        print(f"jssm pack: {error}", file=sys.stderr)
-        return 1
+    """Write the file; raises ValueError or OSError, in one sentence, where that cannot be."""
+    if args.out.suffix != ".npz":
+        raise ValueError(f"--out {args.out}: a name that ends in .npz was expected")
+    model_file.write(args.out, *registry.read(args.ckpt, step=args.step))
     content = args.out.read_bytes()
     print(f"wrote {args.out}: {len(content) / 2**20:.1f} MiB")
     print(f"sha256 {hashlib.sha256(content).hexdigest()}")

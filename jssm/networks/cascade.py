@@ -17,7 +17,7 @@ from jssm.image_path import standardized
 from jssm.networks import search
 from jssm.networks.resnet import ResNet
 from jssm.shape import affine
-from jssm.shape.pose import Pose, decode
+from jssm.shape.pose import Pose, decode, moved
 from jssm.shape.shape_model import ShapeModel
 
 # The part of the canonical frame that a refinement sees: ± this, in RMS radii of the mean shape.
@@ -94,13 +94,10 @@ class Cascade(nn.Module):
         correction, latent = regress(view, "locate")
         poses = [Pose(mean_theta + correction * (max(height, width) / 2), latent)]
         for stage in range(self.refinements):
-            theta, latent, _ = poses[-1]
             view = jax.vmap(canonical_view, (0, 0, None))(
-                images, lax.stop_gradient(theta), self.view_size
+                images, lax.stop_gradient(poses[-1].theta), self.view_size
             )
-            correction, change = regress(view, f"refine_{stage}")
-            theta = affine.compose(theta, jnp.eye(2, 3) + correction)
-            poses.append(Pose(theta, latent + change))
+            poses.append(moved(poses[-1], *regress(view, f"refine_{stage}")))
         for stage in range(self.searches):
             if shape is None:
                 raise ValueError(f"{self.searches} searches along the wall need the shape model")
@@ -116,11 +113,10 @@ class Cascade(nn.Module):
         canonical = jax.vmap(decode, (None, 0))(shape, lax.stop_gradient(pose))[1]
         profiles = jax.vmap(search.profiles)(images, lax.stop_gradient(pose.theta), canonical)
         moves = jax.vmap(search.to_canonical)(network(profiles, train=train), canonical)
-        correction, change = jax.vmap(search.fit, (None, 0, 0, None))(
+        change = jax.vmap(search.fit, (None, 0, 0, None))(
             shape, canonical, moves, jnp.exp(log_noise)
         )
-        theta = affine.compose(pose.theta, jnp.eye(2, 3) + correction)
-        return Pose(theta, pose.latent + change)
+        return moved(pose, *change)
 
 
 def canonical_view(image: jax.Array, theta: jax.Array, size: int) -> jax.Array:

@@ -19,7 +19,7 @@ from jssm.networks import feature_search, heatmaps
 from jssm.networks.dense import FEATURE_STRIDE, LANDMARK_STRIDE, Dense, Maps, to_image, to_map
 from jssm.networks.feature_search import FeatureSearch, Moves
 from jssm.shape import affine, placing
-from jssm.shape.pose import Pose, decode
+from jssm.shape.pose import Pose, decode, moved
 from jssm.shape.shape_model import ShapeModel
 
 HALF_PROFILES = (0.7, 0.5, 0.4)  # of the first searches, in RMS radii; later ones have the last
@@ -90,8 +90,7 @@ class EvidenceNetwork(nn.Module):
             step = jax.vmap(feature_search.fit, (None, 0, 0, None))(
                 shape, pose.latent, moves[-1], jnp.exp(self.log_trust[k])
             )
-            moved = affine.compose(pose.theta, jnp.eye(2, 3) + step.place)
-            pose = Pose(moved, pose.latent + step.latent, step.factor)
+            pose = moved(pose, step.place, step.latent)._replace(factor=step.factor)
             poses.append(pose)
         return Observation(maps, poses, moves)
 

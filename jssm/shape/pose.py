@@ -22,6 +22,13 @@ class Pose(NamedTuple):
     factor: jax.Array | None = None
 
 
+def moved(pose: Pose, place: jax.Array, latent: jax.Array) -> Pose:
+    """The pose after a change: ``place`` (2, 3), added to the identity, is an affine map in the
+    canonical frame, ``latent`` (K,) is added to the weights. Any leading axes."""
+    theta = affine.compose(pose.theta, jnp.eye(2, 3) + place)
+    return Pose(theta, pose.latent + latent)
+
+
 def decode(shape: ShapeModel, pose: Pose) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The mode weights (K,), canonical points (T, 2) and image points (T, 2) of one pose.
 

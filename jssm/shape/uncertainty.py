@@ -9,8 +9,7 @@ points' own covariance: ``points − true ≈ spread @ z``, with z standard norm
 import jax
 import jax.numpy as jnp
 
-from jssm.shape import affine
-from jssm.shape.pose import Pose
+from jssm.shape.pose import Pose, decode, moved
 from jssm.shape.shape_model import ShapeModel
 
 
@@ -26,9 +25,7 @@ def spread_of(shape: ShapeModel, pose: Pose) -> jax.Array:
         raise ValueError("the pose has no factor: it was not found by a fit")
 
     def points(change: jax.Array) -> jax.Array:
-        place = jnp.eye(2, 3) + change[:6].reshape(2, 3)
-        canonical = shape.deform(shape.limits * jnp.tanh(pose.latent + change[6:]))
-        return affine.apply(affine.compose(pose.theta, place), canonical)
+        return decode(shape, moved(pose, change[:6].reshape(2, 3), change[6:]))[2]
 
     effects = jax.jacfwd(points)(jnp.zeros(6 + shape.num_modes))
     flat = effects.reshape(-1, effects.shape[-1])

@@ -6,10 +6,19 @@ import jax.numpy as jnp
 
 def unit(v: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Vectors (..., 2) at unit length, 0 where they are 0, and their lengths (...)."""
+    length = length_of(v)
+    return v / nonzero(length)[..., None], length
+
+
+def length_of(v: jax.Array) -> jax.Array:
+    """The lengths (...) of vectors (..., 2), NaN where one is; of a zero vector with gradient 0."""
     square = dot(v, v)
-    is_zero = square == 0
-    length = jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, square)))
-    return v / jnp.where(is_zero, 1.0, length)[..., None], length
+    return jnp.where(square == 0, 0.0, jnp.sqrt(nonzero(square)))
+
+
+def nonzero(value: jax.Array) -> jax.Array:
+    """The value, or 1 in place of 0, to divide by."""
+    return jnp.where(value == 0, 1.0, value)
 
 
 def dot(a: jax.Array, b: jax.Array) -> jax.Array:
