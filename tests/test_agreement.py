@@ -77,5 +77,6 @@ def test_what_is_missing_is_said_in_a_sentence(tmp_path, capsys):
     assert main(["agreement", "--ckpt", "nowhere", "--data", "x", "--out", str(tmp_path)]) == 2
     assert (
         capsys.readouterr().err
-        == "agreement: nowhere: no training run there (config.json is missing)\n"
+        == "agreement: nowhere: no training run there (config.json is missing); "
+        "models of the package: echo\n"
     )

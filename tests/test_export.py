@@ -4,13 +4,15 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jssm
 from jssm import checkpoint, config
 from jssm.__main__ import main
-from jssm.methods.model import weights_of
+from jssm.methods.model import Model, weights_of
+from jssm.networks.evidence import EvidenceNetwork
 from tests.conftest import SIZE, random_variables
 
 PROGRAM = """
@@ -42,37 +44,61 @@ def model(small_model):
     return small_model.replace(network=network, variables=variables)
 
 
-@pytest.fixture(scope="module")
-def run_directory(model, tmp_path_factory):
-    """A run with that model."""
-    run = tmp_path_factory.mktemp("run")
-    settings = config.Config(data="data")
-    settings.model = config.ModelConfig(size=SIZE, depth=18, width=4, num_modes=2, searches=1)
-    (run / "config.json").write_text(config.to_json(settings))
+def write_run(run, model, **settings):
+    """A run directory with this model, of images of :data:`SIZE`."""
+    run.mkdir()
+    more = config.ModelConfig(size=SIZE, depth=18, num_modes=2, searches=1)
+    more.width = model.network.width
+    (run / "config.json").write_text(
+        config.to_json(config.Config(data="data", model=more, **settings))
+    )
     with checkpoint.Checkpoints(run) as files:
         files.save_best(1, weights_of(model))
     return run
 
 
-def test_the_artifact_runs_without_this_package(run_directory, model, tmp_path):
-    """For one image of the model's own size, and for three of a size that is asked for."""
-    images = {}
-    for name, shape in (("own", ()), ("asked", (40, 24))):
+@pytest.fixture(scope="module")
+def run_directory(model, tmp_path_factory):
+    """A run with that model."""
+    return write_run(tmp_path_factory.mktemp("runs") / "cascade", model)
+
+
+@pytest.fixture(scope="module")
+def evidence(small_shape):
+    """A model of the other network of ours."""
+    network = EvidenceNetwork(width=2, searches=1)
+    mean_theta = jnp.array([[8.0, 0.0, 16.0], [0.0, 8.0, 15.0]])
+    return Model(random_variables(network, small_shape), small_shape, mean_theta, network, SIZE)
+
+
+def test_the_artifact_runs_without_this_package(run_directory, model, evidence, tmp_path):
+    """For one image of the model's own size, for three of a size that is asked for, and of the
+    network that tells how sure it is."""
+    of_evidence = write_run(tmp_path / "run", evidence, method="evidence")
+    seen = {}
+    for name, run, of, shape in (
+        ("own", run_directory, model, ()),
+        ("asked", run_directory, model, (40, 24)),
+        ("evidence", of_evidence, evidence, ()),
+    ):
         folder, more = tmp_path / name, ["--shape", *map(str, shape)] if shape else []
         folder.mkdir()
-        words = ["--ckpt", str(run_directory), "--out", str(folder / "model.jax"), *more]
+        words = ["--ckpt", str(run), "--out", str(folder / "model.jax"), *more]
         assert main(["export", *words]) == 0
         size = (3 if shape else 1, *(shape or (SIZE, SIZE)))
-        images[folder] = np.random.default_rng(0).uniform(0, 900, size).astype(np.float32)
-        np.save(folder / "images.npy", images[folder])
-    command = [sys.executable, "-c", PROGRAM, *map(str, images)]
+        images = np.random.default_rng(0).uniform(0, 900, size).astype(np.float32)
+        np.save(folder / "images.npy", images)
+        seen[folder] = (of, images)
+    command = [sys.executable, "-c", PROGRAM, *map(str, seen)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for folder, seen in images.items():
-        expected = jax.jit(jssm.predict)(model, seen)
+    for folder, (of, images) in seen.items():
+        expected = jax.jit(jssm.predict)(of, images)
         with np.load(folder / "out.npz") as out:
-            fields = set(vars(expected)) - {"integrity", "spread"}  # which this network lacks
+            fields = {name for name, value in vars(expected).items() if value is not None}
+            fields -= {"integrity"}
             assert set(out) == fields | {f"integrity.{name}" for name in vars(expected.integrity)}
+            assert ("spread" in fields) == (of is evidence)
             for name in fields:
                 np.testing.assert_allclose(out[name], getattr(expected, name), atol=2e-3)
             np.testing.assert_array_equal(out["integrity.ok"], expected.integrity.ok)

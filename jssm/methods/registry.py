@@ -103,4 +103,9 @@ def read(source: str | Path, *, step: str = "best") -> tuple[Config, dict[str, A
         return model_file.read(weights.file_of(source))
     if Path(source).is_file():
         return model_file.read(Path(source))
-    return config_lib.load(source), checkpoint.read_weights(source, step=step)
+    try:
+        config = config_lib.load(source)
+    except FileNotFoundError as error:
+        names = ", ".join(sorted(weights.RELEASED))
+        raise FileNotFoundError(f"{error}; models of the package: {names}") from error
+    return config, checkpoint.read_weights(source, step=step)

@@ -69,7 +69,7 @@ class EvidenceNetwork(nn.Module):
 
         The mean θ has no say in them.
         """
-        steady = jnp.zeros((len(images), 2, 3))
+        steady = jnp.zeros((images.shape[0], 2, 3))
         return self.observe(images, shape, steady, train=train).poses
 
     def observe(
@@ -80,7 +80,7 @@ class EvidenceNetwork(nn.Module):
         maps = self.dense(jax.vmap(standardized)(images)[..., None], train=train)
         theta = jax.vmap(place, (None, 0))(shape, maps.landmarks)
         theta = affine.compose(theta, jnp.eye(2, 3) + jitter)
-        pose = Pose(lax.stop_gradient(theta), jnp.zeros((len(images), shape.num_modes)))
+        pose = Pose(lax.stop_gradient(theta), jnp.zeros((images.shape[0], shape.num_modes)))
         poses, moves = [pose], []
         for k in range(self.searches):
             profiles = jax.vmap(look, (None, 0, 0, None))(
