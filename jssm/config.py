@@ -31,6 +31,10 @@ def _from_0(default: float) -> Any:
     return _limited(default, ge=0)
 
 
+def _share(default: float) -> Any:
+    return _limited(default, ge=0, le=1)
+
+
 class _Checked:
     """How pydantic reads the dataclasses below."""
 
@@ -103,6 +107,11 @@ class Augmentation(_Checked):
     shading: float = _from_0(0.0)  # standard deviation of the logarithm of a slowly varying gain
     blur_px: float = _from_0(0.0)  # standard deviation of a Gaussian, uniform up to this
     noise: float = _from_0(0.0)  # standard deviation of added noise, in those of the image
+    # The shares of images that go through random curves of grey values, through small random
+    # convolutions, and into random surroundings.
+    curves: float = _share(0.0)
+    convolutions: float = _share(0.0)
+    surroundings: float = _share(0.0)
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 
 from jssm.config import Augmentation
 from jssm.shape.order import reversed_order
-from jssm.training import augment as augment_module
+from jssm.training import looks
 from jssm.training.augment import augment
 from tests import reference
 
@@ -96,7 +96,7 @@ def test_reverse_order_keeps_inner_and_outer():
 def test_a_blur_is_a_gaussian_and_a_gain_is_smooth():
     point = np.zeros((SIZE, SIZE), np.float32)
     point[32, 32] = 1.0
-    blurred = np.asarray(augment_module._blurred(jnp.asarray(point), jnp.float32(1.2), 2.0))
+    blurred = np.asarray(looks.blurred(jnp.asarray(point), jnp.float32(1.2), 2.0))
     rows, columns = np.mgrid[:SIZE, :SIZE] - 32.0
     assert blurred.sum() == pytest.approx(1, abs=1e-5)
     assert (blurred * rows**2).sum() == pytest.approx(1.2**2, rel=0.02)

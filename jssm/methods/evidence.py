@@ -77,7 +77,8 @@ def loss(
     """Everything at once: the maps, the landmarks, each search and its fit, the last mask.
 
     ``batch`` is as in :func:`jssm.methods.regression.loss`. The maps, the landmarks and the moves
-    learn from the cases that have all points. Gives the loss and, beside it, its terms and the new
+    learn from the cases that have all points, and what is cavity also from those of which only that
+    is drawn. Gives the loss and, beside it, its terms and the new
     batch statistics.
     """
     axis_name = model.network.axis_name
@@ -98,8 +99,11 @@ def loss(
     def over(values: jax.Array, counted: jax.Array) -> jax.Array:
         return losses.mean_over(values, counted, axis_name)
 
-    has_maps = has_points & (covers == labels.MYOCARDIUM)
-    maps = over(jax.vmap(map_loss)(seen.maps.classes, batch["mask"], true), has_maps)
+    has_wall = has_points & (covers == labels.MYOCARDIUM)
+    maps = over(jax.vmap(map_loss)(seen.maps.classes, batch["mask"], true), has_wall)
+    cavities = over(
+        jax.vmap(cavity_loss)(seen.maps.classes, batch["mask"]), covers == labels.CAVITY
+    )
     marks = over(jax.vmap(landmark_loss)(seen.maps.landmarks, true), has_points)
 
     def points_and_loss(pose: Pose) -> tuple[jax.Array, jax.Array]:
@@ -121,6 +125,7 @@ def loss(
     mask_term = over(jax.vmap(losses.dice_loss)(masks, batch["mask"]), covers != labels.NONE)
     total = (
         maps
+        + cavities
         + LANDMARK_WEIGHT * marks
         + MOVES_WEIGHT * moves_term
         + batch["point_weight"] * points_term
@@ -129,6 +134,7 @@ def loss(
     metrics = {
         "loss": total,
         "maps_loss": maps,
+        "cavities_loss": cavities,
         "landmarks_loss": marks,
         "moves_loss": moves_term,
         "points_loss": last,
@@ -149,6 +155,16 @@ def map_loss(classes: jax.Array, mask: jax.Array, points: jax.Array) -> jax.Arra
     chances = jax.nn.softmax(classes)
     dice = jax.vmap(losses.dice_loss, (-1, -1))(chances[..., 1:], true[..., 1:])
     return entropy + jnp.mean(dice)
+
+
+def cavity_loss(classes: jax.Array, mask: jax.Array) -> jax.Array:
+    """Cross-entropy and soft Dice of the cavity, the ``mask`` (H, W), of logits (H, W, 3).
+
+    Whether the rest is wall does not matter.
+    """
+    odds = classes[..., 2] - jax.nn.logsumexp(classes[..., :2], axis=-1)
+    entropy = jnp.mean(optax.sigmoid_binary_cross_entropy(odds, mask))
+    return entropy + losses.dice_loss(jax.nn.sigmoid(odds), mask)
 
 
 def landmark_loss(maps: jax.Array, points: jax.Array) -> jax.Array:

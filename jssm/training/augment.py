@@ -1,10 +1,9 @@
-"""Random flips, rotation, translation, scale and intensity, of one image with its mask and points.
+"""Random flips, rotation, translation, scale and looks, of one image with its mask and points.
 
-All are one affine map about the image's centre, applied in one resampling, so the points and the
-mask move exactly with the image. Works inside jit; batch with ``jax.vmap`` over keys and cases.
+All that moves is one affine map about the image's centre, applied in one resampling, so the points
+and the mask move exactly with the image; looks are those of :mod:`jssm.training.looks`. Works
+inside jit; batch with ``jax.vmap`` over keys and cases.
 """
-
-import math
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +11,7 @@ import jax.numpy as jnp
 from jssm.config import Augmentation
 from jssm.shape import affine, order
 from jssm.shape.masks import binarize
-
-SHADES = 4  # rows and columns of a gain, before it is interpolated
+from jssm.training.looks import recolour
 
 
 def augment(
@@ -37,9 +35,10 @@ def augment(
     # Side by side, as one gather takes little longer for both than for one.
     both = jnp.stack([image, mask], axis=-1)
     both = jax.vmap(lambda x: affine.resample(x, source, image.shape), -1, -1)(both)
+    label = binarize(both[..., 1]).astype(jnp.float32)
     return (
-        _recolour(colour, both[..., 0], options),
-        binarize(both[..., 1]).astype(jnp.float32),
+        recolour(colour, both[..., 0], label, options),
+        label,
         jnp.where(mirrored, order.reversed_order(moved), moved),
     )
 
@@ -67,31 +66,3 @@ def _uniform(key: jax.Array, limit: float, shape: tuple[int, ...] = ()) -> jax.A
 
 def _sign(key: jax.Array, wanted: bool) -> jax.Array:
     return jnp.where(jax.random.bernoulli(key) & wanted, -1.0, 1.0)
-
-
-def _recolour(key: jax.Array, image: jax.Array, options: Augmentation) -> jax.Array:
-    gamma_key, noise_key, shade_key, blur_key = jax.random.split(key, 4)
-    if options.contrast:
-        gamma = jnp.exp(_uniform(gamma_key, options.contrast))
-        image = jnp.exp(gamma * jnp.log(jnp.maximum(image, 1e-6)))  # which vectorizes; ** does not
-    if options.shading:
-        coarse = options.shading * jax.random.normal(shade_key, (SHADES, SHADES))
-        image = image * jnp.exp(jax.image.resize(coarse, image.shape, "cubic"))
-    if options.blur_px:
-        image = _blurred(image, options.blur_px * jax.random.uniform(blur_key), options.blur_px)
-    if options.noise:
-        noise = jax.random.normal(noise_key, image.shape)
-        image = image + options.noise * jnp.std(image) * noise
-    return image
-
-
-def _blurred(image: jax.Array, sigma_px: jax.Array, most_px: float) -> jax.Array:
-    """The image (H, W) under a Gaussian of ``sigma_px``, at most ``most_px``, its border held."""
-    reach = math.ceil(2 * most_px)
-    taps = jnp.exp(-(jnp.arange(-reach, reach + 1) ** 2) / (2 * sigma_px**2 + 1e-6))
-    taps /= jnp.sum(taps)
-    for _ in range(2):  # along the rows, then along the columns
-        padded = jnp.pad(image, ((reach, reach), (0, 0)), mode="edge")
-        shifted = [taps[k] * padded[k : k + len(image)] for k in range(2 * reach + 1)]
-        image = sum(shifted[1:], shifted[0]).T
-    return image

@@ -132,6 +132,11 @@ def mean_shape(
     stamp = store.digest([c.name + steps.case_stamp(c) for c in chosen])
     path = folder / "mean.npz"
     known = steps.read(path, stamp)
+    if known is None and settings.true_points:
+        truths = [steps.prepare(c, settings, folder)["truth"] for c in chosen]
+        points = procrustes.mean_points(np.stack(truths), settings.grid)
+        known = {"field": np.zeros(0), "points": points, "landmarks": np.zeros((0, 2))}
+        steps.write(path, stamp=stamp, **known)
     if known is None:
         data = [steps.prepare(c, settings, folder) for c in chosen]
         marks = procrustes.mean_landmarks(np.stack([d["landmarks"] for d in data]), settings.grid)
@@ -202,6 +207,8 @@ def _check(request: Request) -> None:
         if not folder.is_dir():
             raise Refused(f"{folder}: a folder of {kind} was expected")
     settings_lib.check(request.settings)
+    if request.settings.true_points and request.truth is None:
+        raise Refused("--true-points: only phantoms have them, --phantom was expected")
 
 
 def _patient(pair: images.Pair, pattern: str | None) -> str:

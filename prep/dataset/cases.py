@@ -260,14 +260,24 @@ def _refined(
 
 
 def _place(case: Case, data: dict, settings: Settings, mean: Mean) -> dict:
-    field = padded_field(data["mask"], settings)
-    start = procrustes.fit_similarity(mean.landmarks, data["landmarks"])
-    theta = _refined(field, mean.field, start, settings)
-    canonical = registration.resample(field, to_padded(theta, settings), settings.grid)
-    points = registration.deform_points(mean.field, canonical, mean.points, settings.seed)
+    if settings.true_points:
+        theta = procrustes.fit_affine(mean.points, data["truth"])
+        points = registration.apply(registration.invert(theta), data["truth"])
+    else:
+        theta, points = _registered(data, settings, mean)
     inside = point_cloud.polygon_mask(registration.apply(theta, points), data["mask"].shape)
     return {
         "grid_points": points,
         "theta": theta,
         "dice": point_cloud.dice(inside, data["mask"]),
     }
+
+
+def _registered(data: dict, settings: Settings, mean: Mean) -> tuple[np.ndarray, np.ndarray]:
+    """The map (2, 3) from the grid to the image, and the points (T, 2) on the grid."""
+    field = padded_field(data["mask"], settings)
+    start = procrustes.fit_similarity(mean.landmarks, data["landmarks"])
+    theta = _refined(field, mean.field, start, settings)
+    canonical = registration.resample(field, to_padded(theta, settings), settings.grid)
+    points = registration.deform_points(mean.field, canonical, mean.points, settings.seed)
+    return theta, points

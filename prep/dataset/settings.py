@@ -40,6 +40,11 @@ class Settings:
     val_fraction: float = _option(0.2, "of the patients")
     shape: str = _option("horseshoe", "how the two boundaries are found")
     seed: int = _option(0, "same seed, same bytes")
+    true_points: bool = _option(
+        False,
+        "with --phantom: take its own material points; nothing is registered",
+        action="store_true",
+    )
     grid: int = 64
 
 
@@ -48,12 +53,14 @@ def add_options(parser: argparse.ArgumentParser, names: Sequence[str], **texts: 
     for item in (item for item in fields(Settings) if item.name in names):
         about, default = item.metadata, item.default
         text = texts.get(item.name, about["help"])
+        is_switch = default is False
+        typed = {"type": type(default)} if default is not None and not is_switch else {}
         parser.add_argument(
             f"--{about['flag'] or item.name.replace('_', '-')}",
             dest=item.name,
             default=default,
-            help=text if default is None else f"{text} (default {default})",
-            **({"type": type(default)} if default is not None else {}) | about["more"],
+            help=text if default is None or is_switch else f"{text} (default {default})",
+            **typed | about["more"],
         )
 
 

@@ -39,6 +39,28 @@ def mean_landmarks(landmarks: np.ndarray, grid: int, iterations: int = 5) -> np.
     return mean
 
 
+def fit_affine(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The affine map (2, 3) that takes points (n, 2) nearest to others, by least squares."""
+    homogeneous = np.concatenate([source, np.ones((len(source), 1))], axis=1)
+    return np.linalg.lstsq(homogeneous, target, rcond=None)[0].T
+
+
+def mean_points(shapes: np.ndarray, grid: int, iterations: int = 5) -> np.ndarray:
+    """The Procrustes mean (T, 2) of point clouds (N, T, 2), on a grid (grid, grid).
+
+    Its centroid is the grid's centre, its RMS radius ``RADIUS * grid``; its direction is that of
+    the first shape.
+    """
+    mean = shapes[0].astype(np.float64)
+    for _ in range(iterations):
+        aligned = [apply(fit_similarity(shape, mean), shape) for shape in shapes]
+        mean = np.mean(aligned, axis=0)
+        centred = mean - mean.mean(axis=0)
+        radius = np.sqrt((centred**2).sum(axis=1).mean())
+        mean = centred * (RADIUS * grid / radius) + (grid - 1) / 2
+    return mean
+
+
 def mean_field(fields: list[np.ndarray], thetas: np.ndarray, grid: int) -> np.ndarray:
     """The mean (grid, grid) of signed distance fields, each seen through its map (2, 3)."""
     total = np.zeros((grid, grid))
