@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from prep.phantom import patient as patient_module
-from prep.phantom.anatomy import KINDS, MIN_WALL_MM, VIEWS
+from prep.phantom.anatomy import KINDS, VIEWS
 from prep.phantom.cli import add_parser
 from prep.phantom.cohort import write_cohort
 from prep.phantom.motion import SAMPLES, lengths, material_points, strain_percent
@@ -88,7 +88,7 @@ def test_masks_are_one_piece_inside_the_image(view):
         options = Options(view, 60, seed=5, frames=5, size=96)
         _, wall, pose = make_geometry(options, number)
         for mask in draw_masks(wall, pose):
-            assert mask.sum() > 100
+            assert mask.sum() > 60
             assert ndimage.label(mask)[1] == 1, (number, "4-connected")
             assert ndimage.label(1 - mask)[1] == 1, (number, "open at the base: no hole")
             assert mask[1:-1, 1:-1].sum() == mask.sum()
@@ -161,7 +161,7 @@ def test_muscle_keeps_its_volume():
         ring = step * (around * wall.thickness)[:, 1:]
         volume = ring.sum(axis=1)
         assert np.abs(volume / volume[0] - 1).max() < 0.08
-        assert wall.thickness[0].min() > MIN_WALL_MM - 0.6
+        assert wall.thickness[0].min() > anatomy.least_wall - 0.6
 
 
 def test_kinds_move_as_they_should():

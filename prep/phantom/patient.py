@@ -102,8 +102,8 @@ def make_geometry(options: Options, number: int) -> tuple[Anatomy, Wall, Pose]:
 def draw_masks(wall: Wall, pose: Pose) -> NDArray[np.uint8]:
     """Give the masks (F, S, S): the pixels that the true outline covers by more than half.
 
-    Each is one 4-connected piece for size 96 and up; below that the thinnest walls (MIN_WALL_MM)
-    come near one pixel and may touch at corners only, or break.
+    Each is one 4-connected piece for size 96 and up; below that the thinnest walls come near one
+    pixel (`Anatomy.least_wall`) and may touch at corners only, or break.
     """
     outlines = pose.to_pixels(pose.to_scanner(band_polygon(wall)))
     shape = (pose.size, pose.size)

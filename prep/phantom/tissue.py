@@ -41,14 +41,14 @@ class Layer:
 def draw_tissue(rng: np.random.Generator) -> Tissue:
     """Draw the signals of one patient: scanners, flip angles and shims differ."""
     blood = rng.uniform(0.72, 0.92)
-    myocardium = rng.uniform(0.2, 0.36)
+    myocardium = rng.uniform(0.17, 0.40)
     return Tissue(
         blood=blood,
         right_blood=blood * rng.uniform(0.88, 1.04),
         myocardium=myocardium,
-        fat=rng.uniform(0.75, 1.15),
-        lung=rng.uniform(0.04, 0.10),
-        liver=rng.uniform(0.36, 0.52),
+        fat=rng.uniform(0.8, 1.5),
+        lung=rng.uniform(0.04, 0.16),
+        liver=rng.uniform(0.25, 0.52),
         muscle=rng.uniform(0.22, 0.34),
         marrow=rng.uniform(0.35, 0.55),
         vessel=blood * rng.uniform(0.85, 1.05),
