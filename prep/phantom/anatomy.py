@@ -52,9 +52,12 @@ _RANGES: dict[str, dict[str, tuple[float, float]]] = {
 }  # fmt: skip
 
 # Clockwise turn of the apex from "up" in the unmirrored image, degrees: mean and spread.
-_TILT = {"2ch": (-105.0, 22.0), "3ch": (-115.0, 24.0), "4ch": (47.0, 16.0)}
+_TILT = {
+    "2ch": (-105.0, 22.0), "3ch": (-115.0, 24.0), "3ch axial": (-60.0, 16.0), "4ch": (47.0, 16.0),
+}  # fmt: skip
+_AXIAL_3CH = 0.4  # share of the 3ch slices that are close to axial
 # Where the heart lies in that image, right and down, in fields of view: mean; the spread is alike.
-_CENTRE = {"2ch": (-0.03, 0.0), "3ch": (-0.03, 0.0), "4ch": (0.05, 0.04)}
+_CENTRE = {"2ch": (-0.03, 0.0), "3ch": (-0.03, 0.0), "4ch": (0.07, 0.03)}
 _CENTRE_SPREAD = 0.065
 # Scanners turn pictures by quarters, as they number the rows: shares of 0, 1, 2, 3 clockwise.
 _QUARTERS = (0.45, 0.07, 0.08, 0.40)
@@ -99,6 +102,7 @@ class Anatomy:
     sway: NDArray[np.float64]  # (2,) mm
     heart_rate: float
     # Place.
+    axial: bool  # the slice is close to an axial one, else to a sagittal one
     tilt: float
     centre: NDArray[np.float64]  # (2,) wish for the heart's middle, mm from the image centre
     field_of_view: float  # mm
@@ -117,7 +121,8 @@ def draw_anatomy(rng: np.random.Generator, view: str) -> Anatomy:
     draw = {name: float(rng.uniform(*limits)) for name, limits in ranges.items()}
     length = draw["length"]
     thick_kind = kind == "hypertrophic"
-    mean_tilt, spread = _TILT[view]
+    axial = {"2ch": 0.0, "3ch": _AXIAL_3CH, "4ch": 1.0}[view] > rng.random()
+    mean_tilt, spread = _TILT["3ch axial" if view == "3ch" and axial else view]
     tilt = rng.normal(mean_tilt, spread)
     if rng.random() < 0.06:  # some scanners and some hearts lie quite otherwise
         tilt = rng.uniform(-180.0, 180.0)
@@ -136,8 +141,8 @@ def draw_anatomy(rng: np.random.Generator, view: str) -> Anatomy:
         radius=0.5 * length * draw["ratio"],
         base_left=float(np.clip(rng.normal(angle[0], 0.07), 1.6, 2.1)),
         base_right=float(np.clip(rng.normal(angle[1], 0.07), 1.6, 2.1)),
-        narrowing=float(rng.uniform(0.0, 0.25)),
-        blunt=float(rng.uniform(0.15, 0.40) if thick_kind else rng.uniform(0.0, 0.24)),
+        narrowing=float(rng.uniform(0.05, 0.3)),
+        blunt=float(rng.uniform(0.15, 0.40) if thick_kind else rng.uniform(-0.08, 0.16)),
         skew=float(rng.normal(0.0, 0.06)),
         bend=float(rng.normal(0.0, 2.5)),
         ripple=rng.normal(0.0, 1.0, 4) * (0.7, 0.7, 0.5, 0.35),
@@ -159,6 +164,7 @@ def draw_anatomy(rng: np.random.Generator, view: str) -> Anatomy:
         rock=np.radians(rng.normal(0.0, 1.0, 2) * (2.5, 1.2)),
         sway=rng.normal(0.0, 1.2, 2),
         heart_rate=float(rng.uniform(52.0, 98.0)),
+        axial=axial,
         tilt=float(np.radians(tilt)),
         centre=field_of_view * rng.normal(_CENTRE[view], _CENTRE_SPREAD),
         field_of_view=field_of_view,
