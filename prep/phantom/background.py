@@ -1,8 +1,8 @@
 """What lies still around the heart: chest wall, lung, liver or stomach, spine, great vessels.
 
 Outlines are in the unmirrored scanner frame, mm from the image centre, x right and y down.  4ch is
-close to an axial slice (chest wall above, spine below); 2ch and 3ch are close to a sagittal one
-(chest wall at the left, spine at the right).
+close to an axial slice (chest wall above, spine below), 2ch to a sagittal one (chest wall at the
+left, spine at the right), 3ch to either.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def body_layers(
     rng: np.random.Generator, anatomy: Anatomy, heart: Array, valve: Array, tissue: Tissue
 ) -> list[Layer]:
     """Give the still layers around a heart with outline points heart (N, 2), mitral valve (2,)."""
-    build = _axial if anatomy.view == "4ch" else _sagittal
+    build = _axial if anatomy.axial else _sagittal
     return build(rng, heart.min(axis=0), heart.max(axis=0), valve, tissue)
 
 
@@ -103,11 +103,11 @@ def _axial(
     layers = _chest(rng, centre, semi, tissue, fat=fat, muscle=muscle)
     back = _moved(centre, rng.normal(0.0, 5.0), 0.62 * semi[1])
 
-    if rng.random() < 0.65:
+    if rng.random() < 0.4:
         size = np.array([rng.uniform(50, 75), rng.uniform(50, 70)])
         place = np.array([centre[0] - 0.55 * semi[0], centre[1] + rng.uniform(-15, 25)])
         layers += _organ(rng, place, size, tissue.liver, tissue)
-    if rng.random() < 0.35:
+    if rng.random() < 0.2:
         place = np.array([centre[0] + 0.62 * semi[0], centre[1] + rng.uniform(10, 45)])
         layers += _organ(rng, place, np.array([38.0, 34.0]), 0.9 * tissue.liver, tissue)
 

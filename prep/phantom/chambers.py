@@ -7,20 +7,24 @@ The heart frame has x to the right and y towards the apex when the apex is up.
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from prep.phantom.anatomy import Anatomy
-from prep.phantom.motion import Wall
+from prep.phantom.motion import SAMPLES, Wall
 from prep.phantom.polygons import (
     Array,
     bezier,
     ellipse,
     grow,
     left_normals,
+    signed_area,
     smooth_closed,
     stroke,
     unit,
 )
 from prep.phantom.tissue import Layer, Tissue
+
+_CHAMBER_MM2 = 800.0  # smaller outlines are vessels
 
 
 def heart_layers(
@@ -28,9 +32,25 @@ def heart_layers(
 ) -> list[Layer]:
     """Give every layer of the beating heart, the left ventricle last."""
     around = {"2ch": _two_chamber, "3ch": _three_chamber, "4ch": _four_chamber}[anatomy.view]
-    layers = _outer_fat(rng, anatomy, wall, tissue)
-    layers += around(rng, anatomy, wall, tissue)
+    layers = around(rng, anatomy, wall, tissue)
+    sac = _sac(rng, [layer.outline for layer in layers] + [wall.outer], tissue)
+    layers = sac + _outer_fat(rng, anatomy, wall, tissue) + layers
     return layers + _left_ventricle(rng, anatomy, wall, tissue)
+
+
+def _sac(rng: np.random.Generator, outlines: list[Array], tissue: Tissue) -> list[Layer]:
+    """The pericardial sac about the chambers: fat and soft tissue fill the grooves, not lung."""
+    frames = outlines[-1].shape[0]
+    large = [o for o in outlines if np.abs(signed_area(o)).max() > _CHAMBER_MM2]
+    points = np.concatenate([np.broadcast_to(o, (frames, *o.shape[-2:])) for o in large], axis=1)
+    angle = np.linspace(0.0, 2.0 * np.pi, 64, endpoint=False)
+    way = np.stack([np.cos(angle), np.sin(angle)])
+    farthest = np.argmax(points @ way, axis=1)
+    hull = np.take_along_axis(points, farthest[..., None], axis=1)
+    rounded = gaussian_filter1d(hull, 2.5, axis=1, mode="wrap")
+    share = rng.beta(0.8, 0.8)
+    filling = share * tissue.fat + (1.0 - share) * tissue.myocardium
+    return [Layer(grow(rounded, rng.uniform(0.0, 2.0)), filling, rng.uniform(0.3, 1.0))]
 
 
 def valve_opening(wall: Wall, systole: float) -> Array:
@@ -147,7 +167,14 @@ def _vein(
 
 
 def _leaflets(
-    left: Array, right: Array, opening: Array, tissue: Tissue, *, share: float, width: float
+    left: Array,
+    right: Array,
+    opening: Array,
+    tissue: Tissue,
+    *,
+    share: float,
+    width: float,
+    opacity: float = 0.5,
 ) -> list[Layer]:
     """Two leaflets of a valve from `left` to `right` (F, 2), shut at `share` of the way."""
     span = right - left
@@ -159,7 +186,7 @@ def _leaflets(
         open_tip = _shift(hinge, side * 0.22 * size, reach)
         tip = meet + opening[:, None] * (open_tip - meet)
         belly = _shift(0.5 * (hinge + tip), -side * 0.05 * size * opening, 0.06 * size)
-        layers.append(Layer(stroke(bezier([hinge, belly, tip], 9), width), tissue.leaflet, 0.7))
+        layers.append(Layer(stroke(bezier([hinge, belly, tip], 9), width), tissue.leaflet, opacity))
     return layers
 
 
@@ -168,7 +195,7 @@ def _left_atrium(
 ) -> tuple[list[Layer], Array]:
     outline = _atrium(rng, left, right, **shape)
     blood = tissue.blood * rng.uniform(0.95, 1.01) * (1.0 + 0.02 * np.sin(6.0 * wall.phase))
-    layers = _blood_with_wall(outline, rng.uniform(1.4, 2.4), blood, tissue)
+    layers = _blood_with_wall(outline, rng.uniform(0.7, 1.8), blood, tissue)
     return layers, blood
 
 
@@ -249,7 +276,7 @@ def _three_chamber(
             _shift(low, 0.4 * deep, 2.0),
         ])
     )  # fmt: skip
-    thick = rng.uniform(2.6, 4.0)
+    thick = rng.uniform(1.5, 3.2)
     layers += [_fat_rim(rng, tract, thick, tissue)]
     layers += _blood_with_wall(tract, thick, tissue.right_blood, tissue)
     layers += _groove_fat(rng, wall.outer[:, 0], -1.0, tissue)
@@ -272,7 +299,7 @@ def _three_chamber(
     edges = [(1 - part) * e[:, first] + part * e[:, first + 1] for e in edges]
     aorta = np.concatenate([edges[0], edges[1][:, ::-1]], axis=1)
     flow = tissue.blood * (1.0 - rng.uniform(0.0, 0.12) * np.sin(np.pi * wall.activation) ** 2)
-    layers += _blood_with_wall(aorta, rng.uniform(1.4, 2.2), flow, tissue)
+    layers += _blood_with_wall(aorta, rng.uniform(0.8, 1.8), flow, tissue)
 
     # Its cusps: shut they meet in the sinus, open they lie along the wall.
     out = np.where(wall.phase < anatomy.systole, np.clip(wall.phase / 0.06, 0.0, 1.0), 0.0)
@@ -327,13 +354,13 @@ def _four_chamber(
         rng, lateral, septal, depth=rng.uniform(40, 54), width=right_width,
         lean=rng.uniform(-5.0, 0.0), follow=0.3, offset=offset,
     )  # fmt: skip
-    thick = rng.uniform(2.4, 3.8)
+    thick = rng.uniform(1.5, 3.2)
     right_blood = tissue.right_blood * (1.0 + 0.04 * np.cos(6.0 * wall.phase))
     layers += [_fat_rim(rng, right_ventricle, thick, tissue)]
     layers += [Layer(grow(right_ventricle, thick), tissue.myocardium)]
     layers += _groove_fat(rng, lateral, -1.0, tissue)
     layers += _groove_fat(rng, wall.outer[:, -1], 1.0, tissue)
-    layers += [Layer(grow(right_atrium, 1.8), tissue.myocardium)]
+    layers += [Layer(grow(right_atrium, rng.uniform(0.8, 1.8)), tissue.myocardium)]
     layers += atrium
     layers += [Layer(right_atrium, 0.97 * right_blood, mottle=1.0)]
     layers += [Layer(right_ventricle, right_blood, mottle=1.0)]
@@ -363,17 +390,10 @@ def _left_ventricle(
         Layer(cavity, blood, mottle=1.0),
         Layer(band_polygon(wall), tissue.myocardium),
     ]
+    layers += _trabeculae(rng, wall, tissue)
     inward = -left_normals(wall.inner)
-    s = wall.phi / 1.35
-    pairs = zip((2, 5, 7, 11), rng.uniform(0, 6, 4), strict=True)
-    waves = np.stack([np.sin(k * 3.1 * s + p) for k, p in pairs])
-    depth = np.clip(rng.uniform(0.2, 1.6) + waves.mean(0) * 2.2, 0.0, 3.2)
-    depth = depth * np.clip(1.5 * (1.0 - np.abs(s)), 0.0, 1.0)
-    lining = np.concatenate([wall.inner, (wall.inner + depth[:, None] * inward)[:, ::-1]], axis=1)
-    layers += [Layer(lining[:, ::2], tissue.myocardium, rng.uniform(0.35, 0.75))]
-
     places = {"2ch": (-1.0, 0.95), "3ch": (-1.0, 0.9), "4ch": (1.0, -0.85)}[anatomy.view]
-    certain = (1.0, 0.95 if anatomy.view == "2ch" else 0.25)
+    certain = (0.9, 0.9 if anatomy.view == "2ch" else 0.25)
     for place, chance in zip(places, certain, strict=True):
         if rng.random() > chance:
             continue
@@ -382,7 +402,8 @@ def _left_ventricle(
         swell = np.sqrt(wall.thickness[:, index] / wall.thickness[0, index])
         long, short = rng.uniform(9, 15), rng.uniform(2.8, 4.6)
         foot = wall.inner[:, index] + rng.uniform(0.6, 1.9) * short * inward[:, index]
-        layers += [Layer(ellipse(foot, axis, long / swell, short * swell), tissue.myocardium)]
+        body = ellipse(foot, axis, long / swell, short * swell)
+        layers += [Layer(body, tissue.myocardium, rng.uniform(0.6, 1.0))]
         tip = foot + np.sign(place) * 0.9 * long * axis
         valve = 0.5 * (left + right) + (0.0, 6.0)
         cord = stroke(bezier([tip, 0.5 * (tip + valve) + (0.0, 2.0), valve], 6), 0.8)
@@ -390,8 +411,47 @@ def _left_ventricle(
     if anatomy.view == "3ch":
         right = left + 0.53 * (right - left)
     return layers + _leaflets(
-        left, right, inflow, tissue, share=rng.uniform(0.42, 0.58), width=rng.uniform(0.9, 1.5)
-    )
+        left, right, inflow, tissue, share=rng.uniform(0.42, 0.58), width=rng.uniform(0.8, 1.5),
+        opacity=rng.uniform(0.15, 0.7),
+    )  # fmt: skip
+
+
+def _trabeculae(rng: np.random.Generator, wall: Wall, tissue: Tissue) -> list[Layer]:
+    """Trabeculae on the inside of the wall: they belong to the drawn cavity, blurred and uneven.
+
+    On real images the signal falls from blood to muscle over 3 to 7 mm inside the drawn outline:
+    a zone of half muscle, half blood, deeper towards the apex, and a few fine strands beyond it.
+    """
+    inward = -left_normals(wall.inner)
+    base = np.where(wall.phi < 0.0, -wall.phi[0], wall.phi[-1])
+    s = wall.phi / base
+    fade = np.clip(4.0 * (1.0 - np.abs(s)), 0.0, 1.0)
+    grow_with = np.sqrt(wall.thickness / wall.thickness[:1])  # they crowd as the cavity shrinks
+    layers = []
+    for most, rough, opacity in (
+        (2.0, 0.5, (0.5, 1.0)),
+        (4.5, 1.2, (0.25, 0.75)),
+        (7.0, 2.2, (0.1, 0.45)),
+    ):
+        waves = [
+            np.sin(np.pi * k * s + rng.uniform(0.0, 6.3)) * rng.normal()
+            for k in (1, 2, 4, 7, 11, 16)
+        ]
+        depth = most * rng.uniform(0.2, 1.0) * (1.0 - 0.4 * np.abs(s)) + 0.4 * rough * sum(waves)
+        edge = np.clip(depth, 0.0, 1.6 * most) * fade * grow_with
+        inside = wall.inner + edge[..., None] * inward
+        lining = np.concatenate([wall.inner, inside[:, ::-1]], axis=1)
+        layers += [Layer(lining[:, ::2], tissue.myocardium, rng.uniform(*opacity))]
+    for index in rng.integers(60, SAMPLES - 60, rng.integers(0, 5)):  # strands
+        away = 0.5 * grow_with[:, index, None] * rng.uniform(2.0, 9.0)
+        along = unit(wall.inner[:, index + 8] - wall.inner[:, index - 8])
+        along = unit(along + rng.normal(0.0, 0.3) * inward[:, index])
+        strand = ellipse(
+            wall.inner[:, index] + away * inward[:, index],
+            along, rng.uniform(3.0, 12.0), rng.uniform(0.6, 1.8),
+        )  # fmt: skip
+        layers += [Layer(strand, tissue.myocardium, rng.uniform(0.3, 0.9))]
+    return layers
 
 
 def band_polygon(wall: Wall) -> Array:

@@ -9,6 +9,7 @@ from pathlib import Path
 from prep.phantom.anatomy import VIEWS
 from prep.phantom.cohort import write_cohort
 from prep.phantom.patient import Options
+from prep.phantom.tissue import LOOKS
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -25,6 +26,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--frames", type=int, default=30, help="frames of a cycle (default 30)")
     parser.add_argument("--size", type=int, default=224, help="rows and columns (default 224)")
     parser.add_argument("--points", type=int, default=88, help="points per outline (default 88)")
+    parser.add_argument(
+        "--looks",
+        default="real",
+        choices=LOOKS,
+        help="signals of a scanner, or of any kind for half the patients (default real)",
+    )
     parser.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
     parser.set_defaults(run=run)
 
@@ -34,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.jobs == 0:
             raise ValueError("--jobs is 0, expected a number of processes or -1 for every core")
-        options = Options(args.view, args.patients, args.seed, args.frames, args.size, args.points)
+        options = Options(
+            args.view, args.patients, args.seed, args.frames, args.size, args.points, args.looks
+        )
         failures = write_cohort(options, args.out, jobs=args.jobs)
     except (ValueError, FileExistsError) as error:
         print(f"phantom: {error}", file=sys.stderr)

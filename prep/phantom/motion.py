@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from prep.phantom.anatomy import MIN_WALL_MM, Anatomy
+from prep.phantom.anatomy import Anatomy
 from prep.phantom.polygons import Array, left_normals
 
 SAMPLES = 481  # along the arc; 0.4 mm apart
@@ -81,6 +81,7 @@ def _midwall(anatomy: Anatomy, phi: Array) -> tuple[Array, Array]:
     scale = anatomy.length / (1.0 - depth)
     x = anatomy.radius * np.sin(phi) * (1.0 + anatomy.blunt * np.cos(phi) ** 2)
     x = x * (1.0 + anatomy.skew * np.sin(phi))
+    x = x * (1.0 - anatomy.narrowing * np.exp(-(((1.0 - np.abs(phi / base)) / 0.13) ** 2)))
     y = scale * (np.cos(phi) - depth)
     s = phi / base
     waves = np.stack([np.sin(np.pi * s), np.cos(np.pi * s), np.sin(2 * np.pi * s), np.cos(3 * s)])
@@ -90,7 +91,7 @@ def _midwall(anatomy: Anatomy, phi: Array) -> tuple[Array, Array]:
 
 
 def _thickness(anatomy: Anatomy, phi: Array, scar: Array) -> Array:
-    """Give the wall's thickness at end diastole, (K,) mm, never under MIN_WALL_MM."""
+    """Give the wall's thickness at end diastole, (K,) mm, never under `Anatomy.least_wall`."""
     base = np.where(phi < 0.0, anatomy.base_left, anatomy.base_right)
     s = phi / base
     waves = np.stack([np.sin(np.pi * s / 2), np.cos(2 * np.pi * s), np.sin(np.pi * s)])
@@ -100,7 +101,8 @@ def _thickness(anatomy: Anatomy, phi: Array, scar: Array) -> Array:
     far = (phi - anatomy.bulge_at) / anatomy.bulge_width
     relative = relative * (1.0 + anatomy.bulge * np.exp(-(far**2)))
     relative = relative * (1.0 - anatomy.infarct_thinning * min(anatomy.infarct, 1.0) * scar)
-    return MIN_WALL_MM + np.logaddexp(0.0, 2.0 * (anatomy.wall * relative - MIN_WALL_MM)) / 2.0
+    least = anatomy.least_wall
+    return least + np.logaddexp(0.0, 2.0 * (anatomy.wall * relative - least)) / 2.0
 
 
 def _curvature_radius(curve: Array) -> Array:

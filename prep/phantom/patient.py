@@ -18,7 +18,7 @@ from prep.phantom.motion import Wall, at, lengths, material_points, move, statio
 from prep.phantom.picture import draw_scanner, paint_still, render
 from prep.phantom.polygons import Array, fill, signed_area
 from prep.phantom.pose import Pose, place
-from prep.phantom.tissue import draw_tissue
+from prep.phantom.tissue import LOOKS, draw_tissue, with_texture
 
 MIN_SIZE = 64
 
@@ -33,10 +33,13 @@ class Options:
     frames: int = 30
     size: int = 224
     num_points: int = 88
+    looks: str = "real"
 
     def __post_init__(self) -> None:
         if self.view not in VIEWS:
             raise ValueError(f"--view is {self.view!r}, expected one of {', '.join(VIEWS)}")
+        if self.looks not in LOOKS:
+            raise ValueError(f"--looks is {self.looks!r}, expected one of {', '.join(LOOKS)}")
         for name, least in (("patients", 1), ("seed", 0), ("frames", 2), ("size", MIN_SIZE)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} is {getattr(self, name)}, expected at least {least}")
@@ -65,17 +68,17 @@ def patient_name(number: int) -> str:
 
 
 def make_patient(options: Options, number: int) -> Patient:
-    """Give patient 1, 2, ... of a cohort; it depends on view, seed, frames, size and number alone.
+    """Give patient 1, 2, ... of a cohort; it depends on view, looks, seed, frames, size and number.
 
-    One seed and number give the same heart, disease and motion in each of the three views.
+    One seed and number give the same heart, disease and motion in each view and look.
     """
     rngs = _generators(options, number)
     anatomy, wall, pose = make_geometry(options, number)
-    tissue = draw_tissue(rngs[1])
-    layers = heart_layers(rngs[2], anatomy, wall, tissue)
+    tissue = draw_tissue(rngs[1], options.looks)
+    layers = with_texture(rngs[1], heart_layers(rngs[2], anatomy, wall, tissue), tissue)
     heart = np.concatenate([pose.to_scanner(layer.outline)[0] for layer in layers])
     valve = pose.to_scanner(0.5 * (wall.outer[:1, :1] + wall.outer[:1, -1:]))[0, 0]
-    still = body_layers(rngs[3], anatomy, heart, valve, tissue)
+    still = with_texture(rngs[1], body_layers(rngs[3], anatomy, heart, valve, tissue), tissue)
     scanner = draw_scanner(rngs[4], options.size)
     backdrop = paint_still(pose, still, rngs[4])
     images = render(rngs[4], backdrop, layers, wall, pose, scanner)
@@ -102,8 +105,8 @@ def make_geometry(options: Options, number: int) -> tuple[Anatomy, Wall, Pose]:
 def draw_masks(wall: Wall, pose: Pose) -> NDArray[np.uint8]:
     """Give the masks (F, S, S): the pixels that the true outline covers by more than half.
 
-    Each is one 4-connected piece for size 96 and up; below that the thinnest walls (MIN_WALL_MM)
-    come near one pixel and may touch at corners only, or break.
+    Each is one 4-connected piece for size 96 and up; below that the thinnest walls come near one
+    pixel (`Anatomy.least_wall`) and may touch at corners only, or break.
     """
     outlines = pose.to_pixels(pose.to_scanner(band_polygon(wall)))
     shape = (pose.size, pose.size)

@@ -45,8 +45,8 @@ def draw_scanner(rng: np.random.Generator, size: int, noise_scale: float = 1.0) 
     for _ in range(rng.integers(2, 5)):  # surface coils around the body
         angle, reach = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(0.8, 1.5)
         cx, cy = reach * np.cos(angle), reach * np.sin(angle)
-        shading += np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / np.float32(rng.uniform(0.7, 2.0)))
-    strength = rng.uniform(0.15, 0.6)
+        shading += np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / np.float32(rng.uniform(0.4, 2.0)))
+    strength = rng.uniform(0.15, 0.8)
     shading = 1.0 + np.float32(strength) * (shading / shading.mean() - 1.0)
     shading = np.maximum(shading, 0.3)
     if rng.random() < 0.35:  # a dark off-resonance band across the picture
@@ -60,17 +60,17 @@ def draw_scanner(rng: np.random.Generator, size: int, noise_scale: float = 1.0) 
     soft = rng.uniform(0.05, 0.35)
     frequency = np.abs(np.fft.fftfreq(size)) * 2.0
     sides = [_taper(frequency / part, soft) for part in kept]
-    blur = np.exp(-0.5 * (rng.uniform(0.0, 1.3) * np.pi * 0.5 * frequency) ** 2)
+    blur = np.exp(-0.5 * (rng.uniform(0.2, 1.5) * np.pi * 0.5 * frequency) ** 2)
     window = np.outer(sides[0] * blur, sides[1] * blur)
     return Scanner(
         shading=shading.astype(np.float32),
         window=window.astype(np.float32),
-        noise=float(np.exp(rng.uniform(np.log(0.012), np.log(0.065))) * noise_scale),
+        noise=float(np.exp(rng.uniform(np.log(0.006), np.log(0.05))) * noise_scale),
         ghost=float(max(0.0, rng.normal(0.015, 0.018))),
         ghost_period=float(rng.choice([2.0, 3.0, 4.0, 6.0])),
         phase_axis=axis,
         gain=float(np.exp(rng.uniform(np.log(180.0), np.log(1500.0)))),
-        offset=float(rng.uniform(0.0, 0.01)),
+        offset=float(rng.uniform(0.0, 0.05)),
     )
 
 
@@ -80,8 +80,10 @@ def _taper(frequency: Array, soft: float) -> Array:
     return 0.5 + 0.5 * np.cos(np.pi * part)
 
 
-def paint(image: Image, outline: Array, value: float, layer: Layer, mottle: Image | None) -> None:
-    """Blend one outline (N, 2) px into the image, in place."""
+def paint(
+    image: Image, outline: Array, value: float, layer: Layer, mottle: Image | None, grain: Image
+) -> None:
+    """Blend one outline (N, 2) px into the image, in place; grain: of deviation 1, for textures."""
     patch = coverage(outline, (image.shape[0], image.shape[1]))
     if patch is None:
         return
@@ -93,14 +95,17 @@ def paint(image: Image, outline: Array, value: float, layer: Layer, mottle: Imag
     if mottle is not None and layer.mottle:
         spots = mottle[patch.rows, patch.columns]
         target = target * (1.0 + np.float32(layer.mottle) * spots)
+    if layer.texture:
+        target = target + np.float32(layer.texture) * grain[patch.rows, patch.columns]
     part += fraction * (target - part)
 
 
 def paint_still(pose: Pose, layers: list[Layer], rng: np.random.Generator) -> Image:
     """Give the picture of the layers that do not move, with their grain, (size, size)."""
     image = np.full((pose.size, pose.size), 0.015, np.float32)
+    grain = _grain(rng, pose, 2.0, 1.0)
     for layer in layers:
-        paint(image, pose.to_pixels(layer.outline), float(layer.value), layer, None)
+        paint(image, pose.to_pixels(layer.outline), float(layer.value), layer, None, grain)
     return image * (1.0 + _grain(rng, pose, 2.2, 0.07) + _grain(rng, pose, 12.0, 0.07))
 
 
@@ -148,7 +153,9 @@ def render(
     outlines = [pose.to_pixels(pose.to_scanner(layer.outline)) for layer in layers]
     values = [np.broadcast_to(layer.value, (frames,)) for layer in layers]
     specks, weights = _speckle(rng, wall, pose)
-    mottle = _grain(rng, pose, 5.0, rng.uniform(0.02, 0.07))
+    mottle = _grain(rng, pose, 6.0, rng.uniform(0.02, 0.08))
+    mottle += _grain(rng, pose, 2.0, rng.uniform(0.01, 0.05))
+    grain = _grain(rng, pose, 2.0, 1.0)
     drift = rng.uniform(-60.0, 60.0, 2) / pose.spacing_mm
     cine = np.empty((frames, size, size), np.uint16)
     for frame in range(frames):
@@ -156,7 +163,7 @@ def render(
         shift = np.rint(drift * np.sin(2.0 * np.pi * wall.phase[frame])).astype(int)
         spots = np.roll(mottle, (int(shift[0]), int(shift[1])), axis=(0, 1))
         for layer, outline, value in zip(layers, outlines, values, strict=True):
-            paint(image, outline[frame], float(value[frame]), layer, spots)
+            paint(image, outline[frame], float(value[frame]), layer, spots, grain)
         _add_specks(image, specks[frame], weights)
         cine[frame] = _scan(rng, image, scanner)
     return cine
