@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from jssm import weights
+from jssm.methods import registry
 from jssm.methods.model import Model
 from jssm.version import __version__
 
@@ -32,7 +34,8 @@ FOR_BIPLANE = ("ed_frame", "es_frame", "disc_diameters_mm", "long_axis_mm")
 class Options:
     """What ``jssm predict`` is asked to do; docs/PREDICT.md says what each option does.
 
-    inputs: files and folders. source, step: the model, as ``jssm.load`` takes it. out: the folder
+    inputs: files and folders. source, step: the model, as ``jssm.load`` takes it; without a source
+    the package's model for what made the images, where their file tells. out: the folder
     of the results. views: segment these alone; () for all but short-axis cines and other planes.
     harmonics: of the heart cycle that the smoothing keeps, 0 without. whole_cycle: a cine's last
     frame is followed by its first. mirrored: what to suppose of the display where a file does not
@@ -44,7 +47,7 @@ class Options:
     """
 
     inputs: Sequence[Path]
-    source: str | Path
+    source: str | Path | None = None
     out: Path
     step: str = "best"
     views: Sequence[str] = ()
@@ -104,29 +107,37 @@ class Outcome:
         )
 
 
-def predict_all(model: Model, options: Options, *, began: float) -> Outcome:
+def predict_all(options: Options, *, began: float) -> Outcome:
     """Segment every cine of the inputs and write the results.
 
     began: when the command was started, ``time.perf_counter``.
 
     Raises:
-      ValueError: when an input is missing.
+      ValueError, OSError: when the model or an input is missing or damaged, or nothing can be
+        written.
     """
     from tqdm import tqdm
 
-    from jssm.cines import segmenting
-
     outcome = Outcome()
+    models = _Models(options)
+    if options.source is not None:
+        models.of(options.source)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
     found = _open(options, outcome)
-    about = _about(model, options)
-    segment = segmenting.Segmenter(
-        model, options.batch_size, harmonics=options.harmonics, whole_cycle=options.whole_cycle
-    )
     outcome.start_s = time.perf_counter() - began
     motions: dict[tuple[str, str, str], list[tuple[str, Motion]]] = {}
     try:
         for item in tqdm(found, desc="predicting", unit="cine", disable=None):
+            source = options.source or weights.for_modality(item.modality)
+            if source is None:
+                made_by = f"the modality {item.modality}" if item.modality else "no modality"
+                outcome.skipped.append(
+                    f"{item.source}: its file tells {made_by}, so --model or --ckpt has to be given"
+                )
+                continue
             try:
+                segment, about = models.of(source)
                 motion = _predict_one(item, segment, options, about, outcome)
             except Exception as error:  # whatever one cine brings about, the others go on
                 cause = " ".join(str(error).split())[:200] or type(error).__name__
@@ -136,8 +147,8 @@ def predict_all(model: Model, options: Options, *, began: float) -> Outcome:
                 key = (item.patient, item.study, item.view)
                 motions.setdefault(key, []).append((item.name, motion))
     finally:
-        outcome.start_s += segment.compile_s
-        outcome.segment_s -= segment.compile_s
+        outcome.start_s += models.compile_s
+        outcome.segment_s -= models.compile_s
         outcome.biplane = _biplane(motions)
         outcome.notes += _unpaired(motions)
         _write_tables(options.out, outcome)
@@ -152,11 +163,40 @@ def digest(model: Model) -> str:
     return total.hexdigest()
 
 
-def _about(model: Model, options: Options) -> dict[str, Any]:
-    """What every summary says of the run."""
+class _Models:
+    """The models of a run, each loaded when it is first needed."""
+
+    def __init__(self, options: Options):
+        self._options = options
+        self._loaded: dict[str | Path, tuple[segmenting.Segmenter, dict[str, Any]]] = {}
+
+    def of(self, source: str | Path) -> "tuple[segmenting.Segmenter, dict[str, Any]]":
+        """What segments with the model of this source, and what summaries say of it."""
+        if source not in self._loaded:
+            from jssm.cines import segmenting
+
+            options = self._options
+            model = registry.load(source, step=options.step)
+            segment = segmenting.Segmenter(
+                model,
+                options.batch_size,
+                harmonics=options.harmonics,
+                whole_cycle=options.whole_cycle,
+            )
+            self._loaded[source] = segment, _about(model, source, options)
+        return self._loaded[source]
+
+    @property
+    def compile_s(self) -> float:
+        """Seconds spent on compiling so far."""
+        return sum(segment.compile_s for segment, _ in self._loaded.values())
+
+
+def _about(model: Model, source: str | Path, options: Options) -> dict[str, Any]:
+    """What every summary says of the model and the run."""
     return {
         "jssm_version": __version__,
-        "model_run": Path(options.source).resolve().name,
+        "model_run": Path(source).resolve().name,
         "model_step": options.step,
         "model_weights_sha256": digest(model)[:16],
         "smoothing_harmonics": options.harmonics,

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from jssm.cines.batch import BATCH_SIZE, VIEWS, Options, predict_all
-from jssm.methods import packing, registry
+from jssm.methods import packing
 
 # matplotlib is no extra, but slow to load too.
 EXTRAS = ("jssm.cines.outputs", "pydicom.sr.codedict", "nibabel", "SimpleITK", "highdicom", "av")
@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "masks, points, movies, motion and strain into a folder for each.",
     )
     add = parser.add_argument
-    packing.add_source(parser)
+    packing.add_source(parser, default="that for the modality which a DICOM file tells")
     add("inputs", type=Path, nargs="+", metavar="INPUT", help="files, or folders however deep")
     add("--out", type=Path, required=True, help="gets a folder for each cine, and cines.csv")
     add("--view", nargs="+", choices=VIEWS, help="segment cines of these views alone (default: "
@@ -73,10 +73,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         _import_extras()
         options = options_of(args)
-        model = registry.load(options.source, step=options.step)
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
-        outcome = predict_all(model, options, began=began)
+        outcome = predict_all(options, began=began)
     except (ValueError, OSError) as error:
         print(f"jssm predict: {error}", file=sys.stderr)
         return 2

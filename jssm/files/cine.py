@@ -70,6 +70,7 @@ class Found:
     paths: its files. source: of the first one, under the folder that was opened.
     is_public: the names are a public data set's own and tell nobody's identity.
     study: what tells one examination of a patient from another; "" where nothing does.
+    modality: what made it, in DICOM's words, such as MR or US; "" where the file does not say.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Found:
     notes: tuple[str, ...] = ()
     is_public: bool = False
     study: str = ""
+    modality: str = ""
 
     @property
     def agree(self) -> bool | None:

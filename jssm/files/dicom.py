@@ -94,6 +94,7 @@ class Series:
 
     uid: str
     study: str
+    modality: str
     patient: tuple[str, str, str]  # id, name, date of birth
     descriptions: tuple[str, ...]
     number: float
@@ -237,6 +238,7 @@ def _series(header: Any, *, is_loop: bool) -> Series:
     return Series(
         uid=text(header, "SeriesInstanceUID"),
         study=text(header, "StudyInstanceUID"),
+        modality=text(header, "Modality"),
         patient=(
             text(header, "PatientID"),
             text(header, "PatientName"),

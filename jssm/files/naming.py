@@ -87,7 +87,7 @@ def found(
     return Found(
         name, patient, tuple(dict.fromkeys(f.path for f in group.frames)), source,
         partial(load, name), named, described, seen, tuple(notes), group.bowl is not None,
-        examination,
+        examination, first.series.modality,
     )  # fmt: skip
 
 

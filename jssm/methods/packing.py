@@ -10,11 +10,15 @@ from jssm import checkpoint, weights
 from jssm.methods import model_file, registry
 
 
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name a trained model: one of ``--model`` and ``--ckpt``; ``--step``."""
-    source = parser.add_mutually_exclusive_group(required=True)
+def add_source(parser: argparse.ArgumentParser, *, default: str = "") -> None:
+    """Add the options that name a trained model: ``--model`` or ``--ckpt``, and ``--step``.
+
+    One of the first two is required, unless ``default`` says what happens without.
+    """
+    source = parser.add_mutually_exclusive_group(required=not default)
+    without = f"; by default {default}" if default else ""
     source.add_argument("--model", choices=sorted(weights.RELEASED), dest="source",
-        help="a model that comes with the package (jssm models)")  # fmt: skip
+        help=f"a model that comes with the package (jssm models){without}")  # fmt: skip
     source.add_argument("--ckpt", dest="source",
         help="the run directory that train.py wrote, or a file of jssm pack")  # fmt: skip
     parser.add_argument("--step", choices=checkpoint.STEPS, default="best",

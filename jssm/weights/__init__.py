@@ -11,10 +11,12 @@ from typing import NamedTuple
 class Released(NamedTuple):
     """A model of the package.
 
-    shows: what it is for. licence: of the weights; the text lies beside them. sha256: of the file.
+    shows: what it is for. modality: what makes such images, in DICOM's words. licence: of the
+    weights; the text lies beside them. sha256: of the file.
     """
 
     shows: str
+    modality: str
     licence: str
     sha256: str
 
@@ -22,10 +24,16 @@ class Released(NamedTuple):
 RELEASED = {
     "echo": Released(
         shows="echocardiography, apical 2- and 4-chamber views",
+        modality="US",
         licence="CC BY-NC-SA 4.0",
         sha256="98fcfc9081db64ad7af498acaf36f3df259442d24306507dc84705263295474f",
     ),
 }
+
+
+def for_modality(modality: str) -> str | None:
+    """The name of the released model for images of this modality, None where there is none."""
+    return next((name for name, model in RELEASED.items() if model.modality == modality), None)
 
 
 def file_of(name: str) -> Path:
