@@ -147,7 +147,7 @@ def draw_anatomy(rng: np.random.Generator, view: str) -> Anatomy:
         bend=float(rng.normal(0.0, 2.5)),
         ripple=rng.normal(0.0, 1.0, 4) * (0.7, 0.7, 0.5, 0.35),
         wall=draw["wall"],
-        apex_thinning=float(rng.uniform(0.15, 0.45)),
+        apex_thinning=float(rng.uniform(0.25, 0.55)),
         course=rng.normal(0.0, 1.0, 4) * (0.07, 0.05, 0.04, 0.03),
         bulge=float(rng.uniform(0.15, 0.65)) if thick_kind and rng.random() < 0.75 else 0.0,
         bulge_at=float(bulge_at),
