@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 VIEWS = ("2ch", "3ch", "4ch")
 KINDS = ("normal", "dilated", "hypertrophic", "infarcted")
-KIND_WEIGHTS = (0.45, 0.2, 0.15, 0.2)
+KIND_WEIGHTS = (0.47, 0.2, 0.13, 0.2)
 
 FIELD_OF_VIEW_MM = (200.0, 350.0)
 WALL_PIXELS = 1.5  # of the coarsest image, COARSEST pixels wide: keeps the mask 4-connected
@@ -42,7 +42,7 @@ _RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "shortening": (0.045, 0.095), "squeeze": (0.05, 0.11),
     },
     "hypertrophic": {
-        "length": (78, 95), "ratio": (0.60, 0.74), "wall": (9.0, 13.0),
+        "length": (78, 95), "ratio": (0.60, 0.74), "wall": (8.5, 12.5),
         "shortening": (0.085, 0.135), "squeeze": (0.17, 0.23),
     },
     "infarcted": {
@@ -147,7 +147,7 @@ def draw_anatomy(rng: np.random.Generator, view: str) -> Anatomy:
         bend=float(rng.normal(0.0, 2.5)),
         ripple=rng.normal(0.0, 1.0, 4) * (0.7, 0.7, 0.5, 0.35),
         wall=draw["wall"],
-        apex_thinning=float(rng.uniform(0.15, 0.45)),
+        apex_thinning=float(rng.uniform(0.25, 0.55)),
         course=rng.normal(0.0, 1.0, 4) * (0.07, 0.05, 0.04, 0.03),
         bulge=float(rng.uniform(0.15, 0.65)) if thick_kind and rng.random() < 0.75 else 0.0,
         bulge_at=float(bulge_at),

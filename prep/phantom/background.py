@@ -48,10 +48,11 @@ def _chest(
 ) -> list[Layer]:
     """Skin and fat, muscle, then the lung with its vessels."""
     skin = _blob(rng, centre, semi, 0.012)
-    lung = grow(skin, -(fat + muscle))
+    inside = grow(skin, -fat) + rng.normal(0.0, 2.5, 2)  # fat is thicker on one side
+    lung = grow(inside, -muscle)
     layers = [
         Layer(skin, tissue.fat),
-        Layer(grow(skin, -fat), tissue.muscle),
+        Layer(inside, tissue.muscle),
         Layer(lung, tissue.lung),
     ]
     for _ in range(rng.integers(25, 50)):
@@ -65,8 +66,8 @@ def _chest(
     for angle in rng.uniform(0.0, 2.0 * np.pi, rng.integers(5, 10)):  # ribs
         edge = lung[int(angle / (2.0 * np.pi) * len(lung))]
         way = np.array([-np.sin(angle), np.cos(angle)])
-        inside = edge + 0.04 * (edge - centre)
-        layers.append(Layer(ellipse(inside, way, rng.uniform(7, 16), 3.2), tissue.marrow, 0.8))
+        place = edge + 0.04 * (edge - centre)
+        layers.append(Layer(ellipse(place, way, rng.uniform(7, 16), 3.2), tissue.marrow, 0.8))
     return layers
 
 

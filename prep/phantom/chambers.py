@@ -78,7 +78,7 @@ def _outer_fat(
     """Fat on the epicardium, thick at apex and valve ring, in a thin dark pericardium."""
     s = np.linspace(-1.0, 1.0, wall.phi.size)
     bumps = rng.normal(0.0, 1.0, 5) @ np.stack([np.cos(np.pi * k * s + k) for k in range(1, 6)])
-    depth = np.clip(rng.uniform(-0.5, 2.0) + 1.3 * bumps, 0.0, 7.0)
+    depth = np.clip(rng.uniform(-2.5, 1.5) + 1.3 * bumps, 0.0, 7.0)
     depth += rng.uniform(1.0, 6.0) * np.exp(-(((1.0 - np.abs(s)) / 0.12) ** 2))
     depth += rng.uniform(0.0, 4.0) * np.exp(-((s / 0.15) ** 2))
     outward = left_normals(wall.mid)
@@ -393,14 +393,14 @@ def _left_ventricle(
     layers += _trabeculae(rng, wall, tissue)
     inward = -left_normals(wall.inner)
     places = {"2ch": (-1.0, 0.95), "3ch": (-1.0, 0.9), "4ch": (1.0, -0.85)}[anatomy.view]
-    certain = (0.9, 0.9 if anatomy.view == "2ch" else 0.25)
+    certain = (0.95, 0.95 if anatomy.view == "2ch" else 0.5)
     for place, chance in zip(places, certain, strict=True):
         if rng.random() > chance:
             continue
         index = np.searchsorted(wall.phi, place + rng.normal(0.0, 0.1))
         axis = unit(wall.inner[:, index + 4] - wall.inner[:, index - 4])
         swell = np.sqrt(wall.thickness[:, index] / wall.thickness[0, index])
-        long, short = rng.uniform(9, 15), rng.uniform(2.8, 4.6)
+        long, short = rng.uniform(8, 16), rng.uniform(2.6, 5.2)
         foot = wall.inner[:, index] + rng.uniform(0.6, 1.9) * short * inward[:, index]
         body = ellipse(foot, axis, long / swell, short * swell)
         layers += [Layer(body, tissue.myocardium, rng.uniform(0.6, 1.0))]
@@ -429,7 +429,7 @@ def _trabeculae(rng: np.random.Generator, wall: Wall, tissue: Tissue) -> list[La
     grow_with = np.sqrt(wall.thickness / wall.thickness[:1])  # they crowd as the cavity shrinks
     layers = []
     for most, rough, opacity in (
-        (2.0, 0.5, (0.5, 1.0)),
+        (2.6, 0.6, (0.5, 1.0)),
         (4.5, 1.2, (0.25, 0.75)),
         (7.0, 2.2, (0.1, 0.45)),
     ):
@@ -442,7 +442,7 @@ def _trabeculae(rng: np.random.Generator, wall: Wall, tissue: Tissue) -> list[La
         inside = wall.inner + edge[..., None] * inward
         lining = np.concatenate([wall.inner, inside[:, ::-1]], axis=1)
         layers += [Layer(lining[:, ::2], tissue.myocardium, rng.uniform(*opacity))]
-    for index in rng.integers(60, SAMPLES - 60, rng.integers(0, 5)):  # strands
+    for index in rng.integers(60, SAMPLES - 60, rng.integers(0, 9)):  # strands
         away = 0.5 * grow_with[:, index, None] * rng.uniform(2.0, 9.0)
         along = unit(wall.inner[:, index + 8] - wall.inner[:, index - 8])
         along = unit(along + rng.normal(0.0, 0.3) * inward[:, index])

@@ -49,10 +49,10 @@ def draw_scanner(rng: np.random.Generator, size: int, noise_scale: float = 1.0) 
     strength = rng.uniform(0.15, 0.8)
     shading = 1.0 + np.float32(strength) * (shading / shading.mean() - 1.0)
     shading = np.maximum(shading, 0.3)
-    if rng.random() < 0.35:  # a dark off-resonance band across the picture
+    if rng.random() < 0.2:  # a dark off-resonance band across the picture
         turn = rng.uniform(0.0, np.pi)
         wave = (x * np.cos(turn) + y * np.sin(turn) + 0.15 * x * y - rng.uniform(-0.8, 0.8)) / 0.07
-        shading = shading * (1.0 - rng.uniform(0.1, 0.45) * np.exp(-(wave**2)))
+        shading = shading * (1.0 - rng.uniform(0.1, 0.3) * np.exp(-(wave**2)))
 
     axis = int(rng.integers(2))
     kept = rng.uniform(0.62, 1.0, 2)  # share of k-space acquired along rows and columns

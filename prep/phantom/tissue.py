@@ -78,7 +78,7 @@ def _draw_random(rng: np.random.Generator, real: Tissue) -> Tissue:
 def _draw_real(rng: np.random.Generator) -> Tissue:
     """Scanners, flip angles and shims differ."""
     blood = rng.uniform(0.72, 0.92)
-    myocardium = rng.uniform(0.17, 0.40)
+    myocardium = rng.uniform(0.14, 0.37)
     return Tissue(
         blood=blood,
         right_blood=blood * rng.uniform(0.88, 1.04),
