@@ -15,6 +15,7 @@ OURS = "jssm"
 METHODS = (OURS, "evidence", "contour", "fcn8s", "tetris", "tracking", "unet")
 LOSSES = ("cross_entropy", "dice")
 DEPTHS = (18, 34, 50)  # of ResNets
+RESNET_FILES = (".safetensors", ".pth", ".pt")  # what init_from takes for weights of a ResNet
 GRIDS = (2, 4, 8, 16, 32, 64, 128)  # of tetris, in pixels: its grid is made finer by halves
 
 
@@ -122,7 +123,9 @@ class Config(_Checked):
     data: str = ""
     method: str = OURS  # one of METHODS
     seed: int = _from_0(0)
-    init_from: str = ""  # torchvision's ResNet weights for the backbones, .safetensors or .pth
+    # A trained model that goes on learning, as jssm.load takes it, or torchvision's ResNet weights
+    # for the backbones, .safetensors or .pth.
+    init_from: str = ""
     model: ModelConfig = field(default_factory=ModelConfig)
     baseline: BaselineConfig = field(default_factory=BaselineConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -180,8 +183,8 @@ def _rules(config: Config) -> list[tuple[bool, str]]:
             "train.mask_weight, train.point_weight: expected not both 0",
         ),
         (
-            method in (OURS, "evidence") or not config.init_from,
-            f"init_from: the method {method} does not start from given weights",
+            method in (OURS, "evidence") or not config.init_from.endswith(RESNET_FILES),
+            f"init_from: the method {method} does not start from given weights of a ResNet",
         ),
     ]
 

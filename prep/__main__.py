@@ -15,6 +15,8 @@ from prep.importer import add_parser as add_import_parser
 from prep.landmark_network.cli import add_parser as add_landmark_parser
 from prep.phantom.cli import add_parser as add_phantom_parser
 
+PHANTOM_PATIENT = r"(phantom\d+)"  # in the names of its files, of all views
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; gives 0, 1 when some input was bad, or 2 when nothing was done."""
@@ -60,6 +62,8 @@ def run_build(args: argparse.Namespace) -> int:
         return _refuse("--phantom takes the place of --images and --masks; give one of the two")
     if args.jobs == 0:
         return _refuse("--jobs 0: a number of processes, or -1 for every core, was expected")
+    if args.phantom and args.patient_regex is None:
+        args.patient_regex = PHANTOM_PATIENT
     try:
         request = build.Request(
             images=args.phantom / "images" if args.phantom else args.images,

@@ -323,7 +323,7 @@ def test_files_hold_what_they_say(tmp_path, capsys):
     out = tmp_path / "cohort"
     words = ("--view", "3ch", "--patients", 2, "--seed", 1, "--frames", 4, "--size", 72)
     assert main(*words, "--jobs", 1, "--out", out) == 0
-    assert "2 patients of 2" in capsys.readouterr().out
+    assert "2 cines of 2" in capsys.readouterr().out
     patient = make_patient(Options("3ch", 2, 1, 4, 72), 2)
     image = nibabel.Nifti1Image.from_filename(out / "images" / "phantom0002.nii")
     mask = nibabel.Nifti1Image.from_filename(out / "masks" / "phantom0002.nii")
@@ -356,6 +356,22 @@ def test_files_hold_what_they_say(tmp_path, capsys):
     assert (out / "cohort.csv").is_file()
     assert main(*words, "--jobs", 1, "--seed", 99, "--out", out) == 2  # old and new must not mix
     assert "already holds a cohort of other options" in capsys.readouterr().err
+
+
+def test_all_views_of_each_patient_in_one_cohort(tmp_path):
+    small = {"seed": 3, "frames": 2, "size": 64}
+    assert write_cohort(Options("all", 1, **small), tmp_path / "all", jobs=1) == []
+    assert write_cohort(Options("3ch", 1, **small), tmp_path / "one", jobs=1) == []
+    names = sorted(path.stem for path in (tmp_path / "all" / "images").iterdir())
+    assert names == ["phantom0001_2ch", "phantom0001_3ch", "phantom0001_4ch"]
+    for part, kind in (("images", "nii"), ("masks", "nii"), ("truth", "npz")):
+        of_all = tmp_path / "all" / part / f"phantom0001_3ch.{kind}"
+        alone = tmp_path / "one" / part / f"phantom0001.{kind}"
+        assert of_all.read_bytes() == alone.read_bytes()
+    with open(tmp_path / "all" / "cohort.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["view"] for row in rows] == list(VIEWS)
+    assert {row["patient"] for row in rows} == {"phantom0001"}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from jssm import checkpoint
 from jssm import config as config_lib
 from jssm import dataset as dataset_lib
 from jssm.config import Config
-from jssm.methods import registry
+from jssm.methods import registry, start
 from jssm.training import convergence, steps
 from jssm.training.convergence import Progress
 from jssm.training.feed import AHEAD, Feed, place, replicate
@@ -60,9 +60,10 @@ def train(config: Config, run: str | Path, *, on_step: OnStep | None = None) -> 
     run = Path(run)
     config_lib.validate(config)
     data = dataset_lib.load(config.data)
-    config = settle(config, data)
+    inherited = start.of(config).constants
+    config = settle(config, data, inherited)
     check_free(run, config)
-    constants = registry.constants_of(config, data)
+    constants = inherited or registry.constants_of(config, data)
     method = registry.method_from(config, constants)
     plan = make_plan(method, data, config, constants=constants)
     run.mkdir(parents=True, exist_ok=True)

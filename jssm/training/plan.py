@@ -18,6 +18,7 @@ from jssm.config import Config
 from jssm.dataset import Dataset
 from jssm.methods.method import Method
 from jssm.shape import labels
+from jssm.shape.shape_model import ShapeModel
 from jssm.training import steps
 from jssm.training.steps import TrainState
 
@@ -85,14 +86,22 @@ def make_plan(
     )
 
 
-def settle(config: Config, data: Dataset) -> Config:
+def settle(config: Config, data: Dataset, inherited: dict[str, Any] | None = None) -> Config:
     """Fill in what the data decides, and check that the rest suits it.
+
+    ``inherited``: the constants of a trained model that goes on, whose shape model counts.
 
     Raises:
       ValueError: when it does not.
     """
     size = config.model.size or data.size
-    modes = min(config.model.num_modes, data.shape_model.num_modes)
+    shape = ShapeModel(**inherited["shape"]) if inherited else data.shape_model
+    modes = min(config.model.num_modes, shape.num_modes)
+    if shape.mean.shape != data.shape_model.mean.shape:
+        raise ValueError(
+            f"init_from: its shapes have {len(shape.mean)} points but those of {config.data} have "
+            f"{len(data.shape_model.mean)}"
+        )
     if size != data.size:
         raise ValueError(
             f"model.size is {size} but the images of {config.data} are {data.size} pixels wide"

@@ -12,8 +12,8 @@ from flax import struct
 
 from jssm.config import Augmentation, Config, TrainConfig
 from jssm.image_path import from_uint8
+from jssm.methods import start
 from jssm.methods.method import AXIS, Method
-from jssm.networks import pretrained
 from jssm.training.augment import augment
 
 
@@ -55,7 +55,7 @@ def first_state(
     """The shapes of the state before the first step, known at once, and what computes it.
 
     Raises:
-      FileNotFoundError: when the settings name a file of weights that is not there.
+      FileNotFoundError: when the settings start from what is not there.
       ValueError: when it does not suit the network.
     """
 
@@ -71,24 +71,17 @@ def first_state(
     key = jax.random.key(config.seed, impl="rbg")
     # One program for all of it compiles faster than one for each array.
     program = jax.jit(fresh).trace(key)
-    weights = pretrained.read(config.init_from) if config.init_from else None
-
-    def pretrain(variables: Any) -> Any:
-        if weights is None:
-            return variables
-        return pretrained.into_backbones(
-            variables, weights, depth=config.model.depth, source=config.init_from
-        )
+    into = start.of(config).into
 
     def compute() -> TrainState:
         state = program.lower().compile()(key)
-        if weights is None:
+        if not config.init_from:
             return state
-        variables = pretrain(state.variables)
+        variables = into(state.variables)
         average = jax.tree.map(jnp.copy, variables) if config.train.ema else None
         return state.replace(variables=variables, average=average)
 
-    pretrain(program.out_info.variables)  # finds what does not suit
+    into(program.out_info.variables)  # finds what does not suit
     return program.out_info, compute
 
 

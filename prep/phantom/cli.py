@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prep.phantom.anatomy import VIEWS
 from prep.phantom.cohort import write_cohort
-from prep.phantom.patient import Options
+from prep.phantom.patient import ALL_VIEWS, Options
 from prep.phantom.tissue import LOOKS
 
 
@@ -19,7 +19,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="make a cohort of synthetic long-axis hearts with masks, points and true strain",
         description="Make cine sequences of synthetic long-axis hearts with their ground truth.",
     )
-    parser.add_argument("--view", required=True, choices=VIEWS, help="long-axis view")
+    parser.add_argument("--view", required=True, choices=(*VIEWS, ALL_VIEWS),
+        help="long-axis view, or all three of each patient")  # fmt: skip
     parser.add_argument("--patients", required=True, type=int, help="number of patients")
     parser.add_argument("--out", required=True, type=Path, help="a new folder for the cohort")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
@@ -50,6 +51,6 @@ def run(args: argparse.Namespace) -> int:
         return 2
     for failure in failures:
         print(f"phantom: {failure}", file=sys.stderr)
-    made = args.patients - len(failures)
-    print(f"{made} patients of {args.patients} written to {args.out}")
+    total = args.patients * len(options.views)
+    print(f"{total - len(failures)} cines of {total} written to {args.out}")
     return 1 if failures else 0

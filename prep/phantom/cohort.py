@@ -1,9 +1,11 @@
 """A whole phantom cohort on disk.
 
+A cohort of all views has the files <patient>_2ch, <patient>_3ch and <patient>_4ch.
+
 DIR/images/<patient>.nii   cine, uint16, (x, y, 1, frames); zooms: column mm, row mm, 1, frame s
 DIR/masks/<patient>.nii    the same geometry, uint8, 1 = myocardium
 DIR/truth/<patient>.npz    the fields of `truth_fields`
-DIR/cohort.csv             a row per patient; written last
+DIR/cohort.csv             a row per file; written last
 DIR/options.json           what was asked for
 DIR/contact_sheet.png      a look at the first patients
 """
@@ -38,7 +40,7 @@ def write_cohort(options: Options, folder: Path, *, jobs: int = -1) -> list[str]
         raise FileExistsError(
             f"{folder}: --out already holds a cohort of other options, expected a new folder"
         )
-    if same and _patients_listed(folder / "cohort.csv") == options.patients:
+    if same and _rows_of(folder / "cohort.csv") == options.patients * len(options.views):
         return []
     folder.mkdir(parents=True, exist_ok=True)
     note.write_text(asked)
@@ -47,7 +49,8 @@ def write_cohort(options: Options, folder: Path, *, jobs: int = -1) -> list[str]
     numbers = range(1, options.patients + 1)
     tasks = (delayed(attempt_patient)(options, number, folder) for number in numbers)
     results = Parallel(n_jobs=jobs, return_as="generator")(tasks)
-    results = list(tqdm(results, total=options.patients, desc="phantom", unit="patient", delay=2.0))
+    bar = tqdm(results, total=options.patients, desc="phantom", unit="patient", delay=2.0)
+    results = [result for of_patient in bar for result in of_patient]
     rows = [result for result in results if not isinstance(result, str)]
     if rows:
         with open(folder / "cohort.csv", "w", newline="", encoding="utf-8") as file:
@@ -58,7 +61,7 @@ def write_cohort(options: Options, folder: Path, *, jobs: int = -1) -> list[str]
     return [result for result in results if isinstance(result, str)]
 
 
-def _patients_listed(table: Path) -> int:
+def _rows_of(table: Path) -> int:
     """The number of rows of cohort.csv; 0 if there is none."""
     if not table.exists():
         return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,15 @@ from prep.phantom.pose import Pose, place
 from prep.phantom.tissue import LOOKS, draw_tissue, with_texture
 
 MIN_SIZE = 64
+ALL_VIEWS = "all"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What cohort to make.  Raises ValueError, naming the option, for a value out of range."""
+    """What cohort to make; view: one, or ALL_VIEWS of each patient.
+
+    Raises ValueError, naming the option, for a value out of range.
+    """
 
     view: str
     patients: int
@@ -36,8 +40,9 @@ class Options:
     looks: str = "real"
 
     def __post_init__(self) -> None:
-        if self.view not in VIEWS:
-            raise ValueError(f"--view is {self.view!r}, expected one of {', '.join(VIEWS)}")
+        if self.view not in (*VIEWS, ALL_VIEWS):
+            known = ", ".join((*VIEWS, ALL_VIEWS))
+            raise ValueError(f"--view is {self.view!r}, expected one of {known}")
         if self.looks not in LOOKS:
             raise ValueError(f"--looks is {self.looks!r}, expected one of {', '.join(LOOKS)}")
         for name, least in (("patients", 1), ("seed", 0), ("frames", 2), ("size", MIN_SIZE)):
@@ -45,6 +50,11 @@ class Options:
                 raise ValueError(f"--{name} is {getattr(self, name)}, expected at least {least}")
         if self.num_points < 8 or self.num_points % 2:
             raise ValueError(f"--points is {self.num_points}, expected an even number from 8 up")
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views of each patient."""
+        return VIEWS if self.view == ALL_VIEWS else (self.view,)
 
 
 @dataclass(frozen=True)
@@ -204,17 +214,16 @@ def _row(
     return row
 
 
-def write_patient(options: Options, number: int, folder: Path) -> dict[str, Any]:
-    """Make patient 1, 2, ... and write its three files; gives its row of cohort.csv."""
+def write_patient(options: Options, number: int, folder: Path, name: str) -> dict[str, Any]:
+    """Make patient 1, 2, ... and write its three files so named; gives its row of cohort.csv."""
     patient = make_patient(options, number)
-    name = patient_name(number)
     spacing = float(patient.truth["spacing_mm"][0])
     frame_s = float(patient.truth["time_s"][1])
     _write_nifti(folder / "images" / f"{name}.nii", patient.images, spacing, frame_s)
     _write_nifti(folder / "masks" / f"{name}.nii", patient.masks, spacing, frame_s)
     fields: dict[str, Any] = dict(patient.truth)
     np.savez(folder / "truth" / f"{name}.npz", **fields)
-    return patient.row
+    return {"file": name} | patient.row
 
 
 def _write_nifti(path: Path, cine: NDArray[Any], spacing_mm: float, frame_s: float) -> None:
@@ -226,9 +235,13 @@ def _write_nifti(path: Path, cine: NDArray[Any], spacing_mm: float, frame_s: flo
     nibabel.save(image, path)
 
 
-def attempt_patient(options: Options, number: int, folder: Path) -> dict[str, Any] | str:
-    """Give `write_patient`'s row or, where that failed, a line that says why."""
-    try:
-        return write_patient(options, number, folder)
-    except Exception as error:  # one bad patient must not lose the others
-        return f"{patient_name(number)}: {type(error).__name__}: {error}"
+def attempt_patient(options: Options, number: int, folder: Path) -> list[dict[str, Any] | str]:
+    """Give `write_patient`'s row or, where that failed, a line that says why, for each view."""
+    results: list[dict[str, Any] | str] = []
+    for view in options.views:
+        name = patient_name(number) + (f"_{view}" if len(options.views) > 1 else "")
+        try:
+            results.append(write_patient(replace(options, view=view), number, folder, name))
+        except Exception as error:  # one bad patient must not lose the others
+            results.append(f"{name}: {type(error).__name__}: {error}")
+    return results

@@ -24,7 +24,7 @@ def contact_sheet(folder: Path, rows: list[dict[str, Any]]) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
-        name = row["patient"]
+        name = row["file"]
         images = np.asarray(
             nibabel.Nifti1Image.from_filename(folder / "images" / f"{name}.nii").dataobj
         )

@@ -1,0 +1,63 @@
+"""What a training starts from (``config.init_from``): a ResNet's weights, or a trained model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from flax import traverse_util
+
+from jssm.config import RESNET_FILES, Config
+from jssm.methods import registry
+from jssm.networks import pretrained
+
+
+class Start(NamedTuple):
+    """into(variables) gives the Linen variables of a network with what the start knows put into
+    them; they may be the shapes of arrays alone. constants: those of a trained model, whose shape
+    model goes on, in place of the training set's; None where there is none.
+
+    ``into`` raises ValueError when the two do not suit each other.
+    """
+
+    into: Callable[[Any], Any] = lambda variables: variables
+    constants: dict[str, Any] | None = None
+
+
+def of(config: Config) -> Start:
+    """The start of a training with these settings.
+
+    Raises:
+      FileNotFoundError: when ``init_from`` names what is not there.
+      ValueError: when it is damaged, or a model of another method.
+    """
+    source = config.init_from
+    if not source:
+        return Start()
+    if Path(source).suffix in RESNET_FILES:
+        weights = pretrained.read(source)
+        return Start(
+            lambda variables: pretrained.into_backbones(
+                variables, weights, depth=config.model.depth, source=source
+            )
+        )
+    settings, constants = registry.read(source)
+    if settings.method != config.method:
+        raise ValueError(f"init_from: {source} is a model of the method {settings.method}")
+    trained = constants.pop("variables")
+    constants.pop("temperature", None)  # it has to be found anew
+    return Start(lambda variables: _whole(variables, trained, settings, source), constants)
+
+
+def _whole(variables: Any, trained: Any, settings: Config, source: str) -> Any:
+    """The trained variables, which must have the names and shapes of ``variables``."""
+    wanted, known = (traverse_util.flatten_dict(tree) for tree in (variables, trained))
+    shapes = [{path: leaf.shape for path, leaf in tree.items()} for tree in (wanted, known)]
+    if shapes[0] != shapes[1]:
+        model = settings.model
+        of_network = ("depth", "width", "searches", "refinements", "locate_size", "num_modes")
+        listed = ", ".join(f"model.{name}={getattr(model, name)}" for name in of_network)
+        raise ValueError(f"init_from: {source} is another network, one of {listed}")
+    return traverse_util.unflatten_dict(
+        {path: jnp.asarray(leaf, jnp.float32) for path, leaf in known.items()}
+    )
