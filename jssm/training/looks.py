@@ -55,18 +55,16 @@ def recolour(
 
 
 def curved(key: jax.Array, image: jax.Array) -> jax.Array:
-    """The grey values in [0, 1] through a random monotone curve, in half of the cases falling.
+    """The grey values in [0, 1] through a random rising curve.
 
     As the Bézier curves of SLAug (Su et al., "Rethinking data augmentation for single-source domain
     generalization in medical image segmentation", AAAI 2023), but in :data:`PIECES` straight
     pieces of random slopes.
     """
-    rise_key, fall_key = jax.random.split(key)
-    rises = jax.random.exponential(rise_key, (PIECES,))
+    rises = jax.random.exponential(key, (PIECES,))
     rises = rises / jnp.sum(rises)
     reached = [rise * jnp.clip(image * PIECES - k, 0, 1) for k, rise in enumerate(rises)]
-    curve = sum(reached[1:], reached[0])
-    return jnp.where(jax.random.bernoulli(fall_key), 1 - curve, curve)
+    return sum(reached[1:], reached[0])
 
 
 def convolved(key: jax.Array, image: jax.Array) -> jax.Array:
@@ -84,8 +82,10 @@ def convolved(key: jax.Array, image: jax.Array) -> jax.Array:
             channels = jnp.where(channels > 0, channels, LEAK * channels)
         out = CHANNELS if layer < LAYERS - 1 else 1
         channels = _random_convolution(keys[layer], channels, out)
+    before, after = standardized(image), standardized(channels[0])
+    after = after * jnp.sign(jnp.sum(before * after))  # what is bright stays bright on the whole
     share = jax.random.uniform(keys[-1])
-    blend = share * standardized(image) + (1 - share) * standardized(channels[0])
+    blend = share * before + (1 - share) * after
     return mean + deviation * standardized(blend)
 
 
