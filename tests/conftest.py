@@ -9,7 +9,7 @@ from pathlib import Path
 # imported.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    " --xla_cpu_use_fusion_emitters=false"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
 # Programs are compiled once for all workers and commands under test, and kept for the next run; the
 # user's own cache is left alone.
@@ -26,20 +26,30 @@ from jssm import rasterizer
 from jssm.methods.model import Model
 from jssm.networks import resnet
 from jssm.networks.cascade import Cascade
+from jssm.rasterizer import loops
 from jssm.shape import shape_model
 from tests import reference, shallow
 
 gc.set_threshold(100_000)  # tracing makes objects by the million, few of them garbage
 
 SIZE = 32
-WHOLE_18 = resnet.STAGES[18]
-resnet.STAGES[18] = shallow.SHORT_18
+WHOLE_18, TURNS = resnet.STAGES[18], loops.TURNS
+shallow.install()
 
 
 @pytest.fixture
 def whole_resnets(monkeypatch):
     """The ResNet18 that it is, for tests of this network itself."""
     monkeypatch.setitem(resnet.STAGES, 18, WHOLE_18)
+
+
+@pytest.fixture(scope="module")
+def whole_turns():
+    """The rasterizer's loops as they are, for tests of these themselves."""
+    jax.clear_caches()  # what was traced before is of shorter ones
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loops, "TURNS", TURNS)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,8 @@ def test_a_peer_that_is_there_is_not_missing(monkeypatch):
     assert peers.missing("numpy") is None
 
 
-def test_the_rasterizer_runs(tmp_path, capsys, no_peers):
+def test_the_rasterizer_runs(tmp_path, capsys, monkeypatch, no_peers):
+    monkeypatch.setattr(rasterizer, "GRADIENT_SHAPES", 3)
     benchmarks.main(
         "rasterizer --size 24 --points 8 --batch 2 --large-batch 2 --sizes --counts "
         f"--repeats 1 --out {tmp_path}".split()

@@ -8,50 +8,113 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import jssm
+from jssm import dataset
 from prep.__main__ import main as prep
+from tests.runs import records
 
 ROOT = Path(__file__).parent.parent
 
 
-def run(*words, code=0):
-    """Run a script of the checkout; gives its output and errors, which never hold a traceback."""
-    command = [sys.executable, "-m", "tests.shallow", *map(str, words)]
+def run(*commands):
+    """Run scripts of the checkout, one after the other; gives the exit status, the output and the
+    errors of each, which never hold a traceback."""
+    words = json.dumps([[*map(str, command)] for command in commands])
     done = subprocess.run(
-        command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.shallow"],
+        cwd=ROOT,
+        env=os.environ,
+        input=words,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """A tiny cohort taken from the phantom to the evaluation."""
+def data(tmp_path_factory):
+    """The data set of a tiny cohort of phantoms."""
     root = tmp_path_factory.mktemp("cli")
     cohort = ("--view", "4ch", "--patients", "2", "--frames", "5", "--size", "96", "--seed", "3")
     assert prep(["phantom", *cohort, "--out", str(root / "phantom")]) == 0
     build = ("--phantom", str(root / "phantom"), "--view", "4ch", "--size", "96", "--jobs", "1")
     assert prep(["build", *build, "--min-dice", "0.8", "--out", str(root / "data")]) == 0
-    run(
+    return root / "data"
+
+
+@pytest.fixture(scope="module")
+def ran(data):
+    """What the scripts gave: those with bad input, and those that train and evaluate beside the
+    data set."""
+    root = data.parent
+    bad = ("train.py", "--config", "configs/4ch.py", "--workdir", root / "bad")
+    good = (
         *("train.py", "--config", "configs/phantom.py", "--workdir", root / "run"),
-        *(f"--config.data={root / 'data'}", "--config.model.size=0", "--config.model.width=4"),
-        *("--config.train.epochs=2", "--config.train.points_epochs=1"),
+        *(f"--config.data={data}", "--config.model.size=0", "--config.model.width=4"),
+        *("--config.train.epochs=4", "--config.train.points_epochs=2"),
         *("--config.train.warmup_epochs=0", "--config.train.batch_size=5"),
         *("--config.model.locate_size=0", "--config.model.searches=0"),
     )
-    run("eval.py", "--ckpt", root / "run", "--out", root / "eval")
-    return root
+    return run(
+        (*bad, "--config.data=nowhere"),
+        ("eval.py", "--ckpt", "nowhere"),
+        good,
+        ("eval.py", "--ckpt", root / "run", "--out", root / "eval"),
+    )
 
 
-def test_the_data_set_verifies(folders, capsys):
-    assert prep(["verify", str(folders / "data")]) == 0
+@pytest.fixture(scope="module")
+def folders(data, ran):
+    """Where data, run and evaluation are, once all went well."""
+    for code, out, errors in ran[2:]:
+        assert code == 0, out + errors
+    return data.parent
+
+
+def test_the_data_set_verifies(data, capsys):
+    assert prep(["verify", str(data)]) == 0
     assert capsys.readouterr().out.rstrip().endswith(": good")
 
 
-def test_training_and_evaluation_leave_their_files(folders):
-    assert len((folders / "run" / "metrics.jsonl").read_text().splitlines()) == 1
+def test_bad_input_gets_one_sentence(ran):
+    (code, _, errors), (code_of_eval, _, errors_of_eval), *_ = ran
+    assert (code, code_of_eval) == (1, 1)
+    assert "train.py: nowhere: not a data set directory" in errors
+    assert errors_of_eval.startswith("eval.py: nowhere: no training run there")
+    assert errors_of_eval.count("\n") == 1
+
+
+def test_a_run_leaves_all_its_files(folders):
+    log = records(folders / "run")
+    assert [r["epoch"] for r in log] == [2, 4]
+    assert [r["mask_weight"] for r in log] == [0, 0.5]
+    assert ["train_mask_loss" in r for r in log] == [False, True]
+    assert (folders / "run" / "curves.png").is_file()
+    drawn = sorted(p.name for p in (folders / "run" / "overlays").iterdir())
+    assert drawn[-1] == "epoch_0004.png"
+    assert list((folders / "run" / "tensorboard").iterdir())
+
+
+def test_the_best_is_that_of_the_log_and_needs_nothing_else(folders):
+    data = dataset.load(folders / "data")
+    rows = data.rows("val")
+    found = jssm.predict(
+        jssm.load(folders / "run"), data.images[rows], window=np.array([0.0, 255.0])
+    )
+    assert found.beta.shape == (5, 4)  # no more modes than the data set has
+    predicted, true = np.asarray(found.mask) > 0.5, data.masks[rows] > 0
+    dice = 2 * (predicted & true).sum((1, 2)) / (predicted.sum((1, 2)) + true.sum((1, 2)))
+    best = max(r["val_dice"] for r in records(folders / "run"))
+    assert dice.mean() == pytest.approx(best, abs=1e-3)
+
+
+def test_an_evaluation_leaves_its_files(folders):
     scores = json.loads((folders / "eval" / "metrics.json").read_text())
     assert scores["cases"] == 5
     assert len((folders / "eval" / "cases.csv").read_text().splitlines()) == 1 + 5
@@ -59,14 +122,6 @@ def test_training_and_evaluation_leave_their_files(folders):
     names = {path.name for path in (folders / "eval").iterdir()}
     assert {"metrics.json", "cases.csv", "table.md", "best.png", "median.png", "worst.png"} <= names
     assert any(name.endswith(".gif") for name in names)
-
-
-def test_bad_input_gets_one_sentence(tmp_path):
-    flags = ("train.py", "--config", "configs/4ch.py", "--workdir", tmp_path / "run")
-    _, errors = run(*flags, "--config.data=nowhere", code=1)
-    assert "train.py: nowhere: not a data set directory" in errors
-    _, errors = run("eval.py", "--ckpt", "nowhere", code=1)
-    assert "eval.py: nowhere: no training run there" in errors
 
 
 def test_all_wrong_flags_are_named_before_anything_is_parsed():

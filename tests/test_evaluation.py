@@ -1,9 +1,6 @@
 """The evaluation with methods whose scores are known, and eval.py on a small run."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -294,14 +291,3 @@ def test_what_is_missing_is_said_in_one_sentence(trained, tmp_path):
         report.evaluate_run(run_dir, data_dir=str(tmp_path))
     with pytest.raises(ValueError, match="test"):
         report.evaluate_run(run_dir, split="test")
-    script = Path(report.__file__).parents[2] / "eval.py"
-    done = subprocess.run(
-        [sys.executable, str(script), "--ckpt", str(tmp_path / "none")],
-        capture_output=True,
-        text=True,
-        cwd=script.parent,
-    )
-    assert done.returncode == 1
-    assert done.stderr.strip().count("\n") == 0
-    assert done.stderr.startswith("eval.py: ")
-    assert "no training run there" in done.stderr

@@ -47,7 +47,12 @@ def base(tmp_path_factory):
 @pytest.fixture
 def folders(tmp_path):
     """Images and cavities of three new patients, two cases of each."""
-    images, cavities = tmp_path / "images", tmp_path / "cavities"
+    return write_cavities(tmp_path)
+
+
+def write_cavities(folder):
+    """Such images and cavities, in folders of this one."""
+    images, cavities = folder / "images", folder / "cavities"
     images.mkdir()
     cavities.mkdir()
     for i, shape in enumerate(cohort(6, seed=7)):
@@ -65,9 +70,16 @@ def extend(base, folders, out, *more):
     return main(["extend", str(base), *map(str, words)])
 
 
-def test_cavity_cases_join_the_data_set(base, folders, tmp_path):
-    out = tmp_path / "out"
-    assert extend(base, folders, out) == 0
+@pytest.fixture(scope="module")
+def extended(base, tmp_path_factory):
+    """The data set with the cavities of three new patients."""
+    root = tmp_path_factory.mktemp("extended")
+    assert extend(base, write_cavities(root), root / "out") == 0
+    return root / "out"
+
+
+def test_cavity_cases_join_the_data_set(base, folders, extended):
+    out = extended
     assert check(out) == []
     before, data = dataset.load(base), dataset.load(out)
     old, count = len(before.images), len(before.images) + 6
@@ -154,9 +166,8 @@ def test_what_cannot_begin_says_why(base, folders, tmp_path, capsys, spoil, mess
         ("masks", lambda a: a[-1].fill(0), "masks.npy is empty"),
     ],
 )
-def test_verify_knows_what_a_cavity_case_has(base, folders, tmp_path, name, change, finding):
-    out = tmp_path / "out"
-    extend(base, folders, out)
+def test_verify_knows_what_a_cavity_case_has(extended, tmp_path, name, change, finding):
+    out = shutil.copytree(extended, tmp_path / "out")
     array = np.load(out / f"{name}.npy")
     change(array)
     np.save(out / f"{name}.npy", array)

@@ -29,7 +29,6 @@ FEW = 16  # tiles of a chunk with ties, which are taken apart from the others
 
 _SIDE = jax.tree.structure(jax.eval_shape(tiling.all_sides, np.zeros((4, 2), np.float32)))
 _OFFSETS = grid.offsets(np.arange(PIXELS))
-_TURNS = np.arange(TURNS, dtype=np.int32)
 
 # They are asked for again and again while a program is traced: for its shapes, its derivative, ...
 _traced_once = partial(jax.jit, static_argnums=0, inline=True)
@@ -199,7 +198,7 @@ def _narrowed(
     def sides_of(turn: jax.Array) -> list[tuple[jax.Array, Side]]:
         """The next sides of each parent, (2, P, 1), and their numbers; the last one again when
         there are no more."""
-        places = turn * TURNS + _TURNS[:, None, None]
+        places = turn * TURNS + np.arange(TURNS, dtype=np.int32)[:, None, None]
         numbers = first + jnp.clip(places, 0, jnp.maximum(length - 1, 0))
         found = rows.at[image, numbers].get(mode="clip")
         return [(n[..., None], _sides(row)) for n, row in zip(numbers, found, strict=True)]
@@ -237,7 +236,8 @@ def _nearest(rows: jax.Array, image: jax.Array, runs: Runs, pixels: Pixels) -> N
     rounds = -(-jnp.max(runs.length[0] + runs.length[1]) // TURNS)
 
     def visit(turn: jax.Array, best: Nearest) -> Nearest:
-        numbers = tiling.number_of(turn * TURNS + _TURNS[:, None], *runs)
+        turns = turn * TURNS + np.arange(TURNS, dtype=np.int32)[:, None]
+        numbers = tiling.number_of(turns, *runs)
         for row in rows.at[image, numbers].get(mode="clip"):
             best = tiling.nearer(best, _sides(row), pixels)
         return best
