@@ -184,6 +184,21 @@ def test_every_weight_learns_and_nothing_is_infinite(model):
         assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(found[part])), part
 
 
+def test_a_drawn_cavity_teaches_what_is_cavity_and_not_what_is_wall():
+    """Against the formulas in float64; logits that only exchange background and wall cost alike."""
+    classes = rng.normal(size=(12, 12, 3))
+    mask = np.zeros((12, 12))
+    mask[4:9, 3:7] = 1
+    chances = np.exp(classes) / np.exp(classes).sum(-1, keepdims=True)
+    cavity = chances[..., 2]
+    entropy = -np.mean(mask * np.log(cavity) + (1 - mask) * np.log(1 - cavity))
+    dice = 2 * (cavity * mask).sum() / (cavity.sum() + mask.sum())
+    expected = entropy + 1 - dice
+    for logits in (classes, classes[..., [1, 0, 2]]):
+        found = evidence.cavity_loss(jnp.asarray(logits, jnp.float32), jnp.asarray(mask))
+        assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
 def test_the_uncertainty_is_that_of_the_fit(small_shape):
     """Of points bent and placed by changes drawn from the posterior: their empirical covariance."""
     latent = jnp.array([0.2, -0.1])

@@ -258,8 +258,8 @@ def test_random_looks_keep_the_heart_and_change_the_signals():
         else:
             assert random == real
     assert 12 <= len(signals) <= 28  # half of the patients
-    assert np.abs(signals).min() >= 0.1
-    assert min(signals) < 0.0 < max(signals)  # dark blood too
+    assert min(signals) >= 0.1  # blood is the brighter one in every cine
+    assert np.std(signals) > 0.1
     options = Options("4ch", 1, frames=2, size=64)
     pictures = [
         make_patient(dataclasses.replace(options, looks=looks), 1) for looks in ("real", "random")

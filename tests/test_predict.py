@@ -18,7 +18,7 @@ from PIL import Image
 
 import jssm
 from jssm import __main__ as command
-from jssm import checkpoint, files
+from jssm import checkpoint, files, weights
 from jssm.cines import outputs, segmenting
 from jssm.config import Config, ModelConfig, to_json
 from jssm.image_path import grey_window
@@ -411,6 +411,26 @@ def test_an_out_that_is_a_file_is_refused(run, scans, tmp_path, capsys):
     out.write_text("")
     assert command.main(["predict", str(scans), "--ckpt", str(run), "--out", str(out)]) == 2
     assert "taken" in capsys.readouterr().err
+
+
+def test_the_model_is_chosen_by_what_made_the_images(run, scans, tmp_path, capsys, monkeypatch):
+    """Without one asked for; files that do not say what made them are passed over."""
+    Image.fromarray(dicom_files.picture(1).astype(np.uint8)).save(tmp_path / "picture.png")
+    monkeypatch.setattr(weights, "for_modality", {"MR": str(run)}.get)
+    out = tmp_path / "out"
+    arguments = ["predict", str(scans), str(tmp_path / "picture.png"), "--view", "4ch", "other"]
+    assert command.main([*arguments, "--out", str(out)]) == 1  # some files are damaged
+    table = pd.read_csv(out / "cines.csv")
+    assert table["model_run"].unique().tolist() == ["tiny"]
+    assert table["view"].tolist() == ["4ch"]
+    told = capsys.readouterr().out
+    assert "picture.png: its file tells no modality, so --model or --ckpt has to be given" in told
+
+
+def test_each_modality_has_its_model():
+    assert weights.for_modality("US") == "echo"
+    assert weights.for_modality("MR") == "mri"
+    assert weights.for_modality("CT") is None
 
 
 def test_an_empty_folder_gives_nothing(run, tmp_path, capsys):

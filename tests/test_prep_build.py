@@ -11,6 +11,8 @@ from jssm import dataset
 from prep.__main__ import main
 from prep.dataset import build
 from prep.dataset.verify import check
+from prep.phantom.cohort import write_cohort
+from prep.phantom.patient import Options
 from tests.prep_shapes import SIZE, Horseshoe, cohort, write_png_cohort
 
 REGEX = r"(p\d+)_"
@@ -55,6 +57,37 @@ def test_the_data_set_is_sound_and_loads(good):
         np.testing.assert_array_equal(data.masks[i], shape.mask())
         ends = data.points[i][[0, 44, 43, 87]]
         assert np.abs(ends - shape.corners()).max() < 3
+
+
+def test_phantoms_give_their_own_points(tmp_path):
+    """All views of two patients: the points are those of the files, and the shapes are affine
+    images of the canonical ones."""
+    cohort_folder, out = tmp_path / "cohort", tmp_path / "out"
+    options = Options("all", 2, seed=2, frames=2, size=96)
+    assert write_cohort(options, cohort_folder, jobs=1) == []
+    words = ["build", "--phantom", cohort_folder, "--out", out, "--size", 96, "--true-points"]
+    words += ["--jobs", 1, "--modes", 4, "--val-fraction", 0.4]
+    assert main([*map(str, words)]) == 0
+    data = dataset.load(out)
+    assert sorted(set(data.cases["patient"])) == ["phantom0001", "phantom0002"]
+    assert len(data.cases) == 12
+    assert data.truth_points is not None
+    np.testing.assert_allclose(data.points, data.truth_points, atol=1e-3)
+    for row in range(12):
+        placed = data.thetas[row, :, :2] @ data.canonical_points[row].T
+        placed = placed.T + data.thetas[row, :, 2]
+        np.testing.assert_allclose(placed, data.points[row], atol=1e-3)
+    training = data.rows("train")
+    mean = data.canonical_points[training].mean(0)
+    np.testing.assert_allclose(mean.mean(0), 0, atol=1e-5)
+    assert np.sqrt((mean**2).sum(1).mean()) == pytest.approx(1, abs=1e-5)
+    assert data.cases["point_mask_dice"].min() > 0.9
+
+
+def test_true_points_want_phantoms(good, tmp_path, capsys):
+    words = _arguments(good / "images", good / "masks", tmp_path / "x", "--true-points")
+    assert main(words) == 2
+    assert "only phantoms have them" in capsys.readouterr().err
 
 
 def test_the_report_shows_itself(good):

@@ -109,6 +109,16 @@ def test_training_in_bfloat16_learns(small_data):
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
 
 
+def test_a_stopped_run_of_the_real_network_continues_bit_for_bit(small_data, tmp_path):
+    """Stopped by a signal in the middle of an epoch of four steps."""
+    config = tiny(small_data, ema=0.9)
+    loop.train(config, tmp_path / "whole")
+    with pytest.raises(loop.Stopped, match="after step 7; the same command"):
+        loop.train(config, tmp_path / "run", on_step=stop_at(5))
+    loop.train(config, tmp_path / "run")
+    assert_same(tmp_path / "whole", tmp_path / "run")
+
+
 def test_the_average_of_few_steps_is_their_mean(small_data):
     """However slow it is later on, so that it forgets the first weights at once."""
     config = toy.config(small_data, ema=0.999)
