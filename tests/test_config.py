@@ -67,7 +67,8 @@ WRONG = {
                  "inside_weight": -1.0, "grid_px": 12, "smoothness": -1.0, "clip_frames": 1},
     "augment": {"flip_left_right": "yes", "flip_up_down": 1, "rotation_degrees": 181.0,
                 "translation": -0.1, "log_scale": -0.1, "log_aspect": -0.1,
-                "contrast": float("inf"), "shading": -1, "blur_px": -1.0, "noise": "much"},
+                "contrast": float("inf"), "shading": -1, "blur_px": -1.0, "noise": "much",
+                "curves": 1.1, "convolutions": -0.1, "surroundings": 2.0},
 }  # fmt: skip
 
 

@@ -109,7 +109,9 @@ def test_a_file_that_is_not_the_released_one_is_refused(monkeypatch):
 
 
 def test_a_model_is_named_once(capsys):
-    for words in ([], ["--model", "echo", "--ckpt", "runs/x"], ["--model", "eco"]):
+    predict = ["predict", "scans", "--out", "results"]
+    twice = [*predict, "--model", "echo", "--ckpt", "runs/x"]
+    for words in (twice, [*predict, "--model", "eco"], ["export", "--out", "x"]):
         with pytest.raises(SystemExit):
-            main(["predict", "scans", "--out", "results", *words])
+            main(words)
         assert "--model" in capsys.readouterr().err

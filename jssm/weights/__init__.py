@@ -22,11 +22,17 @@ class Released(NamedTuple):
 
 
 RELEASED = {
+    "mri": Released(
+        shows="cine MRI, 2-, 3- and 4-chamber views",
+        modality="MR",
+        licence="Apache License 2.0",
+        sha256="2d4abe6caee18870873c15fca8a896001c2e0efc6e0b3670fe342393c3c03274",
+    ),
     "echo": Released(
         shows="echocardiography, apical 2- and 4-chamber views",
         modality="US",
         licence="CC BY-NC-SA 4.0",
-        sha256="98fcfc9081db64ad7af498acaf36f3df259442d24306507dc84705263295474f",
+        sha256="8d07c2a495caf039d58fadf61439f9c4ce093ca68752edf827cd15a5b0273480",
     ),
 }
 
