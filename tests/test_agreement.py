@@ -78,5 +78,5 @@ def test_what_is_missing_is_said_in_a_sentence(tmp_path, capsys):
     assert (
         capsys.readouterr().err
         == "agreement: nowhere: no training run there (config.json is missing); "
-        "models of the package: echo\n"
+        "models of the package: echo, mri\n"
     )

@@ -41,7 +41,7 @@ def run(*commands):
 def data(tmp_path_factory):
     """The data set of a tiny cohort of phantoms."""
     root = tmp_path_factory.mktemp("cli")
-    cohort = ("--view", "4ch", "--patients", "2", "--frames", "5", "--size", "96", "--seed", "3")
+    cohort = ("--view", "4ch", "--patients", "2", "--frames", "5", "--size", "96", "--seed", "2")
     assert prep(["phantom", *cohort, "--out", str(root / "phantom")]) == 0
     build = ("--phantom", str(root / "phantom"), "--view", "4ch", "--size", "96", "--jobs", "1")
     assert prep(["build", *build, "--min-dice", "0.8", "--out", str(root / "data")]) == 0

@@ -186,7 +186,7 @@ def test_every_weight_learns_and_nothing_is_infinite(model):
 
 def test_a_drawn_cavity_teaches_what_is_cavity_and_not_what_is_wall():
     """Against the formulas in float64; logits that only exchange background and wall cost alike."""
-    classes = rng.normal(size=(12, 12, 3))
+    classes = np.random.default_rng(1).normal(size=(12, 12, 3))
     mask = np.zeros((12, 12))
     mask[4:9, 3:7] = 1
     chances = np.exp(classes) / np.exp(classes).sum(-1, keepdims=True)
