@@ -17,12 +17,13 @@ METAIMAGE = (".mha", ".mhd")
 SUFFIXES = PICTURES + NIFTI + METAIMAGE
 
 
-def read(path: Path) -> Cine:
+def read(path: str | Path) -> Cine:
     """The cine of a PNG, JPEG, NIfTI or MetaImage file.
 
     Raises:
       BadInput: when the file cannot be read or is not an image or a cine of one slice.
     """
+    path = Path(path)
     name = path.name.lower()
     if name.endswith(NIFTI):
         return guarded(nifti.read, path)
