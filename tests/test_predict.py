@@ -337,47 +337,6 @@ def test_pictures_without_geometry(run, tmp_path):
     assert "ef_percent" not in summary
 
 
-def test_smoothing_changes_points_and_mask_alike(small_model, cine):
-    segmenter = segmenting.Segmenter(small_model, BATCH_SIZE)
-    plain = segmenter(cine)
-    segmenter.harmonics = FRAMES
-    kept = segmenter(cine)
-    np.testing.assert_allclose(kept.points, plain.points, atol=1e-3)
-    assert (kept.mask != plain.mask).mean() < 1e-3
-    segmenter.harmonics = 1
-    smooth = segmenter(cine)
-    assert np.abs(smooth.points - plain.points).max() > 1e-3
-    drawn = jax.vmap(lambda p: jssm.rasterize(p, cine.frames.shape[1:]))(smooth.points)
-    assert (smooth.mask != (np.asarray(drawn) > 0.5)).mean() < 1e-3
-
-
-def test_the_programs_used_last_are_held_and_no_others_touched(small_model, monkeypatch):
-    monkeypatch.setattr(segmenting, "MOST_PROGRAMS", 3)
-    segmenter = segmenting.Segmenter(small_model, 2, _programs={})
-    not_ours = jax.jit(double)
-    not_ours(np.ones(1))
-    for length in (1, 2, 3, 1, 4, 5, 1):
-        assert segmenter._run(double, np.ones(length)).tolist() == [2.0] * length
-        assert len(segmenter._programs) <= 3
-    assert [shapes for _, shapes, _ in segmenter._programs] == [((4,),), ((5,),), ((1,),)]
-    assert segmenter.compile_s > 0
-    assert not_ours._cache_size() == 1
-
-
-def test_images_of_many_sizes_take_the_same_programs(small_model, cine):
-    segmenter, known = segmenting.Segmenter(small_model, BATCH_SIZE), set()
-    for rows in (24, 20, 16):
-        found = segmenter(replace(cine, frames=cine.frames[:, :rows]))
-        assert found.mask.shape == (FRAMES, rows, cine.frames.shape[2])
-        known = known or set(segmenter._programs)
-    assert set(segmenter._programs) == known
-
-
-def double(values):
-    """Twice the values."""
-    return 2 * values
-
-
 def test_a_mirrored_plane_exchanges_the_walls(cine, expected):
     segmented = segmenting.Segmented(
         expected.points, expected.mask > 0.5, expected.integrity, motion=None

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from jssm import config
 from jssm.config import Config, ModelConfig, TrainConfig
+from jssm.methods import start
 from jssm.methods.regression import method, network_from
 from jssm.networks import pretrained
 from jssm.networks.cascade import Cascade
@@ -207,7 +208,7 @@ def test_training_starts_from_the_file(small_model, tmp_path):
     )
     assert config.from_json(config.to_json(settings)) == settings
     how = method(small_model.replace(network=network_from(settings)))
-    _, compute = steps.first_state(how, optax.sgd(1.0), settings)
+    _, compute = steps.first_state(how, optax.sgd(1.0), settings, into=start.of(settings).into)
     state = compute()
     kernel = state.variables["params"]["locate"]["backbone"]["BasicBlock_0"]["Conv_0"]["kernel"]
     expected = weights["layer1.0.conv1.weight"].transpose(2, 3, 1, 0)

@@ -78,8 +78,7 @@ def loss(
 
     ``batch`` is as in :func:`jssm.methods.regression.loss`. The maps, the landmarks and the moves
     learn from the cases that have all points, and what is cavity also from those of which only that
-    is drawn. Gives the loss and, beside it, its terms and the new
-    batch statistics.
+    is drawn. Gives the loss and, beside it, its terms and the new batch statistics.
     """
     axis_name = model.network.axis_name
     jitter = JITTER * jax.random.normal(key, (len(batch["image"]), 2, 3))

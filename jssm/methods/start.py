@@ -15,12 +15,12 @@ from jssm.networks import pretrained
 class Start(NamedTuple):
     """into(variables) gives the Linen variables of a network with what the start knows put into
     them; they may be the shapes of arrays alone. constants: those of a trained model, whose shape
-    model goes on, in place of the training set's; None where there is none.
+    model goes on, in place of the training set's. Either is None where nothing is known.
 
     ``into`` raises ValueError when the two do not suit each other.
     """
 
-    into: Callable[[Any], Any] = lambda variables: variables
+    into: Callable[[Any], Any] | None = None
     constants: dict[str, Any] | None = None
 
 

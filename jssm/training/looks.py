@@ -76,13 +76,14 @@ def convolved(key: jax.Array, image: jax.Array) -> jax.Array:
     """
     keys = jax.random.split(key, LAYERS + 1)
     mean, deviation = jnp.mean(image), jnp.std(image)
-    channels = standardized(image)[None]
+    before = standardized(image)
+    channels = before[None]
     for layer in range(LAYERS):
         if layer > 0:
             channels = jnp.where(channels > 0, channels, LEAK * channels)
         out = CHANNELS if layer < LAYERS - 1 else 1
         channels = _random_convolution(keys[layer], channels, out)
-    before, after = standardized(image), standardized(channels[0])
+    after = standardized(channels[0])
     after = after * jnp.sign(jnp.sum(before * after))  # what is bright stays bright on the whole
     share = jax.random.uniform(keys[-1])
     blend = share * before + (1 - share) * after

@@ -59,20 +59,24 @@ class Plan:
 
 
 def make_plan(
-    method: Method, data: Dataset, config: Config, *, constants: dict[str, Any] | None = None
+    method: Method,
+    data: Dataset,
+    config: Config,
+    *,
+    constants: dict[str, Any] | None = None,
+    into: Callable[[Any], Any] | None = None,
 ) -> Plan:
-    """The plan of training ``method`` on ``data``; of ``config`` it takes train, augment, the seed
-    and the weights to start from.
+    """The plan of training ``method`` on ``data``; of ``config`` it takes train, augment and the
+    seed. ``into`` is as in :func:`jssm.training.steps.first_state`.
 
     Raises:
-      FileNotFoundError: when the file of weights is not there.
-      ValueError: when it does not suit the network, or the devices cannot share a batch.
+      ValueError: when the start does not suit the network, or the devices cannot share a batch.
     """
     clips, size = data.clips("train", method.clip), config.train.batch_size
     devices = _devices_for(size, method.clip)
     optimizer = steps.make_optimizer(config.train, max(len(clips) // size, 1))
     with steps.no_collection():
-        shapes, first_state = steps.first_state(method, optimizer, config)
+        shapes, first_state = steps.first_state(method, optimizer, config, into=into)
     return Plan(
         config=config,
         data=data,

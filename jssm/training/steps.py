@@ -12,7 +12,6 @@ from flax import struct
 
 from jssm.config import Augmentation, Config, TrainConfig
 from jssm.image_path import from_uint8
-from jssm.methods import start
 from jssm.methods.method import AXIS, Method
 from jssm.training.augment import augment
 
@@ -50,13 +49,18 @@ def make_optimizer(options: TrainConfig, steps_per_epoch: int) -> optax.Gradient
 
 
 def first_state(
-    method: Method, optimizer: optax.GradientTransformation, config: Config
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    config: Config,
+    *,
+    into: Callable[[Any], Any] | None = None,
 ) -> tuple[TrainState, Callable[[], TrainState]]:
     """The shapes of the state before the first step, known at once, and what computes it.
 
+    into: puts into the first variables what the training starts from (:mod:`jssm.methods.start`).
+
     Raises:
-      FileNotFoundError: when the settings start from what is not there.
-      ValueError: when it does not suit the network.
+      ValueError: when that does not suit the network.
     """
 
     def fresh(key: jax.Array) -> TrainState:
@@ -71,17 +75,17 @@ def first_state(
     key = jax.random.key(config.seed, impl="rbg")
     # One program for all of it compiles faster than one for each array.
     program = jax.jit(fresh).trace(key)
-    into = start.of(config).into
+    if into:
+        into(program.out_info.variables)  # finds what does not suit
 
     def compute() -> TrainState:
         state = program.lower().compile()(key)
-        if not config.init_from:
+        if into is None:
             return state
         variables = into(state.variables)
         average = jax.tree.map(jnp.copy, variables) if config.train.ema else None
         return state.replace(variables=variables, average=average)
 
-    into(program.out_info.variables)  # finds what does not suit
     return program.out_info, compute
 
 

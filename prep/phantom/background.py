@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from prep.phantom.anatomy import Anatomy
-from prep.phantom.polygons import Array, ellipse, grow, smooth_closed
+from prep.phantom.polygons import Array, ellipse, grow, shift, smooth_closed
 from prep.phantom.tissue import Layer, Tissue
 
 _UP = np.array([0.0, -1.0])
@@ -22,10 +22,6 @@ def body_layers(
     """Give the still layers around a heart with outline points heart (N, 2), mitral valve (2,)."""
     build = _axial if anatomy.axial else _sagittal
     return build(rng, heart.min(axis=0), heart.max(axis=0), valve, tissue)
-
-
-def _moved(points: Array, right: float, down: float) -> Array:
-    return points + np.array([right, down])
 
 
 def _blob(rng: np.random.Generator, centre: Array, semi: Array, rough: float) -> Array:
@@ -102,7 +98,7 @@ def _axial(
     semi = np.array([rng.uniform(155, 195), max(rng.uniform(98, 122), room)])
     centre = np.array([middle[0] - rng.uniform(5, 40), top + semi[1]])
     layers = _chest(rng, centre, semi, tissue, fat=fat, muscle=muscle)
-    back = _moved(centre, rng.normal(0.0, 5.0), 0.62 * semi[1])
+    back = shift(centre, rng.normal(0.0, 5.0), 0.62 * semi[1])
 
     if rng.random() < 0.4:
         size = np.array([rng.uniform(50, 75), rng.uniform(50, 70)])
@@ -118,15 +114,15 @@ def _axial(
     layers.append(Layer(_blob(rng, base, rng.uniform(24.0, 40.0, 2), 0.08), soft, 0.8))
     sternum = np.array([0.5 * (centre[0] + middle[0]), top + fat + muscle + 4.0])
     layers.append(Layer(_blob(rng, sternum, np.array([42.0, 16.0]), 0.1), tissue.fat, 0.9))
-    muscles = _blob(rng, _moved(back, 0.0, 12.0), np.array([58.0, 24.0]), 0.05)
-    canal = _moved(back, 0.0, 23.0)
+    muscles = _blob(rng, shift(back, 0.0, 12.0), np.array([58.0, 24.0]), 0.05)
+    canal = shift(back, 0.0, 23.0)
     layers += [
         Layer(muscles, tissue.muscle),
         Layer(_blob(rng, back, np.array([20.0, 16.0]), 0.04), tissue.marrow),
         Layer(ellipse(canal, _UP, 7.0, 9.0), 0.95 * tissue.fat),
         Layer(ellipse(canal, _UP, 4.0, 5.0), tissue.muscle),
     ]
-    aorta = _moved(back, rng.uniform(16.0, 26.0), -16.0)
+    aorta = shift(back, rng.uniform(16.0, 26.0), -16.0)
     return layers + _tube(rng, aorta, rng.uniform(9.0, 13.0), tissue)
 
 
@@ -170,7 +166,7 @@ def _sagittal(
             1.0,
             pitch / 24.0,
         )
-        bone = smooth_closed(_moved(block, spine - lean, centre[1] + step), 4)
+        bone = smooth_closed(shift(block, spine - lean, centre[1] + step), 4)
         layers.append(Layer(bone, tissue.marrow))
     if rng.random() < 0.7:
         aorta = ellipse(

@@ -1,4 +1,4 @@
-"""The heart around the left ventricle: atria, right ventricle, outflow tract, valves, fat.
+"""The heart around the left ventricle: atria, right ventricle, outflow tract, fat.
 
 All outlines are in the heart frame, mm, (F, N, 2); the order of the layers is the painting order.
 The heart frame has x to the right and y towards the apex when the apex is up.
@@ -10,19 +10,22 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from prep.phantom.anatomy import Anatomy
-from prep.phantom.motion import SAMPLES, Wall
+from prep.phantom.motion import Wall
 from prep.phantom.polygons import (
     Array,
     bezier,
     ellipse,
     grow,
     left_normals,
+    shift,
     signed_area,
     smooth_closed,
     stroke,
     unit,
 )
 from prep.phantom.tissue import Layer, Tissue
+from prep.phantom.valves import leaflets, valve_opening
+from prep.phantom.ventricle import left_ventricle
 
 _CHAMBER_MM2 = 800.0  # smaller outlines are vessels
 
@@ -35,7 +38,7 @@ def heart_layers(
     layers = around(rng, anatomy, wall, tissue)
     sac = _sac(rng, [layer.outline for layer in layers] + [wall.outer], tissue)
     layers = sac + _outer_fat(rng, anatomy, wall, tissue) + layers
-    return layers + _left_ventricle(rng, anatomy, wall, tissue)
+    return layers + left_ventricle(rng, anatomy, wall, tissue)
 
 
 def _sac(rng: np.random.Generator, outlines: list[Array], tissue: Tissue) -> list[Layer]:
@@ -51,20 +54,6 @@ def _sac(rng: np.random.Generator, outlines: list[Array], tissue: Tissue) -> lis
     share = rng.beta(0.8, 0.8)
     filling = share * tissue.fat + (1.0 - share) * tissue.myocardium
     return [Layer(grow(rounded, rng.uniform(0.0, 2.0)), filling, rng.uniform(0.3, 1.0))]
-
-
-def valve_opening(wall: Wall, systole: float) -> Array:
-    """Give the opening (F,) 0..1 of the mitral valve: early and late filling, shut in systole."""
-    rest = (wall.phase - systole) / (1.0 - systole)  # 0..1 through diastole
-    early = np.exp(-(((rest - 0.28) / 0.13) ** 2))
-    late = 0.7 * np.exp(-(((rest - 0.85) / 0.09) ** 2))
-    drift = 0.35 * np.exp(-(((rest - 0.55) / 0.2) ** 2))
-    return np.where(rest > 0.0, np.clip(early + late + drift, 0.0, 1.0), 0.0)
-
-
-def _shift(points: Array, dx: Array | float, dy: Array | float) -> Array:
-    dx, dy = np.broadcast_arrays(np.asarray(dx, float), np.asarray(dy, float))
-    return points + np.stack([dx, dy], axis=-1)
 
 
 def _controls(points: list[Array]) -> Array:
@@ -87,8 +76,8 @@ def _outer_fat(
     sac = np.concatenate([(rim + 1.6 * outward)[:, ::3], wall.mid[:, ::-8]], axis=1)
     # The valve plane leaves fat of the groove behind as it descends, never lung.
     first, last = wall.outer[:, 0], wall.outer[:, -1]
-    corners = [_shift(first, 0.0, 4.0), _shift(last, 0.0, 4.0)]
-    corners += [_shift(last[0], -4.0, -13.0), _shift(first[0], 4.0, -13.0)]
+    corners = [shift(first, 0.0, 4.0), shift(last, 0.0, 4.0)]
+    corners += [shift(last[0], -4.0, -13.0), shift(first[0], 4.0, -13.0)]
     groove = smooth_closed(_controls(corners))
     return [
         Layer(groove, 0.75 * tissue.fat),
@@ -107,10 +96,10 @@ def _fat_rim(rng: np.random.Generator, outline: Array, wall_mm: float, tissue: T
 
 def _groove_fat(rng: np.random.Generator, end: Array, side: float, tissue: Tissue) -> list[Layer]:
     """Fat of the valve groove beside a basal end (F, 2), with a small vessel in it."""
-    centre = _shift(end, side * rng.uniform(2.0, 4.5), -rng.uniform(2.0, 5.0))
+    centre = shift(end, side * rng.uniform(2.0, 4.5), -rng.uniform(2.0, 5.0))
     along = unit(np.array([side * rng.uniform(0.2, 0.8), -1.0]))
     fat = ellipse(centre, along, rng.uniform(6.0, 10.0), rng.uniform(4.0, 6.5))
-    vessel = ellipse(_shift(centre, side, -1.0), along, rng.uniform(1.2, 2.6), rng.uniform(1.2, 2))
+    vessel = ellipse(shift(centre, side, -1.0), along, rng.uniform(1.2, 2.6), rng.uniform(1.2, 2))
     return [Layer(fat, tissue.fat, 0.95), Layer(vessel, rng.choice([0.35, 0.8]) * tissue.blood)]
 
 
@@ -126,20 +115,20 @@ def _atrium(
     offset: float = 0.0,
 ) -> Array:
     """Give an atrium's outline on a valve from `left` to `right` (F, 2); its roof stays behind."""
-    middle = _shift(0.5 * (left + right), offset, 0.0)
+    middle = shift(0.5 * (left + right), offset, 0.0)
     still = middle[0] + follow * (middle - middle[0])
     wide = 0.5 * width * rng.uniform(0.92, 1.08, 4)
     return smooth_closed(
         _controls([
-            _shift(left, 2.5, 4.0),
-            _shift(right, -2.5, 4.0),
-            _shift(right, 1.0, -4.0),
-            _shift(still, 0.4 * lean + wide[0], -0.42 * depth),
-            _shift(still, 0.9 * lean + 0.78 * wide[1], -0.82 * depth),
-            _shift(still, lean, -depth),
-            _shift(still, 0.9 * lean - 0.78 * wide[2], -0.82 * depth),
-            _shift(still, 0.4 * lean - wide[3], -0.42 * depth),
-            _shift(left, -1.0, -4.0),
+            shift(left, 2.5, 4.0),
+            shift(right, -2.5, 4.0),
+            shift(right, 1.0, -4.0),
+            shift(still, 0.4 * lean + wide[0], -0.42 * depth),
+            shift(still, 0.9 * lean + 0.78 * wide[1], -0.82 * depth),
+            shift(still, lean, -depth),
+            shift(still, 0.9 * lean - 0.78 * wide[2], -0.82 * depth),
+            shift(still, 0.4 * lean - wide[3], -0.42 * depth),
+            shift(left, -1.0, -4.0),
         ])
     )  # fmt: skip
 
@@ -166,30 +155,6 @@ def _vein(
     return [Layer(grow(tube, 1.2), tissue.myocardium, 0.8), Layer(tube, value)]
 
 
-def _leaflets(
-    left: Array,
-    right: Array,
-    opening: Array,
-    tissue: Tissue,
-    *,
-    share: float,
-    width: float,
-    opacity: float = 0.5,
-) -> list[Layer]:
-    """Two leaflets of a valve from `left` to `right` (F, 2), shut at `share` of the way."""
-    span = right - left
-    size = np.hypot(*np.moveaxis(span, -1, 0))
-    meet = _shift(left + share * span, 0.0, 0.12 * size)
-    layers = []
-    for hinge, part, side in ((left, share, 1.0), (right, 1.0 - share, -1.0)):
-        reach = (part + 0.12) * size
-        open_tip = _shift(hinge, side * 0.22 * size, reach)
-        tip = meet + opening[:, None] * (open_tip - meet)
-        belly = _shift(0.5 * (hinge + tip), -side * 0.05 * size * opening, 0.06 * size)
-        layers.append(Layer(stroke(bezier([hinge, belly, tip], 9), width), tissue.leaflet, opacity))
-    return layers
-
-
 def _left_atrium(
     rng: np.random.Generator, wall: Wall, tissue: Tissue, left: Array, right: Array, **shape: float
 ) -> tuple[list[Layer], Array]:
@@ -211,7 +176,7 @@ def _two_chamber(
     )
     middle = 0.5 * (left[0] + right[0])
     appendage = ellipse(
-        _shift(wall.outer[:, -1], rng.uniform(1, 6), -rng.uniform(12, 17)),
+        shift(wall.outer[:, -1], rng.uniform(1, 6), -rng.uniform(12, 17)),
         unit(np.array([0.6, rng.uniform(0.2, 0.9)])),
         rng.uniform(10, 15),
         rng.uniform(5.5, 8.0),
@@ -223,13 +188,13 @@ def _two_chamber(
         rng.uniform(10, 13),
     )
     sinus = ellipse(
-        _shift(wall.outer[:, 0], -rng.uniform(1, 4), -rng.uniform(6, 9)),
+        shift(wall.outer[:, 0], -rng.uniform(1, 4), -rng.uniform(6, 9)),
         np.array([0.0, 1.0]),
         rng.uniform(3, 5.5),
         rng.uniform(3, 4.5),
     )
     layers = _vein(
-        rng, _shift(middle, lean - 8.0, -0.8 * depth), np.array([-0.5, -1.0]), blood, tissue
+        rng, shift(middle, lean - 8.0, -0.8 * depth), np.array([-0.5, -1.0]), blood, tissue
     )
     if rng.random() < 0.8:
         layers += _blood_with_wall(artery, 1.6, tissue.right_blood, tissue)
@@ -265,15 +230,15 @@ def _three_chamber(
     high = rng.uniform(26, 44)
     tract = smooth_closed(
         _controls([
-            _shift(low, -2.0, 0.0),
-            _shift(half, -3.0, 0.0),
-            _shift(base, -2.0, -2.0),
-            _shift(still, 5.0, -0.5 * high),
-            _shift(still, 10.0, -high),
-            _shift(still, 14.0 + 0.5 * deep, -high - 3.0),
-            _shift(still, 9.0 + deep, -0.4 * high),
-            _shift(half, 0.95 * deep, 0.0),
-            _shift(low, 0.4 * deep, 2.0),
+            shift(low, -2.0, 0.0),
+            shift(half, -3.0, 0.0),
+            shift(base, -2.0, -2.0),
+            shift(still, 5.0, -0.5 * high),
+            shift(still, 10.0, -high),
+            shift(still, 14.0 + 0.5 * deep, -high - 3.0),
+            shift(still, 9.0 + deep, -0.4 * high),
+            shift(half, 0.95 * deep, 0.0),
+            shift(low, 0.4 * deep, 2.0),
         ])
     )  # fmt: skip
     thick = rng.uniform(1.5, 3.2)
@@ -327,23 +292,23 @@ def _four_chamber(
     )
     middle = 0.5 * (left[0] + right[0])
     layers = _vein(
-        rng, _shift(middle, lean + 12.0, -0.8 * depth), np.array([0.7, -1.0]), blood, tissue
+        rng, shift(middle, lean + 12.0, -0.8 * depth), np.array([0.7, -1.0]), blood, tissue
     )
 
-    septal = _shift(wall.outer[:, 0], 1.0, 3.0)  # the tricuspid ring sits nearer to the apex
+    septal = shift(wall.outer[:, 0], 1.0, 3.0)  # the tricuspid ring sits nearer to the apex
     active = wall.activation
     spread = rng.uniform(34, 44) * (1.0 - 0.14 * active)
     descent = rng.uniform(10.0, 18.0) * min(1.0, anatomy.shortening / 0.12)
-    lateral = _shift(septal[:1], -spread, rng.uniform(-1.0, 8.0) + descent * active)
+    lateral = shift(septal[:1], -spread, rng.uniform(-1.0, 8.0) + descent * active)
     tip = np.searchsorted(wall.phi, -rng.uniform(0.28, 0.6))
     apex = wall.outer[:, tip]
     reach = (apex - lateral)[:, 1]
     bow = rng.uniform(0.05, 0.25) * spread
     free = bezier([
         lateral,
-        _shift(lateral, -bow, 0.42 * reach),
-        _shift(apex, -rng.uniform(0.45, 0.7) * spread, -0.12 * reach),
-        _shift(apex, -1.0, 2.0),
+        shift(lateral, -bow, 0.42 * reach),
+        shift(apex, -rng.uniform(0.45, 0.7) * spread, -0.12 * reach),
+        shift(apex, -1.0, 2.0),
     ], 32)  # fmt: skip
     septum = wall.outer[:, tip::-8] + (3.0, 0.0)  # under the LV wall, which is painted later
     right_ventricle = np.concatenate([septum, free], axis=1)
@@ -370,90 +335,7 @@ def _four_chamber(
         outer = free[:, int(at * 31)]
         index = int(np.argmin(np.abs(wall.outer[0, : tip + 1, 1] - outer[0, 1] - 6.0)))
         inner = wall.outer[:, index]
-        band = bezier([outer, _shift(0.5 * (outer + inner), 0.0, 4.0), inner], 8)
+        band = bezier([outer, shift(0.5 * (outer + inner), 0.0, 4.0), inner], 8)
         layers += [Layer(stroke(band, rng.uniform(1.5, 4.0)), tissue.myocardium, opacity)]
     opening = valve_opening(wall, anatomy.systole)
-    return layers + _leaflets(lateral, septal, opening, tissue, share=0.58, width=1.0)
-
-
-def _left_ventricle(
-    rng: np.random.Generator, anatomy: Anatomy, wall: Wall, tissue: Tissue
-) -> list[Layer]:
-    """Cavity, wall, papillary muscles, trabeculae, mitral valve; the wall is the mask's shape."""
-    inflow = valve_opening(wall, anatomy.systole)
-    blood = tissue.blood * (1.0 + rng.uniform(0.0, 0.03) * inflow - 0.03 * wall.activation)
-    # It bulges a little into the atrium: blood shows no straight edge in the valve plane.
-    left, right = wall.inner[:, 0], wall.inner[:, -1]
-    bow = bezier([right, _shift(0.5 * (left + right), 0.0, -7.0), left], 12)[:, 1:-1]
-    cavity = np.concatenate([wall.inner[:, ::2], bow], axis=1)
-    layers = [
-        Layer(cavity, blood, mottle=1.0),
-        Layer(band_polygon(wall), tissue.myocardium),
-    ]
-    layers += _trabeculae(rng, wall, tissue)
-    inward = -left_normals(wall.inner)
-    places = {"2ch": (-1.0, 0.95), "3ch": (-1.0, 0.9), "4ch": (1.0, -0.85)}[anatomy.view]
-    certain = (0.95, 0.95 if anatomy.view == "2ch" else 0.5)
-    for place, chance in zip(places, certain, strict=True):
-        if rng.random() > chance:
-            continue
-        index = np.searchsorted(wall.phi, place + rng.normal(0.0, 0.1))
-        axis = unit(wall.inner[:, index + 4] - wall.inner[:, index - 4])
-        swell = np.sqrt(wall.thickness[:, index] / wall.thickness[0, index])
-        long, short = rng.uniform(8, 16), rng.uniform(2.6, 5.2)
-        foot = wall.inner[:, index] + rng.uniform(0.6, 1.9) * short * inward[:, index]
-        body = ellipse(foot, axis, long / swell, short * swell)
-        layers += [Layer(body, tissue.myocardium, rng.uniform(0.6, 1.0))]
-        tip = foot + np.sign(place) * 0.9 * long * axis
-        valve = 0.5 * (left + right) + (0.0, 6.0)
-        cord = stroke(bezier([tip, 0.5 * (tip + valve) + (0.0, 2.0), valve], 6), 0.8)
-        layers += [Layer(cord, tissue.leaflet, rng.uniform(0.0, 0.35))]
-    if anatomy.view == "3ch":
-        right = left + 0.53 * (right - left)
-    return layers + _leaflets(
-        left, right, inflow, tissue, share=rng.uniform(0.42, 0.58), width=rng.uniform(0.8, 1.5),
-        opacity=rng.uniform(0.15, 0.7),
-    )  # fmt: skip
-
-
-def _trabeculae(rng: np.random.Generator, wall: Wall, tissue: Tissue) -> list[Layer]:
-    """Trabeculae on the inside of the wall: they belong to the drawn cavity, blurred and uneven.
-
-    On real images the signal falls from blood to muscle over 3 to 7 mm inside the drawn outline:
-    a zone of half muscle, half blood, deeper towards the apex, and a few fine strands beyond it.
-    """
-    inward = -left_normals(wall.inner)
-    base = np.where(wall.phi < 0.0, -wall.phi[0], wall.phi[-1])
-    s = wall.phi / base
-    fade = np.clip(4.0 * (1.0 - np.abs(s)), 0.0, 1.0)
-    grow_with = np.sqrt(wall.thickness / wall.thickness[:1])  # they crowd as the cavity shrinks
-    layers = []
-    for most, rough, opacity in (
-        (2.6, 0.6, (0.5, 1.0)),
-        (4.5, 1.2, (0.25, 0.75)),
-        (7.0, 2.2, (0.1, 0.45)),
-    ):
-        waves = [
-            np.sin(np.pi * k * s + rng.uniform(0.0, 6.3)) * rng.normal()
-            for k in (1, 2, 4, 7, 11, 16)
-        ]
-        depth = most * rng.uniform(0.2, 1.0) * (1.0 - 0.4 * np.abs(s)) + 0.4 * rough * sum(waves)
-        edge = np.clip(depth, 0.0, 1.6 * most) * fade * grow_with
-        inside = wall.inner + edge[..., None] * inward
-        lining = np.concatenate([wall.inner, inside[:, ::-1]], axis=1)
-        layers += [Layer(lining[:, ::2], tissue.myocardium, rng.uniform(*opacity))]
-    for index in rng.integers(60, SAMPLES - 60, rng.integers(0, 9)):  # strands
-        away = 0.5 * grow_with[:, index, None] * rng.uniform(2.0, 9.0)
-        along = unit(wall.inner[:, index + 8] - wall.inner[:, index - 8])
-        along = unit(along + rng.normal(0.0, 0.3) * inward[:, index])
-        strand = ellipse(
-            wall.inner[:, index] + away * inward[:, index],
-            along, rng.uniform(3.0, 12.0), rng.uniform(0.6, 1.8),
-        )  # fmt: skip
-        layers += [Layer(strand, tissue.myocardium, rng.uniform(0.3, 0.9))]
-    return layers
-
-
-def band_polygon(wall: Wall) -> Array:
-    """Give the closed outline (F, N, 2) of the wall: along the inside, back along the outside."""
-    return np.concatenate([wall.inner, wall.outer[:, ::-1]], axis=1)
+    return layers + leaflets(lateral, septal, opening, tissue, share=0.58, width=1.0)

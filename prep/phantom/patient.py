@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from jssm.shape.masks import binarize
 from prep.phantom.anatomy import VIEWS, Anatomy, draw_anatomy
 from prep.phantom.background import body_layers
-from prep.phantom.chambers import band_polygon, heart_layers
+from prep.phantom.chambers import heart_layers
 from prep.phantom.motion import Wall, at, lengths, material_points, move, stations, strain_percent
 from prep.phantom.picture import draw_scanner, paint_still, render
 from prep.phantom.polygons import Array, fill, signed_area
 from prep.phantom.pose import Pose, place
 from prep.phantom.tissue import LOOKS, draw_tissue, with_texture
+from prep.phantom.ventricle import band_polygon
 
 MIN_SIZE = 64
 ALL_VIEWS = "all"

@@ -111,6 +111,12 @@ def signed_area(polygon: Array) -> Array:
     return 0.5 * np.sum(x * np.roll(y, -1, -1) - np.roll(x, -1, -1) * y, axis=-1)
 
 
+def shift(points: Array, dx: Array | float, dy: Array | float) -> Array:
+    """Move points (..., 2) by dx and dy, each broadcast to (...,)."""
+    dx, dy = np.broadcast_arrays(np.asarray(dx, float), np.asarray(dy, float))
+    return points + np.stack([dx, dy], axis=-1)
+
+
 def grow(polygon: Array, margin: Array | float) -> Array:
     """Move the outlines (..., N, 2) of polygons outwards by `margin`, broadcast to (..., N)."""
     outward = -np.sign(signed_area(polygon))[..., None, None] * left_normals(polygon, closed=True)
