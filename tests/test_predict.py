@@ -104,11 +104,12 @@ def test_good_cines_are_written_and_damage_is_told_by_the_status(done):
     assert {p.name for p in out.iterdir()} - {p.name for p in folders.values()} == {
         "cines.csv",
         "biplane.csv",
+        f"biplane_{folders['2ch'].name}_{folders['4ch'].name}.sr.dcm",
     }
     assert {p.name for p in folders["4ch"].iterdir()} == {
         *("mask.nii.gz", "mask.seg.dcm", "points.csv", "points.json", "points.pvd", "vtk"),
         *("overlay.gif", "overlay.mp4", "curves.png", "curves.csv", "thickness.csv"),
-        "summary.json",
+        *("report.sr.dcm", "summary.json"),
     }
 
 
@@ -250,6 +251,26 @@ def test_the_tables_list_all_cines_and_the_pair(done):
     pairs = pd.read_csv(out / "biplane.csv")
     assert pairs["cine_2ch"].tolist() == [folders["2ch"].name]
     assert np.isfinite(pairs["ed_volume_ml"]).all()
+
+
+def test_the_reports_hold_the_numbers_of_the_tables(done):
+    import highdicom as hd
+
+    def values(path):
+        (group,) = hd.sr.srread(path).content.get_image_measurement_groups()
+        return [item[0].value for item in group.get_measurements()]
+
+    _, out, folders = done
+    (path,) = out.glob("biplane_*.sr.dcm")
+    row = pd.read_csv(out / "biplane.csv").iloc[0]
+    columns = ["ejection_fraction_percent", "ed_volume_ml", "es_volume_ml"]
+    assert values(path) == pytest.approx(row[columns].tolist(), rel=1e-4)
+    summary = json.loads((folders["4ch"] / "summary.json").read_text())
+    names = ["ef_percent", "ed_volume_ml", "es_volume_ml"]
+    names += [f"gls_{line}_percent" for line in ("endo", "mid", "epi")]
+    expected = [summary[name] for name in names]
+    expected += [segment["mid_strain_peak_percent"] for segment in summary["segments"]]
+    assert values(folders["4ch"] / "report.sr.dcm") == pytest.approx(expected, rel=1e-4)
 
 
 def test_pairs_are_of_one_examination(run, tmp_path, capsys):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -126,7 +126,7 @@ def predict_all(options: Options, *, began: float) -> Outcome:
     (options.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
     found = _open(options, outcome)
     outcome.start_s = time.perf_counter() - began
-    motions: dict[tuple[str, str, str], list[tuple[str, Motion]]] = {}
+    views: dict[tuple[str, str, str], list[_OneView]] = {}
     try:
         for item in tqdm(found, desc="predicting", unit="cine", disable=None):
             source = options.source or weights.for_modality(item.modality)
@@ -138,21 +138,30 @@ def predict_all(options: Options, *, began: float) -> Outcome:
                 continue
             try:
                 segment, about = models.of(source)
-                motion = _predict_one(item, segment, options, about, outcome)
+                seen = _predict_one(item, segment, options, about, outcome)
             except Exception as error:  # whatever one cine brings about, the others go on
                 cause = " ".join(str(error).split())[:200] or type(error).__name__
                 outcome.damaged.append(item.about(cause))
                 continue
-            if motion is not None and item.view in ("2ch", "4ch"):
-                key = (item.patient, item.study, item.view)
-                motions.setdefault(key, []).append((item.name, motion))
+            if seen is not None and item.view in ("2ch", "4ch"):
+                views.setdefault((item.patient, item.study, item.view), []).append(seen)
     finally:
         outcome.start_s += models.compile_s
         outcome.segment_s -= models.compile_s
-        outcome.biplane = _biplane(motions)
-        outcome.notes += _unpaired(motions)
+        outcome.biplane = [_biplane_row(*pair) for pair in _pairs(views)]
+        outcome.notes += _unpaired(views)
         _write_tables(options.out, outcome)
+        _send_biplane(views, options, outcome)
     return outcome
+
+
+class _OneView(NamedTuple):
+    """What biplane volumes, and a report of them, need of a cine."""
+
+    name: str
+    motion: "Motion"
+    sources: "Sequence[tuple[Path, int]]"
+    about: Mapping[str, Any]
 
 
 def digest(model: Model) -> str:
@@ -239,8 +248,8 @@ def _predict_one(
     options: Options,
     about: Mapping[str, Any],
     outcome: Outcome,
-) -> "Motion | None":
-    """Read, segment and write one cine; gives what of its motion biplane volumes need."""
+) -> _OneView | None:
+    """Read, segment and write one cine; gives what biplane volumes need of it."""
     from jssm.cines import outputs
 
     times = [time.perf_counter()]
@@ -270,9 +279,10 @@ def _predict_one(
     outcome.write_s += times[3] - times[2]
     if segmented.motion is None or blank:
         return None
-    return segmented.motion.replace(
+    motion = segmented.motion.replace(
         **{name: None for name in vars(segmented.motion) if name not in FOR_BIPLANE}
     )
+    return _OneView(item.name, motion, cine.sources, about)
 
 
 def _blank_frames(cine: "files.Cine") -> list[int]:
@@ -332,30 +342,52 @@ def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _biplane(motions: Mapping[tuple[str, str, str], list[tuple[str, "Motion"]]]) -> list[dict]:
-    """A row for every pair of a 2ch and a 4ch cine of one examination of a patient."""
+def _pairs(
+    views: Mapping[tuple[str, str, str], list[_OneView]],
+) -> list[tuple[str, _OneView, _OneView]]:
+    """The patient, a 2ch and a 4ch cine, for every such pair of one study."""
+    return [
+        (patient, two, four)
+        for (patient, study, view), seen in sorted(views.items(), key=lambda pair: pair[0])
+        if view == "2ch"
+        for two in seen
+        for four in views.get((patient, study, "4ch"), ())
+    ]
+
+
+def _biplane_row(patient: str, two: _OneView, four: _OneView) -> dict[str, Any]:
     from jssm.cines.volumes import biplane_simpson
 
-    rows = []
-    for (patient, study, view), two_chamber in sorted(motions.items(), key=lambda pair: pair[0]):
-        for name_2ch, motion_2ch in two_chamber if view == "2ch" else ():
-            for name_4ch, motion_4ch in motions.get((patient, study, "4ch"), ()):
-                volumes = vars(biplane_simpson(motion_2ch, motion_4ch))
-                numbers = {key: float(value) for key, value in volumes.items()}
-                rows.append({"patient": patient, "cine_2ch": name_2ch, "cine_4ch": name_4ch}
-                            | numbers)  # fmt: skip
-    return rows
+    volumes = vars(biplane_simpson(two.motion, four.motion))
+    numbers = {key: float(value) for key, value in volumes.items()}
+    return {"patient": patient, "cine_2ch": two.name, "cine_4ch": four.name} | numbers
 
 
-def _unpaired(motions: Mapping[tuple[str, str, str], list[tuple[str, "Motion"]]]) -> list[str]:
+def _send_biplane(
+    views: Mapping[tuple[str, str, str], list[_OneView]], options: Options, outcome: Outcome
+) -> None:
+    """A report of each row of biplane.csv."""
+    from jssm.cines import sending
+
+    for path in options.out.glob("biplane_*.sr.dcm"):
+        path.unlink()
+    for (patient, *pair), row in zip(_pairs(views), outcome.biplane, strict=True):
+        outcome.notes += sending.write_biplane(
+            options.out / f"biplane_{row['cine_2ch']}_{row['cine_4ch']}.sr.dcm", row,
+            [(seen.motion, seen.sources) for seen in pair],
+            about=pair[0].about, patient=patient, keep_names=options.keep_names,
+        )  # fmt: skip
+
+
+def _unpaired(views: Mapping[tuple[str, str, str], list[_OneView]]) -> list[str]:
     """A sentence for each patient whose 2ch and 4ch cines are of different examinations."""
-    views: dict[str, set[str]] = {}
-    for patient, _, view in motions:
-        views.setdefault(patient, set()).add(view)
-    paired = {p for p, study, view in motions if view == "2ch" and (p, study, "4ch") in motions}
+    seen_of: dict[str, set[str]] = {}
+    for patient, _, view in views:
+        seen_of.setdefault(patient, set()).add(view)
+    paired = {p for p, study, view in views if view == "2ch" and (p, study, "4ch") in views}
     return [
         f"{patient}: no biplane volumes, as its 2ch and 4ch cines are of different examinations"
-        for patient, seen in sorted(views.items())
+        for patient, seen in sorted(seen_of.items())
         if len(seen) == 2 and patient not in paired
     ]
 

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from jssm import files
+from jssm.cines import sending
 from jssm.cines.motion import WALLS, Motion, segment_names
 from jssm.cines.segmenting import Segmented
 from jssm.files import vtk
-from jssm.files.segmentation import write_segmentation
 from jssm.pictures import movies, plots
 from jssm.shape import order
 
@@ -74,8 +74,8 @@ def write(
 ) -> dict[str, Any]:
     """Write all files of one cine into ``folder``; gives what summary.json says.
 
-    about: facts of the run, which go into the summary; jssm_version and model_run go into the
-    segmentation too. The summary is written last, so a folder that has one is complete.
+    about: facts of the run, which go into the summary; the DICOM objects tell of the model by them.
+    The summary is written last, so a folder that has one is complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     summary_path = folder / "summary.json"
@@ -83,14 +83,8 @@ def write(
     cine, warnings = result.cine, list(result.warnings)
     mask = result.segmented.mask
     files.write_nifti(folder / "mask.nii.gz", mask, cine)
-    if cine.sources:
-        try:
-            write_segmentation(
-                folder / "mask.seg.dcm", mask, cine, patient=result.found.patient,
-                model=about["model_run"], version=about["jssm_version"], keep_names=keep_names,
-            )  # fmt: skip
-        except files.BadInput as error:
-            warnings.append(str(error))
+    for name, send in (("mask.seg", sending.write_mask), ("report.sr", sending.write_measures)):
+        warnings += send(folder / f"{name}.dcm", result, about=about, keep_names=keep_names)
     _write_points(folder, result)
     _write_vtk(folder, result)
     _write_movies(folder, result)

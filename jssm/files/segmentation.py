@@ -12,22 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from jssm.files import source_headers
 from jssm.files.cine import Cine
 from jssm.files.errors import BadInput
 
-# All that is taken over from the source images: nothing in it is about the patient.
-TAGS = [
-    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
-    *("FrameOfReferenceUID", "PositionReferenceIndicator", "Rows", "Columns", "NumberOfFrames"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "ImageType"),
-    *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
-]
-# What is taken over besides, where names are kept.
-NAME_TAGS = [
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "StudyID"),
-    *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyDescription"),
-]
 # Between the places that tell frames apart while the object is built; towards the side on which
 # highdicom begins, so that the frames come in order.
 POSITION_STEP_MM = -1.0
@@ -41,24 +29,30 @@ def write_segmentation(
     patient: str,
     model: str,
     version: str,
+    used: np.ndarray | None = None,
     keep_names: bool = False,
 ) -> None:
     """Write the wall's ``masks`` (F, H, W), bool, on the pixels of a DICOM ``cine``.
 
-    The object refers to the source images by their UIDs, so viewers find them. It holds the
-    pseudonym ``patient`` as name and id, and no other word about the patient unless
-    ``keep_names``. ``model`` and ``version`` (of jssm) tell who drew it. The same masks of the same
-    source give the same UIDs.
+    used: (F,) bool, the frames to write; all without it. The object refers to the source images by
+    their UIDs, so viewers find them. It holds the pseudonym ``patient`` as name and id, and no
+    other word about the patient unless ``keep_names``. ``model`` and ``version`` (of jssm) tell who
+    drew it. The same masks of the same source give the same UIDs.
 
     Raises:
-      BadInput: when the cine is not DICOM, or its files lack what a segmentation needs.
+      BadInput: when the cine is not DICOM, its files lack what a segmentation needs, or no frame is
+        used.
     """
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     if not cine.sources:
         raise BadInput(f"{cine.name}: not from DICOM, so there is nothing a DICOM SEG can refer to")
-    sources = _sources(cine, patient, keep_names)
+    used = np.ones(len(masks), bool) if used is None else used
+    if not used.any():
+        raise BadInput(f"{cine.name}: no DICOM SEG, as none of its frames is used")
+    paths = [path for path, _ in cine.sources]
+    sources = source_headers.read(paths, patient=patient, keep_names=keep_names)
     if "FrameOfReferenceUID" not in sources[0] or cine.to_patient_mm is None:
         raise BadInput(f"{cine.name}: no DICOM SEG, as its files name no place in the patient")
     segment = hd.seg.SegmentDescription(
@@ -73,13 +67,19 @@ def write_segmentation(
             family=codes.cid7162.ArtificialIntelligence,
         ),
     )
+    masks = masks & used[:, None, None]
     uids = [_uid(name, masks, cine, sources) for name in ("series", "instance")]
+    has_a_file_each = len(sources) > 1
     try:
+        images, pixels = _apart(sources, cine), _per_source_frame(masks, cine, sources[0])
+        if has_a_file_each:  # in one file, the frames that are left out are empty
+            images = [image for image, is_used in zip(images, used, strict=True) if is_used]
+            pixels = pixels[used]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of values in the source's header that are not used
             object_ = hd.seg.Segmentation(
-                source_images=_apart(sources, cine),
-                pixel_array=_per_source_frame(masks, cine, sources[0]),
+                source_images=images,
+                pixel_array=pixels,
                 segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
                 segment_descriptions=[segment],
                 series_instance_uid=uids[0],
@@ -91,32 +91,15 @@ def write_segmentation(
                 software_versions=version,
                 device_serial_number="0",
                 content_description="Left ventricular myocardium",
-                omit_empty_frames=len(sources) == 1,
+                omit_empty_frames=not has_a_file_each,
                 series_description="jssm",
             )
             _put_in_time(object_, cine)
+            object_.SpecificCharacterSet = "ISO_IR 192"  # UTF-8, whatever the source has
             object_.save_as(path)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         cause = " ".join(str(error).split())[:160]
         raise BadInput(f"{cine.name}: no DICOM SEG can be made of its files ({cause})") from error
-
-
-def _sources(cine: Cine, patient: str, keep_names: bool) -> list[Any]:
-    """The headers of the cine's files, without what tells who the patient is."""
-    import pydicom
-
-    tags = TAGS + (NAME_TAGS if keep_names else [])
-    headers = []
-    for path in dict.fromkeys(path for path, _ in cine.sources):
-        header = pydicom.dcmread(path, specific_tags=list(tags), stop_before_pixels=True)
-        if not keep_names:
-            header.PatientName = header.PatientID = patient
-            header.PatientIdentityRemoved = "YES"
-        for keyword in NAME_TAGS:  # these must be there, if only empty
-            if keyword not in header and keyword not in ("PatientAge", "StudyDescription"):
-                setattr(header, keyword, "")
-        headers.append(header)
-    return headers
 
 
 def _uid(name: str, masks: np.ndarray, cine: Cine, sources: Sequence[Any]) -> str:
