@@ -7,6 +7,7 @@ import argparse
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prep.dataset import settings
 from prep.dataset.settings import Settings
@@ -14,6 +15,9 @@ from prep.errors import Refused
 from prep.importer import add_parser as add_import_parser
 from prep.landmark_network.cli import add_parser as add_landmark_parser
 from prep.phantom.cli import add_parser as add_phantom_parser
+
+if TYPE_CHECKING:
+    from prep.dataset import build
 
 PHANTOM_PATIENT = r"(phantom\d+)"  # in the names of its files, of all views
 
@@ -44,6 +48,13 @@ def add_build_parser(commands: argparse._SubParsersAction) -> None:
     add("--images", type=Path, help="folder of images (PNG, JPEG, NIfTI, MetaImage)")
     add("--masks", type=Path, help="folder of masks; a mask has the stem of its image")
     add("--phantom", type=Path, help="a cohort of `prep phantom`, in place of the two folders")
+    add("--layout", help="camus, mnms2 or cmr-multi: a public set as it comes, in place of the two "
+        "folders; --label and --patient-regex are its own (docs/DATA.md)")  # fmt: skip
+    add("--root", type=Path, help="with --layout: the folder of the set")
+    add("--held-out", default="val", help="with --layout: the part of the set's own split that "
+        "becomes the validation, val or test (default val)")  # fmt: skip
+    add("--quality", default="Poor", help="with --layout camus: images of this "
+        "quality or better, Good, Medium or Poor (default Poor)")  # fmt: skip
     add("--out", type=Path, required=True, help="the data set's folder")
     settings.add_options(parser, [item.name for item in fields(Settings) if item.metadata])
     add("--split", type=Path, help="CSV table patient,split that decides the split instead")
@@ -56,26 +67,8 @@ def run_build(args: argparse.Namespace) -> int:
     """Build; lists the bad inputs at the end."""
     from prep.dataset import build
 
-    if args.phantom is None and (args.images is None or args.masks is None):
-        return _refuse("either --images and --masks or --phantom is needed")
-    if args.phantom is not None and (args.images or args.masks):
-        return _refuse("--phantom takes the place of --images and --masks; give one of the two")
-    if args.jobs == 0:
-        return _refuse("--jobs 0: a number of processes, or -1 for every core, was expected")
-    if args.phantom and args.patient_regex is None:
-        args.patient_regex = PHANTOM_PATIENT
     try:
-        request = build.Request(
-            images=args.phantom / "images" if args.phantom else args.images,
-            masks=args.phantom / "masks" if args.phantom else args.masks,
-            truth=args.phantom / "truth" if args.phantom else None,
-            out=args.out,
-            settings=settings.from_arguments(args),
-            source=f"phantom {args.phantom.name}" if args.phantom else "",
-            jobs=args.jobs,
-            landmarks=args.landmarks,
-            split=args.split,
-        )
+        request = _build_request(args)
         outcome = build.run(request)
     except Refused as error:
         return _refuse(str(error))
@@ -84,6 +77,43 @@ def run_build(args: argparse.Namespace) -> int:
         f"{outcome.mean_dice:.4f}: {args.out} (report/report.html shows them)",
         outcome.bad,
         outcome.notes,
+    )
+
+
+def _build_request(args: argparse.Namespace) -> "build.Request":
+    """What the flags of ``build`` ask for.
+
+    Raises:
+      Refused: naming the first flag that is wrong.
+    """
+    from prep.dataset import build, layouts
+
+    ways = [args.images or args.masks, args.phantom, args.layout or args.root]
+    if sum(way is not None for way in ways) > 1:
+        raise Refused("--phantom or --layout takes the place of --images and --masks; give one")
+    whole = (args.images and args.masks) or args.phantom or (args.layout and args.root)
+    if not whole:
+        raise Refused("--images and --masks, or --phantom, or --layout and --root are needed")
+    if args.jobs == 0:
+        raise Refused("--jobs 0: a number of processes, or -1 for every core, was expected")
+    public = None
+    if args.layout:
+        public = layouts.Public(args.layout, args.root, args.held_out, args.quality)
+        args.label = layouts.of_name(args.layout).label
+    if args.phantom and args.patient_regex is None:
+        args.patient_regex = PHANTOM_PATIENT
+    folder = args.phantom or args.root
+    return build.Request(
+        images=args.phantom / "images" if args.phantom else args.root or args.images,
+        masks=args.phantom / "masks" if args.phantom else args.root or args.masks,
+        truth=args.phantom / "truth" if args.phantom else None,
+        out=args.out,
+        settings=settings.from_arguments(args),
+        source=f"{args.layout or 'phantom'} {folder.name}" if folder else "",
+        jobs=args.jobs,
+        landmarks=args.landmarks,
+        split=args.split,
+        public=public,
     )
 
 

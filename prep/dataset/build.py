@@ -12,20 +12,25 @@ from tqdm import tqdm
 
 from jssm import files
 from prep.dataset import cases as steps
-from prep.dataset import images, split, store
+from prep.dataset import images, layouts, split, store
 from prep.dataset import settings as settings_lib
 from prep.dataset.cases import Case, Mean
+from prep.dataset.layouts import Public
 from prep.dataset.settings import Settings
 from prep.errors import BadInput, Refused, Unsuitable
 from prep.shapes import landmarks, point_cloud, procrustes, registration
 
 MEAN_CASES = 64  # training cases that the mean mask is made of, evenly picked
 MEAN_ROUNDS = 2
+OWN_SPLIT = "the set's own split was not found, so the patients were split by --val-fraction"
 
 
 @dataclass(frozen=True)
 class Request:
-    """What ``python -m prep build`` was asked for."""
+    """What ``python -m prep build`` was asked for.
+
+    images, masks: the two folders; of a ``public`` set both are its root.
+    """
 
     images: Path
     masks: Path
@@ -36,6 +41,7 @@ class Request:
     jobs: int = 1
     landmarks: Path | None = None
     split: Path | None = None
+    public: Public | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def run(request: Request) -> Outcome:
             f"no image with a mask was found in {request.images.name} and {request.masks.name}"
             + (f" ({len(bad)} unusable; the first: {bad[0]})" if bad else "")
         )
-    wanted = split.read(request.split) if request.split else None
+    wanted = split.read(request.split) if request.split else own_split(cases)
     parts = split.assign([c.patient for c in cases], settings.val_fraction, settings.seed, wanted)
     folder = store.open_folder(request.out, parameters(request))
     pool = Parallel(n_jobs=request.jobs, return_as="generator_unordered")
@@ -89,17 +95,22 @@ def run(request: Request) -> Outcome:
 
     report.write(request.out)
     dice = float(np.mean([row.dice for row in found.rows]))
-    return Outcome(len(cases), len(found.rows), dice, bad, found.notes)
+    notes = found.notes + ([OWN_SPLIT] if request.public and wanted is None else [])
+    return Outcome(len(cases), len(found.rows), dice, bad, notes)
 
 
 def find_cases(request: Request) -> tuple[list[Case], list[str]]:
     """Every case, by name, and a sentence for each file that cannot give any."""
-    pairs, problems = images.find_pairs(request.images, request.masks)
+    pairs, problems = (
+        layouts.find_pairs(request.public, request.settings.view)
+        if request.public
+        else images.find_pairs(request.images, request.masks)
+    )
     given = landmarks.from_file(request.landmarks) if request.landmarks else None
     settings, cases = request.settings, []
     for pair in pairs:
         try:
-            patient = _patient(pair, settings.patient_regex)
+            patient = pair.patient or _patient(pair, settings.patient_regex)
             frames = files.count_frames(pair.image)
         except BadInput as error:
             problems.append(str(error))
@@ -112,8 +123,11 @@ def find_cases(request: Request) -> tuple[list[Case], list[str]]:
             name = images.frame_name(pair.stem, frame, frames)
             marks = given.get(name) if given is not None else None
             cases.append(
-                Case(name, patient, frame, pair.image, pair.mask, truth, marks, given is not None)
-            )
+                Case(
+                    name, patient, frame, pair.image, pair.mask, truth, marks, given is not None,
+                    pair.time_s, pair.part,
+                )
+            )  # fmt: skip
     return cases, problems
 
 
@@ -185,6 +199,10 @@ def parameters(request: Request) -> dict:
     listed = asdict(request.settings)
     listed |= {"images": request.images.name, "masks": request.masks.name}
     listed |= {"landmarks": request.landmarks is not None}
+    if request.public:
+        listed |= {
+            name: getattr(request.public, name) for name in ("layout", "held_out", "quality")
+        }
     table = request.split.read_bytes().decode("latin-1") if request.split else None
     listed["split"] = None if table is None else store.digest([table])
     return json.loads(json.dumps(listed))
@@ -209,6 +227,11 @@ def _check(request: Request) -> None:
     settings_lib.check(request.settings)
     if request.settings.true_points and request.truth is None:
         raise Refused("--true-points: only phantoms have them, --phantom was expected")
+
+
+def own_split(cases: list[Case]) -> dict[str, str] | None:
+    """The side of each patient in a public set's own split; None where that is not found."""
+    return {c.patient: c.part for c in cases} if all(c.part for c in cases) else None
 
 
 def _patient(pair: images.Pair, pattern: str | None) -> str:

@@ -7,6 +7,7 @@ where its input has changed. Files appear whole or not at all.
 import functools
 import hashlib
 import io
+import math
 import os
 import zipfile
 from collections.abc import Callable
@@ -31,7 +32,8 @@ class Case:
     """One frame of one file.
 
     name: ``<stem>`` or ``<stem>_frame07``. given: landmarks (3, 2) from a file, in px of the
-    file, or None. truth: a phantom's file of true points, or None.
+    file, or None. truth: a phantom's file of true points, or None. time_s: of the frame, where the
+    image's file does not tell. part: of a public set's own split, "" without one.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Case:
     truth: Path | None = None
     given: np.ndarray | None = None
     needs_given: bool = False
+    time_s: float = math.nan
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def case_stamp(case: Case) -> str:
     parts = [f"{s.st_size}.{s.st_mtime_ns}" for s in (f.stat() for f in files)]
     if case.needs_given:
         parts.append("none" if case.given is None else case.given.tobytes().hex())
+    if not math.isnan(case.time_s):
+        parts.append(f"{case.time_s:g}")
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
@@ -216,7 +222,7 @@ def read_frame(case: Case, settings: Settings) -> dict:
         "image": images.fit_image(image, settings.size, aspect=aspect),
         "mask": mask,
         "spacing_mm": np.array(spacing) / to_square[[1, 0], [1, 0]],
-        "time_s": cine.time_s[case.frame],
+        "time_s": case.time_s if np.isnan(cine.time_s[case.frame]) else cine.time_s[case.frame],
         "notes": np.array(cine.notes, str),
         "to_square": to_square,
     }

@@ -1,5 +1,6 @@
 """Images and masks for a data set: paired by name, checked, and fitted into a square."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,18 @@ LOSSY = (".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file and its mask file, which share the stem."""
+    """An image file and its mask file, and the name of their case.
+
+    patient, part (of a split): where the folders tell, else "". time_s: of a single picture, where
+    something beside it tells.
+    """
 
     stem: str
     image: Path
     mask: Path
+    patient: str = ""
+    part: str = ""
+    time_s: float = math.nan
 
 
 def frame_name(name: str, frame: int, frames: int) -> str:
