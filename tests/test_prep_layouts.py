@@ -1,16 +1,18 @@
 """Public sets in the folders they come in, written small: what is found, and a whole build."""
 
 import math
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from jssm import dataset
+from jssm import dataset, files
 from prep import __main__ as command
 from prep.dataset import build, images, layouts
 from prep.dataset import cases as steps
@@ -236,3 +238,88 @@ def test_what_cannot_work_is_said_in_a_sentence(tmp_path, capsys, monkeypatch, c
     arguments = [word for pair in flags.items() for word in pair]
     assert command.main(["build", *arguments, "--out", str(tmp_path / "out")]) == 2
     assert sentence in capsys.readouterr().err
+
+
+TEXT = (Path(__file__).parents[1] / "docs" / "DATA.md").read_text(encoding="utf-8")
+
+
+def write_hmcqu(root):
+    """A video of ten frames, and masks of three of them from the fifth on."""
+    import av
+    import scipy.io
+
+    name = "ES0001 _4CH_1"
+    grey, labels = picture(0, 10)
+    grey = grey[:, :60, :48]  # of another size than the masks
+    grey[:] //= np.arange(10, 0, -1, dtype=np.uint8)[:, None, None]
+    (root / "HMC-QU" / "A4C").mkdir(parents=True)
+    with av.open(str(root / "HMC-QU" / "A4C" / f"{name}.avi"), "w") as video:
+        stream = video.add_stream("mjpeg", rate=25, width=48, height=60, pix_fmt="yuvj420p")
+        for frame in grey:
+            drawn = av.VideoFrame.from_ndarray(frame, format="gray")
+            video.mux(stream.encode(drawn))
+        video.mux(stream.encode(None))
+    folder = root / "LV Ground-truth Segmentation Masks"
+    folder.mkdir()
+    wall = (labels[:3] == 2).astype(float)
+    scipy.io.savemat(folder / f"Mask_{name}.mat", {"predicted": wall})
+    table = {"ECHO": [name], "reference": [5], "end": [7], "masks": ["ü"]}
+    return grey, wall, pd.DataFrame(table)
+
+
+def test_the_script_of_the_docs_converts_hmcqu(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    grey, wall, table = write_hmcqu(Path("HMC-QU"))
+    monkeypatch.setattr(pd, "read_excel", lambda path: table)
+    script = next(block for block in blocks("python") if "HMC-QU" in block)
+    exec(compile(script, "DATA.md", "exec"), {})
+    image, mask = (
+        files.read(Path("data/hmcqu_files") / kind / "ES0001_4CH_1.nii.gz")
+        for kind in ("images", "masks")
+    )
+    np.testing.assert_array_equal(mask.frames, wall)
+    assert image.frames.shape == mask.frames.shape
+    means = grey.mean(axis=(1, 2))[4:7]
+    np.testing.assert_allclose(image.frames.mean(axis=(1, 2)), means, rtol=0.1)
+
+
+def test_the_script_of_the_docs_scores_the_bowl(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("results/dsb").mkdir(parents=True)
+    found = {"patient": ["dsb0012", "dsb0007"], "ed_volume_ml": [101, 50], "es_volume_ml": [40, 9]}
+    pd.DataFrame(found).to_csv("results/dsb/biplane.csv", index=False)
+    truth = {"Id": [7, 12], "Systole": [9, 43], "Diastole": [50, 100]}
+    pd.DataFrame(truth).to_csv("train.csv", index=False)
+    script = next(block for block in blocks("python") if "train.csv" in block)
+    exec(compile(script, "DATA.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert [float(s.split()[1]) for s in told.splitlines() if s.startswith("mean")] == [0.5, -1.5]
+
+
+def blocks(language):
+    return [part.split("```")[0] for part in TEXT.split(f"```{language}\n")[1:]]
+
+
+def commands():
+    """The arguments of each ``prep build --layout`` in the docs."""
+    lines = TEXT.replace("\\\n", " ").splitlines()
+    builds = [shlex.split(line) for line in lines if line.startswith("    python -m prep build")]
+    return [words[3:] for words in builds if "--layout" in words and "DIR" not in words]
+
+
+def test_the_commands_of_the_docs_read_the_sets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_camus(Path("CAMUS_public"))
+    write_mnms2(Path("MnM2"))
+    write_cmr_multi(Path())
+    requests = []
+
+    def run(request):
+        requests.append(request)
+        return build.Outcome(0, 0, 1.0, [], [])
+
+    monkeypatch.setattr(build, "run", run)
+    assert [command.main(arguments) for arguments in commands()] == [0] * 5
+    counts = [len(build.find_cases(request)[0]) for request in requests]
+    assert counts == [12, 12, 6, 6, 3]
+    assert {request.settings.size for request in requests} == {192}
