@@ -17,7 +17,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-STEPS = ("best", "latest")
+from jssm.steps import STEPS
+
 WEIGHTS = "weights"  # the item that both have
 
 

@@ -1,13 +1,14 @@
 """How the commands set JAX up; a library leaves that to the program that uses it."""
 
 import os
+import sys
 
-import jax
 import platformdirs
 
 # XLA's CPU backend hands convolutions to YNN, which keeps one and a half of two cores busy. Its own
 # convolutions keep both: a third faster, forward and backward (docs/PERFORMANCE.md).
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
+KEPT_FROM_S = 0.1  # programs that take as long to compile are kept
 
 
 def prepare() -> None:
@@ -15,10 +16,19 @@ def prepare() -> None:
 
     To be called before anything is computed. JAX's own variables have the last word: XLA_FLAGS,
     where it names the same flag; JAX_COMPILATION_CACHE_DIR, for another folder; and
-    JAX_ENABLE_COMPILATION_CACHE=false, which switches the cache off.
+    JAX_ENABLE_COMPILATION_CACHE=false, which switches the cache off. JAX itself is not imported.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if FLAG not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {FLAG}="
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("jssm"))
+    _set("jax_compilation_cache_dir", platformdirs.user_cache_dir("jssm"))
+    _set("jax_persistent_cache_min_compile_time_secs", KEPT_FROM_S)
+
+
+def _set(name: str, value: str | float) -> None:
+    """Set one of JAX's settings, unless its variable is set."""
+    if name.upper() in os.environ:
+        return
+    os.environ[name.upper()] = str(value)
+    if "jax" in sys.modules:  # which has read the variables already
+        sys.modules["jax"].config.update(name, value)

@@ -161,7 +161,7 @@ def test_segment_names():
         *("basal inferoseptal", "mid inferoseptal", "apical inferoseptal"),
     )
     assert motion.segment_names("2ch")[-1] == "basal anterior"
-    for view in motion.WALLS:
+    for view in measures.WALLS:
         assert motion.segment_names(view, mirrored=True) == motion.segment_names(view)[::-1]
     with pytest.raises(ValueError, match="view is 'sax'"):
         motion.segment_names("sax")

@@ -8,11 +8,11 @@ import pytest
 
 from jssm import runtime
 
+ALL = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}  # however quickly they compile
 # By itself, without the rest of the package, which takes long to import.
 PROGRAM = """
 import os, runpy, sys, jax
 runtime = runpy.run_path(sys.argv[1])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 runtime["prepare"]()
 assert os.environ["XLA_FLAGS"].split() == [runtime["FLAG"] + "="]
 jax.jit(lambda x: x * 2 + 1)(3.0)
@@ -20,7 +20,6 @@ jax.jit(lambda x: x * 2 + 1)(3.0)
 CONVOLUTION = """
 import os, jax, jax.numpy as jnp
 from jssm import runtime
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 runtime.prepare()
 print(os.environ["XLA_FLAGS"])
 f = jax.jit(lambda x, w: jax.nn.relu(jax.lax.conv(x, w, (1, 1), "SAME")))
@@ -41,6 +40,7 @@ def test_programs_are_kept_where_the_user_says_unless_switched_off(tmp_path, var
         k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XDG_", "XLA_"))
     }
     environment |= {variable: str(tmp_path), "JAX_ENABLE_COMPILATION_CACHE": enabled}
+    environment |= ALL
     command = [sys.executable, "-c", PROGRAM, runtime.__file__]
     subprocess.run(command, env=environment, check=True)
     assert keeps_programs(tmp_path) == (enabled == "true")
@@ -54,7 +54,7 @@ def test_convolutions_are_not_handed_to_ynn_and_other_flags_are_kept(tmp_path):
     """In a process that has imported the whole package, whose programs are kept too."""
     other = "--xla_cpu_enable_fast_math=false"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
-    environment |= {"XLA_FLAGS": other, "XDG_CACHE_HOME": str(tmp_path)}
+    environment |= {"XLA_FLAGS": other, "XDG_CACHE_HOME": str(tmp_path)} | ALL
     done = subprocess.run(
         [sys.executable, "-c", CONVOLUTION], env=environment, check=True, capture_output=True
     )

@@ -13,7 +13,7 @@ from pydicom.sr.codedict import codes as dicom
 
 from jssm import files
 from jssm.cines import sending
-from jssm.cines.motion import LEVELS, WALLS
+from jssm.cines.measures import LEVELS, WALLS
 from jssm.cines.outputs import Result
 from jssm.files import codes
 from tests import dicom_files

@@ -3,7 +3,6 @@
 One cine is in memory at a time; one that is damaged does not stop the others.
 """
 
-import hashlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -11,23 +10,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jssm import weights
-from jssm.methods import registry
-from jssm.methods.model import Model
 from jssm.version import __version__
 
 if TYPE_CHECKING:
     from jssm import files
     from jssm.cines import segmenting
-    from jssm.cines.motion import Motion
+    from jssm.cines.measures import Motion
+    from jssm.methods.model import Model
 
 VIEWS = ("2ch", "3ch", "4ch", "sax", "other")
 # Cines of a scanner have 20, 25 or 30 frames as a rule, so these batches are full.
 BATCH_SIZE = 5
-FOR_BIPLANE = ("ed_frame", "es_frame", "disc_diameters_mm", "long_axis_mm")
+FOR_BIPLANE = {"ed_frame", "es_frame", "disc_diameters_mm", "long_axis_mm"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,14 +161,6 @@ class _OneView(NamedTuple):
     about: Mapping[str, Any]
 
 
-def digest(model: Model) -> str:
-    """The SHA-256 of all arrays of a model, which tells models apart."""
-    total = hashlib.sha256()
-    for leaf in jax.tree.leaves(model):
-        total.update(np.ascontiguousarray(leaf).tobytes())
-    return total.hexdigest()
-
-
 class _Models:
     """The models of a run, each loaded when it is first needed."""
 
@@ -183,6 +172,7 @@ class _Models:
         """What segments with the model of this source, and what summaries say of it."""
         if source not in self._loaded:
             from jssm.cines import segmenting
+            from jssm.methods import registry
 
             options = self._options
             model = registry.load(source, step=options.step)
@@ -201,8 +191,10 @@ class _Models:
         return sum(segment.compile_s for segment, _ in self._loaded.values())
 
 
-def _about(model: Model, source: str | Path, options: Options) -> dict[str, Any]:
+def _about(model: "Model", source: str | Path, options: Options) -> dict[str, Any]:
     """What every summary says of the model and the run."""
+    from jssm.methods.model import digest
+
     return {
         "jssm_version": __version__,
         "model_run": Path(source).resolve().name,
@@ -250,7 +242,7 @@ def _predict_one(
     outcome: Outcome,
 ) -> _OneView | None:
     """Read, segment and write one cine; gives what biplane volumes need of it."""
-    from jssm.cines import outputs
+    from jssm.cines import outputs, segmenting
 
     times = [time.perf_counter()]
     cine = replace(item.load(), name=item.name)
@@ -258,7 +250,7 @@ def _predict_one(
     segmented = segment(cine)
     blank = _blank_frames(cine)
     if blank and segmented.motion is not None:  # what is measured in nothing is nothing
-        segmented = replace(segmented, motion=jax.tree.map(_unknown, segmented.motion))
+        segmented = segmenting.without_measures(segmented)
     times.append(time.perf_counter())
     result = outputs.Result(
         item,
@@ -279,9 +271,8 @@ def _predict_one(
     outcome.write_s += times[3] - times[2]
     if segmented.motion is None or blank:
         return None
-    motion = segmented.motion.replace(
-        **{name: None for name in vars(segmented.motion) if name not in FOR_BIPLANE}
-    )
+    others: dict[str, Any] = dict.fromkeys(vars(segmented.motion).keys() - FOR_BIPLANE)
+    motion = replace(segmented.motion, **others)
     return _OneView(item.name, motion, cine.sources, about)
 
 
@@ -289,11 +280,6 @@ def _blank_frames(cine: "files.Cine") -> list[int]:
     """The frames that have one grey value everywhere."""
     flat = cine.frames.reshape(len(cine.frames), -1)
     return np.flatnonzero(flat.min(axis=1) == flat.max(axis=1)).tolist()
-
-
-def _unknown(values: np.ndarray) -> np.ndarray:
-    """NaN in place of measured numbers; the numbers of frames stay."""
-    return np.full_like(values, np.nan) if np.issubdtype(values.dtype, np.floating) else values
 
 
 def _warnings(

@@ -20,7 +20,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand ``predict``."""
     parser = commands.add_parser(
         "predict",
-        help="segment a scanner's files and measure motion and strain",
         description="Segment every cine of DICOM, NIfTI, MetaImage or picture files, and write "
         "masks, points, movies, motion and strain into a folder for each.",
     )

@@ -12,8 +12,7 @@ import pandas as pd
 
 from jssm import files
 from jssm.cines import sending
-from jssm.cines.motion import WALLS, Motion, segment_names
-from jssm.cines.segmenting import Segmented
+from jssm.cines.measures import WALLS, Motion, Segmented, segment_names
 from jssm.files import vtk
 from jssm.pictures import movies, plots
 from jssm.shape import order

@@ -6,7 +6,7 @@ image's size rounded up.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,8 @@ import jax
 import numpy as np
 
 from jssm import files, image_path
-from jssm.cines.motion import Motion, measure_motion, smooth_points
+from jssm.cines.measures import Motion, Segmented
+from jssm.cines.motion import measure_motion, smooth_points
 from jssm.methods.model import Model, pose_of
 from jssm.rasterizer import rasterize_whole
 from jssm.shape import affine
@@ -24,17 +25,6 @@ from jssm.shape.pose import decode
 
 ROUND_PX = 64  # one program draws the masks of all image sizes that round up to the same
 MOST_PROGRAMS = 16  # that are held, those used last
-
-
-@dataclass(frozen=True)
-class Segmented:
-    """Of one cine, as NumPy arrays: points (F, T, 2) px, mask (F, H, W) bool, integrity of each
-    frame, and motion (None for one frame)."""
-
-    points: np.ndarray
-    mask: np.ndarray
-    integrity: Integrity
-    motion: Motion | None
 
 
 @dataclass
@@ -112,6 +102,16 @@ class Segmenter:
         if len(self._programs) > MOST_PROGRAMS:
             del self._programs[next(iter(self._programs))]
         return program(*args)
+
+
+def without_measures(segmented: Segmented) -> Segmented:
+    """The same with NaN in place of what was measured; the numbers of frames stay."""
+    return replace(segmented, motion=jax.tree.map(_unknown, segmented.motion))
+
+
+def _unknown(values: np.ndarray) -> np.ndarray:
+    """NaN in place of measured numbers; the numbers of frames stay."""
+    return np.full_like(values, np.nan) if np.issubdtype(values.dtype, np.floating) else values
 
 
 def _squares(cine: files.Cine, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jssm import files
-from jssm.cines.motion import Motion
+from jssm.cines.measures import Motion
 from jssm.files import codes
 from jssm.files.segmentation import write_segmentation
 from jssm.files.structured_report import Image, Measure, Observer, write_report

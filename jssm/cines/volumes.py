@@ -15,7 +15,7 @@ from flax import struct
 from jssm.shape.vectors import cross, length_of, nonzero
 
 if TYPE_CHECKING:
-    from jssm.cines.motion import Motion
+    from jssm.cines.measures import Motion
 
 DISCS = 20
 

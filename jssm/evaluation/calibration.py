@@ -30,7 +30,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand ``calibrate``."""
     parser = commands.add_parser(
         "calibrate",
-        help="find how sure a packed model may be",
         description="Find the temperature of the covariances on the held-out patients of a data "
         "set, keep it in the file, and tell how many true points the ellipses hold.",
     )

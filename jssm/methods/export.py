@@ -12,7 +12,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from flax import serialization, traverse_util
 from jax import export
 
 from jssm.methods import packing, registry
@@ -36,9 +35,8 @@ def serialize(model: Model, *, shape: tuple[int, int] | None = None) -> bytes:
     images = jax.ShapeDtypeStruct((batch, *(shape or (model.size, model.size))), jnp.float32)
 
     def function(images: jax.Array) -> dict[str, jax.Array]:
-        fields = serialization.to_state_dict(predict(model, images))
-        flat = traverse_util.flatten_dict(fields, sep=".")
-        return {name: array for name, array in flat.items() if array is not None}
+        leaves, _ = jax.tree_util.tree_flatten_with_path(predict(model, images))
+        return {".".join(field.name for field in path): array for path, array in leaves}
 
     artifact = export.export(jax.jit(function), platforms=PLATFORMS)(images)
     try:
@@ -51,7 +49,6 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand ``export``."""
     parser = commands.add_parser(
         "export",
-        help="write a trained model as one file for plain JAX",
         description="Write jssm.predict with a trained model as a serialized jax.export artifact "
         "for float32 images (N, H, W), any N.",
     )

@@ -1,9 +1,11 @@
 """A network with its weights and its shape model, and what it sees in images (Eq. 3, 4 and 8)."""
 
+import hashlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from flax import struct
 
@@ -130,6 +132,14 @@ def from_weights(network: nn.Module, config: Config, weights: dict[str, Any]) ->
         tau=config.model.tau,
         temperature=weights.get("temperature", 1.0),
     )
+
+
+def digest(model: Model) -> str:
+    """The SHA-256 of all arrays of a model, which tells models apart."""
+    total = hashlib.sha256()
+    for leaf in jax.tree.leaves(model):
+        total.update(np.ascontiguousarray(leaf).tobytes())
+    return total.hexdigest()
 
 
 def _from_square(to_square: jax.Array, theta: jax.Array) -> jax.Array:

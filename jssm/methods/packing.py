@@ -4,10 +4,8 @@ import argparse
 import hashlib
 from pathlib import Path
 
-from tabulate import tabulate
-
-from jssm import checkpoint, weights
-from jssm.methods import model_file, registry
+from jssm import weights
+from jssm.steps import STEPS
 
 
 def add_source(parser: argparse.ArgumentParser, *, default: str = "") -> None:
@@ -21,28 +19,31 @@ def add_source(parser: argparse.ArgumentParser, *, default: str = "") -> None:
         help=f"a model that comes with the package (jssm models){without}")  # fmt: skip
     source.add_argument("--ckpt", dest="source",
         help="the run directory that train.py wrote, or a file of jssm pack")  # fmt: skip
-    parser.add_argument("--step", choices=checkpoint.STEPS, default="best",
+    parser.add_argument("--step", choices=STEPS, default="best",
         help="which checkpoint of a run (best)")  # fmt: skip
 
 
-def add_parsers(commands: argparse._SubParsersAction) -> None:
+def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the subcommands ``pack`` and ``models``."""
     pack = commands.add_parser(
         "pack",
-        help="write a trained model as one small file",
         description="Write settings, weights (in half precision) and shape model of a run as one "
         "file, which jssm.load and --ckpt take in place of the run directory.",
     )
     pack.add_argument("--ckpt", type=Path, required=True, help="the run directory")
-    pack.add_argument("--step", choices=checkpoint.STEPS, default="best")
+    pack.add_argument("--step", choices=STEPS, default="best")
     pack.add_argument("--out", type=Path, required=True, help="the file to write, NAME.npz")
     pack.set_defaults(run=run_pack)
-    models = commands.add_parser("models", help="list the models that come with the package")
+    models = commands.add_parser(
+        "models", description="List the models that come with the package."
+    )
     models.set_defaults(run=run_models)
 
 
 def run_pack(args: argparse.Namespace) -> int:
     """Write the file; raises ValueError or OSError, in one sentence, where that cannot be."""
+    from jssm.methods import model_file, registry
+
     if args.out.suffix != ".npz":
         raise ValueError(f"--out {args.out}: a name that ends in .npz was expected")
     model_file.write(args.out, *registry.read(args.ckpt, step=args.step))
@@ -54,6 +55,8 @@ def run_pack(args: argparse.Namespace) -> int:
 
 def run_models(_: argparse.Namespace) -> int:
     """Print the table of the models of the package."""
+    from tabulate import tabulate
+
     rows = [
         {"model": name, "for": model.shows, "licence of the weights": model.licence}
         for name, model in sorted(weights.RELEASED.items())

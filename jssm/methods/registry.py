@@ -1,20 +1,22 @@
 """Every method by its name in ``config.method``, and from what a training left to a method."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jssm import checkpoint, weights
 from jssm import config as config_lib
+from jssm import weights
 from jssm.config import Config
-from jssm.dataset import Dataset
-from jssm.methods import evidence, model_file, regression
-from jssm.methods.baselines import contour, fcn8s, pixelwise, tetris, tracking
+from jssm.methods import model_file
 from jssm.methods.method import Method
 from jssm.methods.model import Model
+
+if TYPE_CHECKING:
+    from jssm.dataset import Dataset
 
 
 class Entry(NamedTuple):
@@ -26,22 +28,36 @@ class Entry(NamedTuple):
     """
 
     method: Callable[[Config, dict[str, Any]], Method]
-    constants: Callable[[Config, Dataset], dict[str, Any]] = lambda config, data: {}
+    constants: Callable[[Config, "Dataset"], dict[str, Any]] = lambda config, data: {}
     model: Callable[[Config, dict[str, Any]], Model] | None = None
 
 
+def _of(module: str, function: str) -> Callable[..., Any]:
+    """A function of a module of this folder, imported when it is called."""
+
+    def call(*args: Any) -> Any:
+        return getattr(importlib.import_module(f"jssm.methods.{module}"), function)(*args)
+
+    return call
+
+
+def _entry(module: str, constants: str) -> Entry:
+    """The entry of a method that has a shape model."""
+    return Entry(_of(module, "method_from"), _of(constants, "constants"), _of(module, "model_from"))
+
+
 METHODS = {
-    config_lib.OURS: Entry(regression.method_from, regression.constants, regression.model_from),
-    "evidence": Entry(evidence.method_from, regression.constants, evidence.model_from),
-    "contour": Entry(contour.method),
-    "fcn8s": Entry(fcn8s.method),
-    "tetris": Entry(tetris.method, tetris.constants),
-    "tracking": Entry(tracking.method),
-    "unet": Entry(pixelwise.method),
+    config_lib.OURS: _entry("regression", "regression"),
+    "evidence": _entry("evidence", "regression"),
+    "contour": Entry(_of("baselines.contour", "method")),
+    "fcn8s": Entry(_of("baselines.fcn8s", "method")),
+    "tetris": Entry(_of("baselines.tetris", "method"), _of("baselines.tetris", "constants")),
+    "tracking": Entry(_of("baselines.tracking", "method")),
+    "unet": Entry(_of("baselines.pixelwise", "method")),
 }
 
 
-def constants_of(config: Config, data: Dataset) -> dict[str, Any]:
+def constants_of(config: Config, data: "Dataset") -> dict[str, Any]:
     """The arrays that the training set gives to the method of these settings."""
     return METHODS[config.method].constants(config, data)
 
@@ -78,7 +94,7 @@ def model_from(config: Config, arrays: dict[str, Any], *, source: str | Path) ->
             f"{source}: holds the method {config.method}, which has no shape model; eval.py and "
             "jssm.methods.registry.load_method take it"
         )
-    return make(config, jax.tree.map(jnp.asarray, arrays))
+    return make(config, jax.device_put(arrays))
 
 
 def load_method(source: str | Path, *, step: str = "best") -> tuple[Method, Any]:
@@ -103,6 +119,8 @@ def read(source: str | Path, *, step: str = "best") -> tuple[Config, dict[str, A
         return model_file.read(weights.file_of(source))
     if Path(source).is_file():
         return model_file.read(Path(source))
+    from jssm import checkpoint
+
     try:
         config = config_lib.load(source)
     except FileNotFoundError as error:

@@ -1,13 +1,12 @@
 """The method of the paper: a network learns θ and β by the points and the mask (Eq. 10)."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jssm.config import Config
-from jssm.dataset import Dataset
 from jssm.methods import losses
 from jssm.methods import model as models
 from jssm.methods.method import AXIS, Method
@@ -16,6 +15,9 @@ from jssm.networks.cascade import Cascade
 from jssm.rasterizer import rasterize
 from jssm.shape import labels
 from jssm.shape.pose import decode
+
+if TYPE_CHECKING:
+    from jssm.dataset import Dataset
 
 
 def network_from(config: Config) -> Cascade:
@@ -33,7 +35,7 @@ def network_from(config: Config) -> Cascade:
     )
 
 
-def constants(config: Config, data: Dataset) -> dict[str, Any]:
+def constants(config: Config, data: "Dataset") -> dict[str, Any]:
     """The shape model, with as many modes as the settings say, and the mean θ."""
     shape = data.shape_model.truncate(config.model.num_modes)
     return models.constants(shape, jnp.asarray(data.mean_theta()))

@@ -7,9 +7,9 @@ keeps it from folding over itself; these pure functions tell whether it did.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from jssm.shape import order
+from jssm.shape.certificate import Integrity
 from jssm.shape.vectors import nearest_offsets
 
 # A 2-D cross product of float32 differences is wrong by at most four half-ulp roundings of its two
@@ -17,21 +17,7 @@ from jssm.shape.vectors import nearest_offsets
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 
-@struct.dataclass
-class Integrity:
-    """What is wrong with one shape (or, under vmap, with each of a batch).
-
-    flipped_triangles: int, strip triangles turned against the shape's majority, or without area.
-    crossings: int, proper crossings between edges of the closed outline.
-    min_thickness_px: float, the smallest distance between the inner and the outer chain, in px;
-        0 where they cross.
-    ok: bool, finite points, nothing flipped, nothing crossed, and a thickness above 0.
-    """
-
-    flipped_triangles: jax.Array
-    crossings: jax.Array
-    min_thickness_px: jax.Array
-    ok: jax.Array
+jax.tree_util.register_dataclass(Integrity)
 
 
 @jax.jit

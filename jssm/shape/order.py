@@ -5,13 +5,14 @@ from the order stands here and nowhere else. Functions of points take NumPy or J
 (..., T, 2); functions of a number of points give NumPy arrays of indices.
 """
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-Array = TypeVar("Array", np.ndarray, jax.Array)
+if TYPE_CHECKING:
+    import jax
+
+Array = TypeVar("Array", np.ndarray, "jax.Array")
 
 
 def boundaries(points: Array) -> tuple[Array, Array]:
@@ -22,8 +23,11 @@ def boundaries(points: Array) -> tuple[Array, Array]:
 
 def from_boundaries(inner: Array, outer: Array) -> Array:
     """The points (..., T, 2) of two boundaries (..., T/2, 2)."""
-    xp = jnp if isinstance(inner, jax.Array) or isinstance(outer, jax.Array) else np
-    return xp.concatenate([inner, outer], axis=-2)
+    if isinstance(inner, np.ndarray) and isinstance(outer, np.ndarray):
+        return np.concatenate([inner, outer], axis=-2)
+    import jax.numpy as jnp
+
+    return jnp.concatenate([inner, outer], axis=-2)
 
 
 def reversed_order(points: Array) -> Array:
