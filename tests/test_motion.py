@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssm.cines import motion, volumes
+from jssm.cines import measures, motion, volumes
 from jssm.shape import affine
 from prep.phantom.motion import material_points
 from prep.phantom.patient import Options, clockwise, make_geometry, truth_fields
