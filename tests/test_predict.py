@@ -360,7 +360,7 @@ def test_pictures_without_geometry(run, tmp_path):
 
 def test_a_mirrored_plane_exchanges_the_walls(cine, expected):
     segmented = segmenting.Segmented(
-        expected.points, expected.mask > 0.5, expected.integrity, motion=None
+        expected.points, expected.mask > 0.5, expected.integrity, motion=None, poses=None
     )
     found = files.Found("a", "p", (), "a.nii", load=lambda: cine, view="4ch")
     result = outputs.Result(found, cine, segmented)

@@ -38,6 +38,8 @@ def test_smoothing_changes_points_and_mask_alike(small_model, cine):
     assert (kept.mask != plain.mask).mean() < 1e-3
     segmenter.harmonics = 1
     smooth = segmenter(cine)
+    placed = jssm.warp(smooth.poses.theta, jax.vmap(small_model.shape.deform)(smooth.poses.beta))
+    np.testing.assert_allclose(smooth.points, placed, atol=1e-4)
     assert np.abs(smooth.points - plain.points).max() > 1e-3
     drawn = jax.vmap(lambda p: jssm.rasterize(p, cine.frames.shape[1:]))(smooth.points)
     assert (smooth.mask != (np.asarray(drawn) > 0.5)).mean() < 1e-3

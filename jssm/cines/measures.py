@@ -86,14 +86,33 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Poses:
+    """What gives the points of a cine's frames, and the mask of these.
+
+    theta: (F, 2, 3), from the canonical frame to the cine's pixels. beta: (F, K). deviation_px:
+    (F, T), how far each point may be off, NaN where the model does not tell. mean (T, 2), modes
+    (K, T, 2) and variances (K,): the shape model. tau: the mask's softness, px.
+    """
+
+    theta: np.ndarray
+    beta: np.ndarray
+    deviation_px: np.ndarray
+    mean: np.ndarray
+    modes: np.ndarray
+    variances: np.ndarray
+    tau: float
+
+
+@dataclass(frozen=True)
 class Segmented:
     """Of one cine, as NumPy arrays: points (F, T, 2) px, mask (F, H, W) bool, integrity of each
-    frame, and motion (None for one frame)."""
+    frame, motion (None for one frame), and what gave the points."""
 
     points: np.ndarray
     mask: np.ndarray
     integrity: Integrity
     motion: Motion | None
+    poses: Poses
 
 
 def segment_names(view: str, *, mirrored: bool = False) -> tuple[str, ...]:

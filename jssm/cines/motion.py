@@ -142,9 +142,16 @@ def smooth_points(
 
     A :class:`jssm.Prediction` has both. See :func:`smooth_cycle`; β stays within ±3√λ.
     """
-    theta, beta = (smooth_cycle(v, harmonics=harmonics) for v in (theta, beta))
-    beta = jnp.clip(beta, -shape.limits, shape.limits)
+    theta, beta = smooth_poses(shape, theta, beta, harmonics=harmonics)
     return affine.apply(theta, jax.vmap(shape.deform)(beta))
+
+
+def smooth_poses(
+    shape: ShapeModel, theta: jax.Array, beta: jax.Array, *, harmonics: int
+) -> tuple[jax.Array, jax.Array]:
+    """What :func:`smooth_points` makes of θ and β."""
+    theta, beta = (smooth_cycle(v, harmonics=harmonics) for v in (theta, beta))
+    return theta, jnp.clip(beta, -shape.limits, shape.limits)
 
 
 def segment_shares(line: jax.Array) -> jax.Array:

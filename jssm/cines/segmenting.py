@@ -11,17 +11,20 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jssm import files, image_path
-from jssm.cines.measures import Motion, Segmented
-from jssm.cines.motion import measure_motion, smooth_points
+from jssm.cines.measures import Motion, Poses, Segmented
+from jssm.cines.motion import measure_motion, smooth_poses
 from jssm.methods.model import Model, pose_of
 from jssm.rasterizer import rasterize_whole
 from jssm.shape import affine
 from jssm.shape.integrity import Integrity, integrity
 from jssm.shape.masks import binarize
 from jssm.shape.pose import decode
+from jssm.shape.shape_model import ShapeModel
+from jssm.shape.uncertainty import deviations, spread_of
 
 ROUND_PX = 64  # one program draws the masks of all image sizes that round up to the same
 MOST_PROGRAMS = 16  # that are held, those used last
@@ -50,21 +53,32 @@ class Segmenter:
           BadInput: when the result is not finite.
         """
         images, to_square = _squares(cine, self.model.size)
-        theta, beta, points = self._by_batches(_look, images, self.model, to_square)
-        if not np.isfinite(points).all():
+        theta, beta, deviation_px = self._by_batches(_look, images, self.model, to_square)
+        if not np.isfinite(theta).all() or not np.isfinite(beta).all():
             raise files.BadInput(f"{cine.name}: the network's result is not finite")
-        is_cine = len(points) > 1
-        if self.harmonics and is_cine:
-            smoothed = self._run(
-                smooth_points, self.model.shape, theta, beta, harmonics=self.harmonics
+        if self.harmonics and len(theta) > 1:
+            theta, beta = self._run(
+                smooth_poses, self.model.shape, theta, beta, harmonics=self.harmonics
             )
-            points = np.asarray(smoothed)
+        shape = jax.tree.map(np.asarray, self.model.shape)
+        poses = Poses(
+            np.asarray(theta), np.asarray(beta), deviation_px, shape.mean, shape.modes,
+            shape.variances, self.model.tau,
+        )  # fmt: skip
+        return self.finish(cine, poses)
+
+    def finish(self, cine: files.Cine, poses: Poses) -> Segmented:
+        """All that follows from the poses of a cine's frames; the network has no part in it."""
+        packed = np.concatenate([poses.theta.reshape(-1, 6), poses.beta], axis=1)
+        points = self._by_batches(_place, packed, self.model.shape)
+        is_cine = len(points) > 1
         height, width = cine.frames.shape[1:]
         drawn = (_rounded_up(height), _rounded_up(width))
         mask = self._by_batches(_draw, points, self.model.tau, image_shape=drawn)
         certificate = self._by_batches(_certify, points)
         motion = self._measured(points, cine) if is_cine else None
-        return Segmented(points, mask[:, :height, :width], certificate, motion)
+        mask = mask[:, :height, :width]
+        return Segmented(points, mask, certificate, motion, poses)
 
     def _measured(self, points: np.ndarray, cine: files.Cine) -> Motion:
         spacing_mm = np.array(cine.spacing_mm, np.float32)
@@ -128,11 +142,20 @@ def _squares(cine: files.Cine, size: int) -> tuple[np.ndarray, np.ndarray]:
 def _look(
     images: jax.Array, model: Model, to_square: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """θ (N, 2, 3), β (N, K) and points (N, T, 2) of the images, in the cine's pixels."""
+    """θ (N, 2, 3), β (N, K), and how far each point may be off (N, T), in the cine's pixels."""
     pose = pose_of(model, images)
-    theta = affine.compose(affine.invert(to_square), pose.theta)
-    beta, _, points = jax.vmap(decode, (None, 0))(model.shape, pose._replace(theta=theta))
-    return theta, beta, points
+    pose = pose._replace(theta=affine.compose(affine.invert(to_square), pose.theta))
+    beta, _, _ = jax.vmap(decode, (None, 0))(model.shape, pose)
+    if pose.factor is None:
+        return pose.theta, beta, jnp.full((len(images), model.shape.num_points), jnp.nan)
+    spread = jax.vmap(spread_of, (None, 0))(model.shape, pose)
+    return pose.theta, beta, jnp.sqrt(model.temperature) * deviations(spread)
+
+
+def _place(poses: jax.Array, shape: ShapeModel) -> jax.Array:
+    """The points (N, T, 2) of ``poses`` (N, 6 + K), θ by rows and β."""
+    theta, beta = poses[:, :6].reshape(-1, 2, 3), poses[:, 6:]
+    return affine.apply(theta, jax.vmap(shape.deform)(beta))
 
 
 def _draw(points: jax.Array, tau: jax.Array, *, image_shape: tuple[int, int]) -> jax.Array:

@@ -37,3 +37,9 @@ def spread_of(shape: ShapeModel, pose: Pose) -> jax.Array:
 def covariances(spread: jax.Array) -> jax.Array:
     """The covariance (..., 2, 2) in px² of each point, of ``spread`` (..., 2, Q) px."""
     return jnp.einsum("...iq,...jq->...ij", spread, spread)
+
+
+def deviations(spread: jax.Array) -> jax.Array:
+    """The standard deviation (...) of each point along a direction, the root mean square over all
+    directions, of ``spread`` (..., 2, Q); in its unit."""
+    return jnp.sqrt(jnp.sum(spread**2, axis=(-2, -1)) / 2)
