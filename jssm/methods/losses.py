@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jssm.shape.overlap import overlap
+
 
 def point_rmse(predicted: jax.Array, true: jax.Array) -> jax.Array:
     """The root mean square distance of two point clouds (T, 2), in their unit (Eq. 6).
@@ -31,10 +33,7 @@ def dice_loss(predicted: jax.Array, true: jax.Array) -> jax.Array:
 
     Two empty masks agree: their loss is 0.
     """
-    total = jnp.sum(predicted) + jnp.sum(true)
-    is_empty = total == 0
-    overlap = 2 * jnp.sum(predicted * true) / jnp.where(is_empty, 1.0, total)
-    return 1 - jnp.where(is_empty, 1.0, overlap)
+    return 1 - overlap(predicted, true)
 
 
 def mean_over(values: jax.Array, counted: jax.Array, axis_name: str | None = None) -> jax.Array:

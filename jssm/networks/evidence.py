@@ -7,6 +7,7 @@ how far each point is to move and how sure that is, and the shape model is fitte
 (``networks.feature_search``).
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from jax import lax
 
 from jssm.image_path import standardized
 from jssm.networks import feature_search, heatmaps
+from jssm.networks.cues import cues
 from jssm.networks.dense import FEATURE_STRIDE, LANDMARK_STRIDE, Dense, Maps, to_image, to_map
 from jssm.networks.feature_search import FeatureSearch, Moves
 from jssm.shape import affine, placing
@@ -70,7 +72,13 @@ class EvidenceNetwork(nn.Module):
         The mean θ has no say in them.
         """
         steady = jnp.zeros((images.shape[0], 2, 3))
-        return self.observe(images, shape, steady, train=train).poses
+        seen = self.observe(images, shape, steady, train=train)
+        *before, last = seen.poses
+        if not seen.moves:  # nothing was searched, so nothing can be told
+            return seen.poses
+        of_one = partial(cues, shape, sigma_px=SIGMA_PX)
+        found = jax.vmap(of_one)(seen.maps, seen.poses[0], last, seen.moves[-1])
+        return [*before, last._replace(cues=found)]
 
     def observe(
         self, images: jax.Array, shape: ShapeModel, jitter: jax.Array, *, train: bool

@@ -14,12 +14,14 @@ class Pose(NamedTuple):
 
     factor: (6 + K, 6 + K), where a fit found the pose: the lower Cholesky factor of the inverse of
     the posterior covariance of a small change of it, of the affine map (by rows, in the canonical
-    frame), then of latent.
+    frame), then of latent. cues: (C,), of a network that has them, what tells how far to trust it
+    (``networks.cues``).
     """
 
     theta: jax.Array
     latent: jax.Array
     factor: jax.Array | None = None
+    cues: jax.Array | None = None
 
 
 def moved(pose: Pose, place: jax.Array, latent: jax.Array) -> Pose:
