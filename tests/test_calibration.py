@@ -6,10 +6,11 @@ import pytest
 import jssm
 from jssm import config
 from jssm.__main__ import main
-from jssm.evaluation import calibration
+from jssm.evaluation import calibration, doubt
 from jssm.methods import model_file
-from jssm.methods.model import Model, weights_of
+from jssm.methods.model import Model, confidence_of, weights_of
 from jssm.networks.evidence import EvidenceNetwork
+from jssm.shape.pose import Pose
 from tests.conftest import SIZE, random_variables, write_dataset
 
 rng = np.random.default_rng(0)
@@ -47,8 +48,9 @@ def data(tmp_path):
     return write_dataset(tmp_path / "data", num_points=8)
 
 
-def test_the_temperature_goes_into_the_file(small_shape, data, tmp_path, capsys):
+def test_what_was_found_goes_into_the_file(small_shape, data, tmp_path, capsys, monkeypatch):
     """And then the ellipses hold 95 % of these points."""
+    monkeypatch.setattr(doubt, "LOOKS", {doubt.AS_THEY_ARE: config.Augmentation()})
     settings = config.Config(data="data", method="evidence")
     settings.model = config.ModelConfig(size=SIZE, depth=18, width=2, num_modes=2, searches=1)
     network = EvidenceNetwork(width=2, searches=1)
@@ -56,12 +58,19 @@ def test_the_temperature_goes_into_the_file(small_shape, data, tmp_path, capsys)
     file = tmp_path / "m.npz"
     model_file.write(file, settings, weights_of(model))
     assert main(["calibrate", str(file), "--data", str(data)]) == 0
-    assert "| 95%" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "| 95%" in told
+    assert "refused below a confidence of" in told
     calibrated = jssm.load(file)
     assert float(calibrated.temperature) != 1
     found = jssm.load_dataset(data)
     squares = calibration.distances(calibrated, found, found.rows("val"))
     assert np.mean(squares <= calibration.ellipse(0.95)) == pytest.approx(0.95, abs=0.05)
+    sure = jssm.predict(calibrated, found.images[found.rows("val")]).confidence
+    assert np.isfinite(sure).all()
+    assert np.ptp(sure) > 0
+    pose = Pose(np.zeros((3, 2, 3)), np.zeros((3, 2)), cues=np.zeros((3, 15)))
+    assert np.isnan(confidence_of(model, pose)).all()  # it has not learned it
     again = calibrated.temperature
     assert main(["calibrate", str(file), "--data", str(data)]) == 0
     assert float(jssm.load(file).temperature) == pytest.approx(float(again), rel=1e-4)

@@ -1,8 +1,9 @@
 """``jssm calibrate``: how sure a model may be, by the held-out patients of a data set.
 
 One temperature multiplies the covariances of all points, so that the 95 % ellipses hold 95 % of the
-true points. How well that carries over is told by patients other than those it was found on: found
-on one half of them and measured on the other, both ways.
+true points; and the Dice to be expected is learned (:mod:`jssm.evaluation.doubt`). How well either
+carries over is told by patients other than those it was found on: found on one half of them and
+measured on the other, both ways.
 """
 
 import argparse
@@ -18,8 +19,11 @@ from tqdm import tqdm
 
 from jssm import dataset
 from jssm.dataset import Dataset
+from jssm.evaluation import doubt
+from jssm.evaluation.doubt import halves
 from jssm.methods import model_file, registry
 from jssm.methods.model import Model, predict_prepared, uncertainty
+from jssm.shape import labels
 
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)  # of the points, in the ellipses of a normal distribution
 TARGET = 0.95
@@ -30,10 +34,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand ``calibrate``."""
     parser = commands.add_parser(
         "calibrate",
-        description="Find the temperature of the covariances on the held-out patients of a data "
-        "set, keep it in the file, and tell how many true points the ellipses hold.",
+        description="Find the temperature of the covariances and the Dice to be expected on the "
+        "held-out patients of a data set, keep both in the file, and tell how true they are.",
     )
-    parser.add_argument("file", type=Path, help="a file of jssm pack; the temperature goes into it")
+    parser.add_argument("file", type=Path, help="a file of jssm pack; what is found goes into it")
     parser.add_argument("--data", type=Path, required=True, help="a data set directory")
     parser.add_argument("--split", default="val", help="which cases (val)")
     parser.set_defaults(run=run)
@@ -48,14 +52,21 @@ def run(args: argparse.Namespace) -> int:
     model = registry.model_from(config, uncalibrated, source=args.file)
     data = dataset.load(args.data)
     rows = data.rows(args.split)
+    rows = rows[data.covers[rows] == labels.MYOCARDIUM]
     squares = distances(model, data, rows)
     held = crossed_coverage(squares, data.cases["patient"].iloc[rows].to_numpy())
-    found = temperature(squares)
-    model_file.write(args.file, config, arrays | {"temperature": np.float32(found)})
+    examples = doubt.collect(model, data, rows)
+    judged = doubt.crossed(examples)
+    found, confidence = temperature(squares), doubt.fit(examples)
+    learned = {"temperature": np.float32(found), "confidence": dict(vars(confidence))}
+    model_file.write(args.file, config, arrays | learned)
     table = [{"share": f"{s:.0%}", "held": f"{h:.1%}"} for s, h in zip(SHARES, held, strict=True)]
     print(f"temperature {found:.3g}, by {squares.size} points of {len(rows)} cases")
     print("true points in the ellipses, of patients that the temperature was not found on:\n")
     print(tabulate(table, headers="keys", tablefmt="github"))
+    print(f"\nrefused below a confidence of {float(confidence.least):.3f}")
+    print("of patients that the confidence was not learned on:\n")
+    print(tabulate(doubt.summary(examples, judged), headers="keys", tablefmt="github"))
     return 0
 
 
@@ -104,12 +115,8 @@ def crossed_coverage(squares: NDArray, patients: NDArray) -> NDArray:
     Raises:
       ValueError: when there is but one patient.
     """
-    names, number = np.unique(patients, return_inverse=True)
-    if len(names) < 2:
-        raise ValueError("one patient is too few, at least two were expected")
     held = []
-    for half in (0, 1):
-        own = number % 2 == half
+    for own in halves(patients):
         scaled = squares[own] / temperature(squares[~own])
         held.append([scaled <= ellipse(share) for share in SHARES])
     return np.array([np.concatenate([a, b]).mean() for a, b in zip(*held, strict=True)])

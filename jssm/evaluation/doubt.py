@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
+from scipy import optimize, stats
 from tqdm import tqdm
 
 from jssm.config import Augmentation
@@ -19,14 +19,15 @@ from jssm.image_path import from_uint8
 from jssm.methods.confidence import Confidence, expected_dice, standardized
 from jssm.methods.model import Model, pose_of
 from jssm.rasterizer import rasterize_whole
-from jssm.shape.masks import binarize, overlap
+from jssm.shape.masks import binarize
+from jssm.shape.overlap import overlap
 from jssm.shape.pose import decode
 from jssm.training.augment import augment
 
-AS_THEY_ARE = "as they are"
+AS_THEY_ARE, LIKE_THEM = "as they are", "like them"
 LOOKS = {
     AS_THEY_ARE: Augmentation(),
-    "like them": Augmentation(
+    LIKE_THEM: Augmentation(
         flip_left_right=True, rotation_degrees=20, translation=0.05, log_scale=0.15,
         contrast=0.3, shading=0.2, blur_px=1.0, noise=0.1,
     ),
@@ -44,6 +45,7 @@ BATCH = 20
 GOOD = 0.7  # the Dice of a prediction that is of use
 KEPT = 0.95  # of the good predictions, by the threshold
 RIDGE = 1e-3  # on the weights of the cues
+MATTER = 3.0  # how much more than other examples those like the images to come count
 
 
 class Examples(NamedTuple):
@@ -71,54 +73,48 @@ def collect(model: Model, data: Dataset, rows: NDArray, *, seed: int = 0) -> Exa
         raise ValueError("the model does not tell how sure it is; the method evidence does")
     look = jax.jit(partial(_cues_and_dice, model))
     rng = np.random.default_rng(seed)
-    patients = data.cases["patient"].to_numpy()[rows]
+    patients = data.cases["patient"].to_numpy()
     found: list[Examples] = []
-    total = len(rows) * (len(LOOKS) + 1)
-    with tqdm(total=total, desc="doubting", unit="image", disable=None) as bar:
-        for start in range(0, len(rows), BATCH):
-            chosen = rows[start : start + BATCH]
-            images, masks = from_uint8(data.images[chosen]), data.masks[chosen]
-            kinds = rng.choice(list(strangers.KINDS), len(chosen))
-            seen = {
-                name: _seen_as(jax.random.key(rng.integers(2**31)), images, masks, options)
-                for name, options in LOOKS.items()
-            }
-            others = np.stack(
-                [
-                    strangers.KINDS[kind](rng, image, mask)
-                    for kind, image, mask in zip(kinds, images, masks, strict=True)
-                ]
-            )
-            for name, (image, mask) in {**seen, "": (others, np.zeros(masks.shape))}.items():
-                cues, dice = look(image, binarize(mask).astype(np.float32))
-                found.append(
-                    Examples(
-                        np.asarray(cues),
-                        np.asarray(dice),
-                        patients[start : start + BATCH],
-                        np.array([name] * len(chosen)) if name else kinds,
-                    )
-                )
-                bar.update(len(chosen))
+    for start in tqdm(range(0, len(rows), BATCH), "doubting", unit="batch", disable=None):
+        chosen = rows[start : start + BATCH]
+        filled = np.resize(chosen, BATCH)  # so that every batch is of one size
+        images, masks = from_uint8(data.images[filled]), data.masks[filled].astype(np.float32)
+        kinds = rng.choice(list(strangers.KINDS), BATCH)
+        others = np.stack([
+            strangers.KINDS[kind](rng, image, mask)
+            for kind, image, mask in zip(kinds, images, masks, strict=True)
+        ])  # fmt: skip
+        seen, moved = _in_all_looks(jax.random.key(rng.integers(2**31)), images, masks)
+        views = zip(LOOKS, seen, moved, strict=True)
+        for name, image, mask in [*views, (kinds, others, np.zeros_like(masks))]:
+            names = np.full(BATCH, name)
+            cues, dice = map(np.asarray, look(image, mask))
+            found.append(Examples(cues, dice, patients[filled], names).of(np.arange(len(chosen))))
     return Examples(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def _seen_as(
-    key: jax.Array, images: NDArray, masks: NDArray, options: Augmentation
+@jax.jit
+def _in_all_looks(
+    key: jax.Array, images: jax.Array, masks: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Random views of images and masks (n, S, S), as training makes them."""
-    nowhere = jnp.zeros((len(images), 4, 2))
-    keys = jax.random.split(key, len(images))
-    seen, moved, _ = jax.vmap(partial(augment, options=options))(
-        keys, jnp.asarray(images), jnp.asarray(masks, jnp.float32), nowhere
-    )
-    return jnp.clip(seen, 0, 1), moved
+    """Images in [0, 1] and masks of 0 and 1 (n, S, S) in each of the :data:`LOOKS`, as training
+    makes them: two (looks, n, S, S)."""
+    nowhere = jnp.zeros((len(images), 4, 2))  # of points, which do not matter here
+    seen, moved = [], []
+    for options, look_key in zip(LOOKS.values(), jax.random.split(key, len(LOOKS)), strict=True):
+        view = (images, masks)
+        if options != Augmentation():
+            keys = jax.random.split(look_key, len(images))
+            view = jax.vmap(partial(augment, options=options))(keys, images, masks, nowhere)[:2]
+        seen.append(jnp.clip(view[0], 0, 1))
+        moved.append(view[1])
+    return jnp.stack(seen), jnp.stack(moved)
 
 
 def _cues_and_dice(
     model: Model, images: jax.Array, masks: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The cues (n, C) of images (n, S, S), and the Dice (n,) of what is drawn with masks of 0, 1."""
+    """The cues (n, C) of images (n, S, S), and the Dice (n,) of what is drawn, by masks of 0, 1."""
     pose = pose_of(model, images)
     points = jax.vmap(decode, (None, 0))(model.shape, pose)[2]
     drawn = jax.vmap(lambda p: rasterize_whole(p, images.shape[1:], tau=model.tau))(points)
@@ -130,23 +126,99 @@ def _cues_and_dice(
 def fit(examples: Examples) -> Confidence:
     """The logistic regression of Dice on the cues, by its cross-entropy, and the threshold.
 
-    The looks count alike, and so do the strangers, all together.
+    The looks count alike, and so do the strangers, all together; only the images as they are, or
+    like them, count :data:`MATTER` times as much.
     """
     kinds = np.where(np.isin(examples.kinds, list(LOOKS)), examples.kinds, "stranger still")
     names, number, counts = np.unique(kinds, return_inverse=True, return_counts=True)
-    share = jnp.asarray(1 / (len(names) * counts[number]))
-    center, scale = examples.cues.mean(axis=0), examples.cues.std(axis=0) + 1e-6
-    untaught = Confidence(center, scale, np.zeros_like(center), np.float32(0), np.float32(0))
-    units, dice = standardized(examples.cues, untaught), jnp.asarray(examples.dice)
+    weights = (np.where(np.isin(names, (AS_THEY_ARE, LIKE_THEM)), MATTER, 1.0) / counts)[number]
+    share = jnp.asarray(weights / weights.sum())
+    cues, dice = jnp.asarray(examples.cues), jnp.asarray(examples.dice)
+    nothing = jnp.zeros(())
+    untaught = Confidence(
+        jnp.mean(cues, axis=0), jnp.std(cues, axis=0) + 1e-6, jnp.zeros(cues.shape[1]),
+        nothing, nothing,
+    )  # fmt: skip
+    units = standardized(cues, untaught)
 
     def loss(weights: jax.Array) -> jax.Array:
         logits = units @ weights[1:] + weights[0]
         entropy = dice * jax.nn.softplus(-logits) + (1 - dice) * jax.nn.softplus(logits)
         return share @ entropy + RIDGE * jnp.sum(weights[1:] ** 2)
 
-    start = np.zeros(1 + len(center))
+    start = np.zeros(1 + cues.shape[1])
     found = optimize.minimize(jax.jit(jax.value_and_grad(loss)), start, jac=True).x
-    taught = untaught.replace(weights=found[1:].astype(np.float32), bias=np.float32(found[0]))
+    taught = untaught.replace(
+        weights=jnp.asarray(found[1:], jnp.float32), bias=jnp.asarray(found[0], jnp.float32)
+    )
     good = (examples.kinds == AS_THEY_ARE) & (examples.dice >= GOOD)
-    sure = np.asarray(expected_dice(taught, examples.cues[good]))
-    return taught.replace(least=np.float32(np.quantile(sure, 1 - KEPT)))
+    if not good.any():
+        return taught.replace(least=jnp.ones(()))  # nothing is to be trusted
+    sure = expected_dice(taught, cues[good])
+    return taught.replace(least=jnp.quantile(sure, 1 - KEPT))
+
+
+class Judged(NamedTuple):
+    """What was expected of examples, by what was learned on other patients: dice (n,), and whether
+    they are refused (n,)."""
+
+    dice: NDArray
+    refused: NDArray
+
+
+def crossed(examples: Examples) -> Judged:
+    """Each half of the patients judged by what was learned on the other half.
+
+    Raises:
+      ValueError: when there is but one patient.
+    """
+    dice, refused = np.zeros(len(examples.dice)), np.zeros(len(examples.dice), bool)
+    for own in halves(examples.patients):
+        learned = fit(examples.of(~own))
+        dice[own] = expected_dice(learned, jnp.asarray(examples.cues[own]))
+        refused[own] = dice[own] < learned.least
+    return Judged(dice, refused)
+
+
+def halves(patients: NDArray) -> tuple[NDArray, NDArray]:
+    """Which cases (n,) are of every other of the ``patients`` (n,), and which of the rest.
+
+    Raises:
+      ValueError: when there is but one patient.
+    """
+    names, number = np.unique(patients, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError("one patient is too few, at least two were expected")
+    return number % 2 == 0, number % 2 == 1
+
+
+def summary(examples: Examples, judged: Judged) -> list[dict[str, str]]:
+    """A row for each kind of images: Dice, what was expected, how many were refused, of the good
+    ones (Dice of :data:`GOOD` and more) too, and how well good and bad are told apart."""
+    rows = []
+    names = [*LOOKS, *strangers.KINDS]
+    for name in [name for name in names if name in examples.kinds]:
+        own = examples.kinds == name
+        dice, expected, refused = examples.dice[own], judged.dice[own], judged.refused[own]
+        good = dice >= GOOD
+        rows.append({
+            "images": name,
+            "number": f"{len(dice)}",
+            "Dice": f"{dice.mean():.3f}",
+            "expected": f"{expected.mean():.3f}",
+            "mean error": f"{np.abs(expected - dice).mean():.3f}",
+            "refused": f"{refused.mean():.1%}",
+            "good refused": f"{refused[good].mean():.1%}" if good.any() else "–",
+            f"Dice under {GOOD} found (AUC)": f"{separation(expected, ~good):.3f}",
+        })  # fmt: skip
+    return rows
+
+
+def separation(confidence: NDArray, bad: NDArray) -> float:
+    """The area under the ROC curve: how often a bad example has a lower ``confidence`` (n,) than a
+    good one, ties half; NaN where all are ``bad`` (n,) or none is."""
+    worse, better = confidence[bad], confidence[~bad]
+    if not len(worse) or not len(better):
+        return float("nan")
+    above = stats.mannwhitneyu(better, worse).statistic
+    return float(above / (len(worse) * len(better)))

@@ -76,7 +76,8 @@ def shuffled(rng: np.random.Generator, image: Image, mask: NDArray) -> Image:
 
 def heartless(rng: np.random.Generator, image: Image, mask: NDArray) -> Image:
     """The image with its heart covered by another part of it, blended in."""
-    heart = ndimage.binary_fill_holes(ndimage.binary_dilation(mask > 0.5, iterations=len(image) // 12))
+    around = ndimage.binary_dilation(mask > 0.5, iterations=len(image) // 12)
+    heart = ndimage.binary_fill_holes(around)
     shift = rng.integers(len(image) // 4, 3 * len(image) // 4, 2)
     other = np.roll(image if rng.random() < 0.5 else image[::-1], shift, axis=(0, 1))
     share = ndimage.gaussian_filter(heart.astype(np.float32), 3)

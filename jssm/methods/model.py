@@ -11,6 +11,7 @@ from flax import struct
 
 from jssm import image_path
 from jssm.config import Config
+from jssm.methods.confidence import Confidence, expected_dice
 from jssm.rasterizer import rasterize_whole
 from jssm.shape import affine
 from jssm.shape.integrity import Integrity, integrity
@@ -27,7 +28,8 @@ class Model(struct.PyTreeNode):
     network: the Linen module; network(images, mean_theta, shape, train=...) gives poses, the last
     of which counts. size: the side of its square input, in pixels. tau: the softness of the mask,
     in pixels. temperature: (), what the covariance of a fit is multiplied by, found on held-out
-    patients.
+    patients. confidence: what its cues say of the Dice to be expected, learned there too; None of a
+    model that has not learned it.
     """
 
     variables: Any
@@ -37,6 +39,7 @@ class Model(struct.PyTreeNode):
     size: int = struct.field(pytree_node=False)
     tau: float = struct.field(pytree_node=False, default=0.5)
     temperature: jax.Array | float = 1.0
+    confidence: Confidence | None = None
 
 
 class Prediction(struct.PyTreeNode):
@@ -47,7 +50,8 @@ class Prediction(struct.PyTreeNode):
     canonical frame to the image. beta: (N, K), within ±3√λ. canonical_points: (N, T, 2) (Eq. 3).
     integrity: the certificate of each shape, (N,) in each field; ``integrity.ok`` sums it up.
     spread: (N, T, 2, 6 + K) px, how far the points may be off (:func:`jssm.uncertainty`); None of
-    networks that do not tell.
+    networks that do not tell. confidence: (N,) in [0, 1], the Dice to be expected; NaN of models
+    that have not learned it. A frame below ``model.confidence.least`` is better refused.
     """
 
     points: jax.Array
@@ -57,6 +61,7 @@ class Prediction(struct.PyTreeNode):
     canonical_points: jax.Array
     integrity: Integrity
     spread: jax.Array | None
+    confidence: jax.Array
 
 
 @jax.jit
@@ -112,7 +117,8 @@ def pose_of(model: Model, images: jax.Array) -> Pose:
 def weights_of(model: Model) -> dict[str, Any]:
     """The arrays of a model as nested dictionaries."""
     known = constants(model.shape, model.mean_theta)
-    return {"variables": model.variables, **known, "temperature": model.temperature}
+    told = {} if model.confidence is None else {"confidence": dict(vars(model.confidence))}
+    return {"variables": model.variables, **known, "temperature": model.temperature, **told}
 
 
 def constants(shape: ShapeModel, mean_theta: jax.Array) -> dict[str, Any]:
@@ -131,6 +137,7 @@ def from_weights(network: nn.Module, config: Config, weights: dict[str, Any]) ->
         size=config.model.size,
         tau=config.model.tau,
         temperature=weights.get("temperature", 1.0),
+        confidence=Confidence(**weights["confidence"]) if "confidence" in weights else None,
     )
 
 
@@ -155,7 +162,16 @@ def _prediction(model: Model, pose: Pose, shape: tuple[int, ...]) -> Prediction:
         factor = jax.vmap(spread_of, (None, 0))(model.shape, pose)
         spread = jnp.sqrt(model.temperature) * factor
     certificate = jax.vmap(integrity)(points)
-    return Prediction(points, mask, pose.theta, beta, canonical, certificate, spread)
+    sure = confidence_of(model, pose)
+    return Prediction(points, mask, pose.theta, beta, canonical, certificate, spread, sure)
+
+
+def confidence_of(model: Model, pose: Pose) -> jax.Array:
+    """The Dice (N,) to be expected of poses with a leading axis N; NaN where the network has no
+    cues or the model has not learned to read them."""
+    if model.confidence is None or pose.cues is None:
+        return jnp.full(len(pose.theta), jnp.nan)
+    return expected_dice(model.confidence, pose.cues)
 
 
 @jax.jit

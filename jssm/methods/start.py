@@ -45,7 +45,8 @@ def of(config: Config) -> Start:
     if settings.method != config.method:
         raise ValueError(f"init_from: {source} is a model of the method {settings.method}")
     trained = constants.pop("variables")
-    constants.pop("temperature", None)  # it has to be found anew
+    for calibrated in ("temperature", "confidence"):  # which has to be found anew
+        constants.pop(calibrated, None)
     return Start(lambda variables: _whole(variables, trained, settings, source), constants)
 
 
