@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 
 from jssm import rasterizer
+from jssm.cines import writing
 from jssm.methods.model import Model
 from jssm.networks import resnet
 from jssm.networks.cascade import Cascade
@@ -164,6 +165,14 @@ def write_dataset(directory, *, cases=20, num_points=16, size=SIZE, seed=0):
 def small_data(tmp_path_factory):
     """The directory of a data set of 20 cases of 32×32."""
     return write_dataset(tmp_path_factory.mktemp("data") / "small")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_writers():
+    """`jssm predict` writes in the process under test, unless it is told otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writing, "usual_number", lambda: 0)
+        yield
 
 
 SLOWEST = ("test_rasterizer", "test_training", "test_cli", "test_benchmarks", "test_motion")

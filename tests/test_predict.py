@@ -19,10 +19,11 @@ from PIL import Image
 import jssm
 from jssm import __main__ as command
 from jssm import checkpoint, files, weights
-from jssm.cines import outputs, segmenting
+from jssm.cines import batch, outputs, segmenting
 from jssm.config import Config, ModelConfig, to_json
 from jssm.image_path import grey_window
 from jssm.methods.model import weights_of
+from jssm.pictures import movies
 from jssm.shape import affine
 from tests import dicom_files
 
@@ -108,7 +109,7 @@ def test_good_cines_are_written_and_damage_is_told_by_the_status(done):
     }
     assert {p.name for p in folders["4ch"].iterdir()} == {
         *("mask.nii.gz", "mask.seg.dcm", "points.csv", "points.json", "points.pvd", "vtk"),
-        *("overlay.gif", "overlay.mp4", "curves.png", "curves.csv", "thickness.csv"),
+        *("overlay.mp4", "curves.png", "curves.csv", "thickness.csv"),
         *("report.sr.dcm", "summary.json"),
     }
 
@@ -312,9 +313,6 @@ def test_the_movies_have_every_frame(done):
     import av
 
     folder = done[2]["4ch"]
-    with Image.open(folder / "overlay.gif") as gif:
-        assert gif.n_frames == FRAMES
-        assert gif.info["duration"] == 40
     with av.open(str(folder / "overlay.mp4")) as movie:
         pictures = [f.to_ndarray(format="rgb24") for f in movie.decode(video=0)]
     assert len(pictures) == 76  # at least three seconds at 25 per second, in whole cycles
@@ -325,8 +323,6 @@ def test_the_movies_have_every_frame(done):
 
 def test_the_overlay_lies_where_the_points_are():
     """A bright pixel under a point is under it in the picture too, whatever the pixels' aspect."""
-    from jssm.pictures import movies
-
     frames = np.zeros((1, 40, 60), np.float32)
     frames[0, 30, 20] = 100
     points = np.array([[[10.0, 10], [15, 30], [20, 10], [8, 8], [20, 30], [22, 8]]])
@@ -378,6 +374,8 @@ def test_a_mirrored_plane_exchanges_the_walls(cine, expected):
         (["--smooth", "3", "--half-cycle"], "--half-cycle"),
         (["--patient-regex", "p"], "a group"),
         (["--batch-size", "0"], "--batch-size 0"),
+        (["--outputs", "mask,masks"], "--outputs masks: expected some of mask,seg,"),
+        (["--jobs", "-1"], "--jobs -1"),
     ],
 )
 def test_what_cannot_work_is_said_in_a_sentence(run, scans, tmp_path, capsys, change, sentence):
@@ -453,3 +451,53 @@ def test_a_bad_cine_in_the_middle_does_not_stop_the_rest(run, tmp_path, capsys, 
     assert "2 cines" in told.out
     assert "s per frame in all" in told.out
     assert pd.read_csv(out / "cines.csv")["id"].tolist() == ["a", "d"]
+
+
+def tables_of(folder):
+    """What tells of points and mask, as bytes."""
+    return [(folder / name).read_bytes() for name in ("points.csv", "mask.nii.gz", "curves.csv")]
+
+
+def test_other_processes_write_the_same_and_tell_of_what_they_cannot(
+    run, scans, done, tmp_path, capsys
+):
+    _, _, folders = done
+    (tmp_path / folders["2ch"].name).write_text("in the way")
+    arguments = ["predict", str(scans), "--batch-size", str(BATCH_SIZE), "--jobs", "1"]
+    assert command.main([*arguments, "--ckpt", str(run), "--out", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert f"damaged: b/IM-0001.dcm: [Errno 17] File exists: '{tmp_path}/" in told.err
+    assert "1 cines" in told.out
+    assert tables_of(tmp_path / folders["4ch"].name) == tables_of(folders["4ch"])
+
+
+def test_only_what_is_asked_for_is_written_and_nothing_of_an_earlier_run_stays(
+    run, scans, tmp_path, monkeypatch
+):
+    arguments = ["predict", str(scans / "b"), "--ckpt", str(run), "--out", str(tmp_path)]
+    command.main(arguments)
+    monkeypatch.setattr(movies, "can_write_mp4", lambda: False)
+    command.main([*arguments, "--outputs", "movie,mask"])
+    (folder,) = (p for p in tmp_path.iterdir() if p.is_dir())
+    assert {p.name for p in folder.iterdir()} == {"mask.nii.gz", "overlay.gif", "summary.json"}
+    with Image.open(folder / "overlay.gif") as gif:
+        assert gif.n_frames == FRAMES
+        assert gif.info["duration"] == 40
+
+
+def test_what_is_finished_is_in_the_tables_when_it_is_stopped(run, tmp_path, monkeypatch, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        Image.fromarray(dicom_files.picture(1).astype(np.uint8)).save(folder / f"{name}_4ch.png")
+    real = batch.Result
+
+    def stopped_at_the_third(item, *arguments, **options):
+        if item.name.startswith("c"):
+            raise KeyboardInterrupt
+        return real(item, *arguments, **options)
+
+    monkeypatch.setattr(batch, "Result", stopped_at_the_third)
+    assert command.main(["predict", str(folder), "--ckpt", str(run), "--out", str(out)]) == 130
+    assert "stopped; what is finished is in" in capsys.readouterr().err
+    assert pd.read_csv(out / "cines.csv")["id"].tolist() == ["a_4ch", "b_4ch"]

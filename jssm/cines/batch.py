@@ -1,107 +1,34 @@
 """Many cines, one after another: each is read, segmented and written, and tables list them all.
 
-One cine is in memory at a time; one that is damaged does not stop the others.
+One is written while the next is segmented, so few are in memory at a time. One that is damaged, or
+cannot be written, does not stop the others.
 """
 
+import csv
 import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jssm import weights
+from jssm.cines import writing
+from jssm.cines.measures import Segmented, without_measures
+from jssm.cines.options import VIEWS, Options, Outcome
+from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, unpaired
+from jssm.cines.result import Result
 from jssm.version import __version__
 
 if TYPE_CHECKING:
     from jssm import files
     from jssm.cines import segmenting
-    from jssm.cines.measures import Motion
     from jssm.methods.model import Model
-
-VIEWS = ("2ch", "3ch", "4ch", "sax", "other")
-# Cines of a scanner have 20, 25 or 30 frames as a rule, so these batches are full.
-BATCH_SIZE = 5
-FOR_BIPLANE = {"ed_frame", "es_frame", "disc_diameters_mm", "long_axis_mm"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What ``jssm predict`` is asked to do; docs/PREDICT.md says what each option does.
-
-    inputs: files and folders. source, step: the model, as ``jssm.load`` takes it; without a source
-    the package's model for what made the images, where their file tells. out: the folder
-    of the results. views: segment these alone; () for all but short-axis cines and other planes.
-    harmonics: of the heart cycle that the smoothing keeps, 0 without. whole_cycle: a cine's last
-    frame is followed by its first. mirrored: what to suppose of the display where a file does not
-    tell. patient_regex: its first group, in a cine's name, is the patient; "" for what the file
-    tells. salt, keep_names: see ``jssm.files.open_cines``.
-
-    Raises:
-      ValueError: naming the option, for a value that cannot be.
-    """
-
-    inputs: Sequence[Path]
-    source: str | Path | None = None
-    out: Path
-    step: str = "best"
-    views: Sequence[str] = ()
-    harmonics: int = 0
-    whole_cycle: bool = True
-    mirrored: bool = False
-    batch_size: int = BATCH_SIZE
-    patient_regex: str = ""
-    salt: str = ""
-    keep_names: bool = False
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"--batch-size {self.batch_size}: a positive number was expected")
-        if self.harmonics < 0:
-            raise ValueError(f"--smooth {self.harmonics}: 0 or more was expected")
-        if self.harmonics and not self.whole_cycle:
-            raise ValueError("--smooth needs the whole heart cycle, but --half-cycle was given")
-        regex = f"--patient-regex {self.patient_regex}"
-        try:
-            if self.patient_regex and re.compile(self.patient_regex).groups < 1:
-                raise ValueError(f"{regex}: a group (...) was expected")
-        except re.error as error:
-            raise ValueError(f"{regex}: {error}") from error
-
-
-@dataclass
-class Outcome:
-    """What came of it: the table's rows, sentences for whatever gave nothing and about what is
-    missing in the tables, and the times."""
-
-    rows: list[dict] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    biplane: list[dict] = field(default_factory=list)
-    frames: int = 0
-    start_s: float = 0.0
-    read_s: float = 0.0
-    segment_s: float = 0.0
-    write_s: float = 0.0
-
-    def speed(self) -> str:
-        """The time per frame, and where it went."""
-        total = self.read_s + self.segment_s + self.write_s
-        shares = [
-            f"{1000 * s / self.frames:.0f} ms {name}"
-            for name, s in (
-                ("reading", self.read_s),
-                ("segmenting", self.segment_s),
-                ("writing", self.write_s),
-            )
-        ]
-        return (
-            f"{total / self.frames:.3f} s per frame in all, {self.frames} frames: "
-            f"{', '.join(shares)}; besides, {self.start_s:.1f} s of starting and compiling"
-        )
 
 
 def predict_all(options: Options, *, began: float) -> Outcome:
@@ -113,52 +40,138 @@ def predict_all(options: Options, *, began: float) -> Outcome:
       ValueError, OSError: when the model or an input is missing or damaged, or nothing can be
         written.
     """
-    from tqdm import tqdm
-
-    outcome = Outcome()
-    models = _Models(options)
-    if options.source is not None:
-        models.of(options.source)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
-    found = _open(options, outcome)
-    outcome.start_s = time.perf_counter() - began
-    views: dict[tuple[str, str, str], list[_OneView]] = {}
-    try:
-        for item in tqdm(found, desc="predicting", unit="cine", disable=None):
-            source = options.source or weights.for_modality(item.modality)
-            if source is None:
-                made_by = f"the modality {item.modality}" if item.modality else "no modality"
-                outcome.skipped.append(
-                    f"{item.source}: its file tells {made_by}, so --model or --ckpt has to be given"
-                )
-                continue
-            try:
-                segment, about = models.of(source)
-                seen = _predict_one(item, segment, options, about, outcome)
-            except Exception as error:  # whatever one cine brings about, the others go on
-                cause = " ".join(str(error).split())[:200] or type(error).__name__
-                outcome.damaged.append(item.about(cause))
-                continue
-            if seen is not None and item.view in ("2ch", "4ch"):
-                views.setdefault((item.patient, item.study, item.view), []).append(seen)
-    finally:
-        outcome.start_s += models.compile_s
-        outcome.segment_s -= models.compile_s
-        outcome.biplane = [_biplane_row(*pair) for pair in _pairs(views)]
-        outcome.notes += _unpaired(views)
-        _write_tables(options.out, outcome)
-        _send_biplane(views, options, outcome)
-    return outcome
+    with writing.Writers(options.jobs) as writers:  # they get ready meanwhile
+        return _Predicting(options, writers).run(began)
 
 
-class _OneView(NamedTuple):
-    """What biplane volumes, and a report of them, need of a cine."""
+class _Pending(NamedTuple):
+    """A cine that is being written, and how to tell of it."""
 
-    name: str
-    motion: "Motion"
-    sources: "Sequence[tuple[Path, int]]"
-    about: Mapping[str, Any]
+    item: "files.Found"
+    frames: int
+    problems: Sequence[str]
+    seen: OneView | None
+    written: Future
+
+
+class _Predicting:
+    """A run of ``jssm predict``, and what is under way in it."""
+
+    def __init__(self, options: Options, writers: writing.Writers):
+        self._options, self._writers = options, writers
+        self._outcome = Outcome(jobs=options.jobs)
+        self._models = _Models(options)
+        self._pending: deque[_Pending] = deque()
+        self._views: dict[tuple[str, str, str], list[OneView]] = {}
+
+    def run(self, began: float) -> Outcome:
+        """Predict all; raises as :func:`predict_all` does."""
+        from tqdm import tqdm
+
+        options, outcome = self._options, self._outcome
+        if options.source is not None:
+            self._models.of(options.source)
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
+        found = _open(options, outcome)
+        opened = time.perf_counter()
+        try:
+            with tqdm(total=len(found), desc="predicting", unit="cine", disable=None) as bar:
+                for item in found:
+                    with self._told(item):
+                        self._predict(item)
+                    self._collect(2 * options.jobs)
+                    bar.update(len(outcome.rows) + len(outcome.damaged) - bar.n)
+                self._collect(0)
+        finally:  # also when it was stopped: what is being written is finished
+            self._collect(0)
+            compile_s = self._models.compile_s
+            outcome.start_s = opened - began + compile_s
+            outcome.segment_s -= compile_s
+            self._write_tables()
+            outcome.work_s = time.perf_counter() - opened - compile_s
+        return outcome
+
+    @contextmanager
+    def _told(self, item: "files.Found") -> Iterator[None]:
+        """Whatever one cine brings about, the others go on."""
+        try:
+            yield
+        except Exception as error:
+            cause = " ".join(str(error).split())[:200] or type(error).__name__
+            self._outcome.damaged.append(item.about(cause))
+
+    def _predict(self, item: "files.Found") -> None:
+        """Read and segment one cine, and begin to write it."""
+        options, outcome = self._options, self._outcome
+        source = options.source or weights.for_modality(item.modality)
+        if source is None:
+            made_by = f"the modality {item.modality}" if item.modality else "no modality"
+            outcome.skipped.append(
+                f"{item.source}: its file tells {made_by}, so --model or --ckpt has to be given"
+            )
+            return
+        segment, about = self._models.of(source)
+        times = [time.perf_counter()]
+        cine = replace(item.load(), name=item.name)
+        times.append(time.perf_counter())
+        segmented = segment(cine)
+        blank = _blank_frames(cine)
+        if blank:  # what is measured in nothing is nothing
+            segmented = without_measures(segmented)
+        times.append(time.perf_counter())
+        outcome.read_s += times[1] - times[0]
+        outcome.segment_s += times[2] - times[1]
+        result = Result(
+            replace(item, load=_is_read),
+            cine,
+            segmented,
+            warnings=tuple(_warnings(item, cine, segmented, blank)),
+            supposed_mirrored=options.mirrored,
+        )
+        written = self._writers.submit(
+            writing.write_cine, options.out / item.name, result,
+            about=about, keep_names=options.keep_names, outputs=options.outputs,
+        )  # fmt: skip
+        seen = None if blank else one_view(result, about)
+        self._pending.append(_Pending(item, len(cine.frames), cine.problems, seen, written))
+
+    def _collect(self, most: int) -> None:
+        """Wait until no more than this many are being written, and take in those that are."""
+        outcome = self._outcome
+        while len(self._pending) > most:
+            wait([self._pending[0].written])
+            item, frames, problems, seen, future = self._pending.popleft()
+            with self._told(item):
+                written = writing.result_of(future)
+                outcome.damaged += [item.about(sentence) for sentence in problems]
+                outcome.rows.append(_row(written.summary))
+                outcome.frames += frames
+                outcome.written_s.update(written.seconds)
+                if seen is not None and item.view in ("2ch", "4ch"):
+                    self._views.setdefault((item.patient, item.study, item.view), []).append(seen)
+
+    def _write_tables(self) -> None:
+        """cines.csv, and of the pairs biplane.csv with a report of each of its rows."""
+        options, outcome, views = self._options, self._outcome, self._views
+        outcome.biplane = [biplane_row(*pair) for pair in pairs_of(views)]
+        outcome.notes += unpaired(views)
+        _write_table(options.out / "cines.csv", outcome.rows)
+        (options.out / "biplane.csv").unlink(missing_ok=True)
+        if outcome.biplane:
+            _write_table(options.out / "biplane.csv", outcome.biplane)
+        for path in options.out.glob("biplane_*.sr.dcm"):
+            path.unlink()
+        if "sr" not in options.outputs:
+            return
+        for (patient, *pair), row in zip(pairs_of(views), outcome.biplane, strict=True):
+            report = self._writers.submit(
+                writing.write_biplane,
+                options.out / f"biplane_{row['cine_2ch']}_{row['cine_4ch']}.sr.dcm", row,
+                [(seen.motion, seen.sources) for seen in pair],
+                about=pair[0].about, patient=patient, keep_names=options.keep_names,
+            )  # fmt: skip
+            outcome.notes += writing.result_of(report)
 
 
 class _Models:
@@ -234,46 +247,8 @@ def _open(options: Options, outcome: Outcome) -> list["files.Found"]:
     return chosen
 
 
-def _predict_one(
-    item: "files.Found",
-    segment: "segmenting.Segmenter",
-    options: Options,
-    about: Mapping[str, Any],
-    outcome: Outcome,
-) -> _OneView | None:
-    """Read, segment and write one cine; gives what biplane volumes need of it."""
-    from jssm.cines import outputs, segmenting
-
-    times = [time.perf_counter()]
-    cine = replace(item.load(), name=item.name)
-    times.append(time.perf_counter())
-    segmented = segment(cine)
-    blank = _blank_frames(cine)
-    if blank and segmented.motion is not None:  # what is measured in nothing is nothing
-        segmented = segmenting.without_measures(segmented)
-    times.append(time.perf_counter())
-    result = outputs.Result(
-        item,
-        cine,
-        segmented,
-        warnings=tuple(_warnings(item, cine, segmented, blank)),
-        supposed_mirrored=options.mirrored,
-    )
-    summary = outputs.write(
-        options.out / item.name, result, about=about, keep_names=options.keep_names
-    )
-    times.append(time.perf_counter())
-    outcome.damaged += [item.about(sentence) for sentence in cine.problems]
-    outcome.rows.append(_row(summary))
-    outcome.frames += len(cine.frames)
-    outcome.read_s += times[1] - times[0]
-    outcome.segment_s += times[2] - times[1]
-    outcome.write_s += times[3] - times[2]
-    if segmented.motion is None or blank:
-        return None
-    others: dict[str, Any] = dict.fromkeys(vars(segmented.motion).keys() - FOR_BIPLANE)
-    motion = replace(segmented.motion, **others)
-    return _OneView(item.name, motion, cine.sources, about)
+def _is_read() -> "files.Cine":
+    raise AssertionError("the cine is read already")  # its own reader cannot go to other processes
 
 
 def _blank_frames(cine: "files.Cine") -> list[int]:
@@ -285,7 +260,7 @@ def _blank_frames(cine: "files.Cine") -> list[int]:
 def _warnings(
     item: "files.Found",
     cine: "files.Cine",
-    segmented: "segmenting.Segmented",
+    segmented: Segmented,
     blank: Sequence[int],
 ) -> list[str]:
     """What a reader of the numbers should know."""
@@ -328,61 +303,10 @@ def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pairs(
-    views: Mapping[tuple[str, str, str], list[_OneView]],
-) -> list[tuple[str, _OneView, _OneView]]:
-    """The patient, a 2ch and a 4ch cine, for every such pair of one study."""
-    return [
-        (patient, two, four)
-        for (patient, study, view), seen in sorted(views.items(), key=lambda pair: pair[0])
-        if view == "2ch"
-        for two in seen
-        for four in views.get((patient, study, "4ch"), ())
-    ]
-
-
-def _biplane_row(patient: str, two: _OneView, four: _OneView) -> dict[str, Any]:
-    from jssm.cines.volumes import biplane_simpson
-
-    volumes = vars(biplane_simpson(two.motion, four.motion))
-    numbers = {key: float(value) for key, value in volumes.items()}
-    return {"patient": patient, "cine_2ch": two.name, "cine_4ch": four.name} | numbers
-
-
-def _send_biplane(
-    views: Mapping[tuple[str, str, str], list[_OneView]], options: Options, outcome: Outcome
-) -> None:
-    """A report of each row of biplane.csv."""
-    from jssm.cines import sending
-
-    for path in options.out.glob("biplane_*.sr.dcm"):
-        path.unlink()
-    for (patient, *pair), row in zip(_pairs(views), outcome.biplane, strict=True):
-        outcome.notes += sending.write_biplane(
-            options.out / f"biplane_{row['cine_2ch']}_{row['cine_4ch']}.sr.dcm", row,
-            [(seen.motion, seen.sources) for seen in pair],
-            about=pair[0].about, patient=patient, keep_names=options.keep_names,
-        )  # fmt: skip
-
-
-def _unpaired(views: Mapping[tuple[str, str, str], list[_OneView]]) -> list[str]:
-    """A sentence for each patient whose 2ch and 4ch cines are of different examinations."""
-    seen_of: dict[str, set[str]] = {}
-    for patient, _, view in views:
-        seen_of.setdefault(patient, set()).add(view)
-    paired = {p for p, study, view in views if view == "2ch" and (p, study, "4ch") in views}
-    return [
-        f"{patient}: no biplane volumes, as its 2ch and 4ch cines are of different examinations"
-        for patient, seen in sorted(seen_of.items())
-        if len(seen) == 2 and patient not in paired
-    ]
-
-
-def _write_tables(out: Path, outcome: Outcome) -> None:
-    import pandas as pd
-
-    pd.DataFrame(outcome.rows).to_csv(out / "cines.csv", index=False)
-    biplane = out / "biplane.csv"
-    biplane.unlink(missing_ok=True)
-    if outcome.biplane:
-        pd.DataFrame(outcome.biplane).to_csv(biplane, index=False, float_format="%.6g")
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows, whose keys may differ, as CSV; what is not known is empty."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(columns), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)

@@ -4,16 +4,20 @@ docs/PREDICT.md tells what is written.
 """
 
 import argparse
-import importlib
+import importlib.util
+import signal
 import sys
 import time
 from pathlib import Path
 
-from jssm.cines.batch import BATCH_SIZE, VIEWS, Options, predict_all
+from jssm.cines import writing
+from jssm.cines.batch import predict_all
+from jssm.cines.options import BATCH_SIZE, VIEWS, Options
+from jssm.cines.result import NAMES
 from jssm.methods import packing
 
-# matplotlib is no extra, but slow to load too.
-EXTRAS = ("jssm.cines.outputs", "pydicom.sr.codedict", "nibabel", "SimpleITK", "highdicom", "av")
+EXTRAS = ("pydicom", "nibabel", "SimpleITK", "highdicom")
+STOPPED = 130  # the exit status after Ctrl-C, by custom
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -37,6 +41,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "patient: the septum is on the right with the apex up, as in most MRI; else the septal "
         "and lateral names of the segments are exchanged")  # fmt: skip
     add("--batch-size", type=int, default=BATCH_SIZE, help=f"frames at a time ({BATCH_SIZE})")
+    add("--outputs", default=",".join(NAMES), metavar="NAME,...",
+        help=f"what to write beside the summaries ({','.join(NAMES)})")  # fmt: skip
+    add("--jobs", type=int, metavar="N", help="processes that write while this one computes; 0 for "
+        f"none (default: one for two cores, at most {writing.MOST})")  # fmt: skip
     add("--patient-regex", default="", help="its first group, in the cine's name, is the patient, "
         "for biplane volumes of files other than DICOM")  # fmt: skip
     add("--salt", default="", help="a secret word for the pseudonyms, so that nobody can find a "
@@ -57,6 +65,8 @@ def options_of(args: argparse.Namespace) -> Options:
         whole_cycle=not args.half_cycle,
         mirrored=args.mirrored,
         batch_size=args.batch_size,
+        outputs=[name for name in args.outputs.split(",") if name],
+        jobs=writing.usual_number() if args.jobs is None else args.jobs,
         patient_regex=args.patient_regex,
         salt=args.salt,
         keep_names=args.keep_names,
@@ -66,16 +76,23 @@ def options_of(args: argparse.Namespace) -> Options:
 def run(args: argparse.Namespace) -> int:
     """Segment all; lists at the end what was passed over and what is damaged.
 
-    Gives 0, 1 when some input was bad, or 2 when nothing was done.
+    Gives 0, 1 when some input was bad, 2 when nothing was done, or 130 when it was stopped: then
+    what is finished is in the tables.
     """
     began = time.perf_counter()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
-        _import_extras()
+        _check_extras()
         options = options_of(args)
         outcome = predict_all(options, began=began)
+    except KeyboardInterrupt:
+        print(f"jssm predict: stopped; what is finished is in {args.out}", file=sys.stderr)
+        return STOPPED
     except (ValueError, OSError) as error:
         print(f"jssm predict: {error}", file=sys.stderr)
         return 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
     for sentence in outcome.skipped:
         print(f"skipped: {sentence}")
     for sentence in outcome.notes:
@@ -92,10 +109,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if outcome.damaged else 0
 
 
-def _import_extras() -> None:
-    """All now, as the time of each cine is measured."""
+def _check_extras() -> None:
+    """Before anything is read."""
     for name in EXTRAS:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise ValueError(f"{error.name} is needed: pip install 'jssm[predict]'") from error
+        if importlib.util.find_spec(name) is None:
+            raise ValueError(f"{name} is needed: pip install 'jssm[predict]'")

@@ -3,8 +3,8 @@
 No JAX here, nor in what writes it: a process that writes starts in half the time.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -130,3 +130,15 @@ def segment_names(view: str, *, mirrored: bool = False) -> tuple[str, ...]:
         raise ValueError(f"view is {view!r}, expected one of {', '.join(WALLS)}")
     first, last = reversed(WALLS[view]) if mirrored else WALLS[view]
     return (*(f"{x} {first}" for x in LEVELS), *(f"{x} {last}" for x in reversed(LEVELS)))
+
+
+def without_measures(segmented: Segmented) -> Segmented:
+    """The same with NaN in place of what was measured; the numbers of frames stay."""
+    return replace(segmented, motion=_unknown(segmented.motion))
+
+
+def _unknown(values: Any) -> Any:
+    if isinstance(values, Motion | LineStrain):
+        return replace(values, **{name: _unknown(value) for name, value in vars(values).items()})
+    is_number = values is not None and np.issubdtype(values.dtype, np.floating)
+    return np.full_like(values, np.nan) if is_number else values

@@ -2,7 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,87 +14,83 @@ import pandas as pd
 
 from jssm import files
 from jssm.cines import sending
-from jssm.cines.measures import WALLS, Motion, Segmented, segment_names
+from jssm.cines.measures import Motion
+from jssm.cines.result import NAMES, Result
 from jssm.files import vtk
 from jssm.pictures import movies, plots
 from jssm.shape import order
 
 LINES = ("endo", "mid", "epi")
 DIGITS = 6
-# Where the wall that comes first in the points lies from the other one, in patient coordinates
-# (LPS): the septum to the right, the inferior wall below, the inferolateral wall behind.
-FIRST_WALL = {"4ch": (-1.0, 0.0, 0.0), "2ch": (0.0, 0.0, -1.0), "3ch": (0.0, 1.0, 0.0)}
+SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
-class Result:
-    """One cine and what a model sees in it.
+class Output:
+    """What one word of ``--outputs`` means.
 
-    found: what its files say of it. cine: its F frames. segmented: what the model sees in them.
-    warnings: sentences. supposed_mirrored: whether to take the display for mirrored where the file
-    does not tell.
+    files: their names in the folder of a cine. write(folder, result, run) writes them; gives
+    sentences for what could not be written.
     """
 
-    found: files.Found
-    cine: files.Cine
-    segmented: Segmented
-    warnings: tuple[str, ...] = ()
-    supposed_mirrored: bool = False
+    files: tuple[str, ...]
+    write: Callable[[Path, Result, "Run"], list[str]]
 
-    @property
-    def points(self) -> np.ndarray:
-        """(F, T, 2) px."""
-        return self.segmented.points
 
-    @property
-    def motion(self) -> Motion | None:
-        """As NumPy arrays; None for a single picture."""
-        return self.segmented.motion
+@dataclass(frozen=True)
+class Run:
+    """Of the run, the same for all its cines: facts for summaries and DICOM objects, and whether
+    the patients' own names are written."""
 
-    @property
-    def mirrored(self) -> bool | None:
-        """Whether the display is a mirror image of the one that ``jssm.segment_names`` takes for
-        usual; None where the file does not tell. Cines of MRI mostly are."""
-        if self.cine.to_patient_mm is None or self.found.view not in FIRST_WALL:
-            return None
-        ends = self.points[:, order.basal_ends(self.points.shape[1])[0]].mean(axis=0)
-        first, last = files.patient_mm(self.cine, ends)
-        return bool((first - last) @ np.array(FIRST_WALL[self.found.view]) < 0)
+    about: Mapping[str, Any]
+    keep_names: bool = False
 
-    @property
-    def segments(self) -> tuple[str, ...]:
-        """The names of the six segments, numbers where the view is none of the three."""
-        if self.found.view not in WALLS:
-            return tuple(f"segment {k + 1}" for k in range(6))
-        mirrored = self.supposed_mirrored if self.mirrored is None else self.mirrored
-        return segment_names(self.found.view, mirrored=mirrored)
+
+@dataclass(frozen=True)
+class Written:
+    """What summary.json says, and the seconds that each output took."""
+
+    summary: dict[str, Any]
+    seconds: dict[str, float]
 
 
 def write(
-    folder: Path, result: Result, *, about: Mapping[str, Any], keep_names: bool = False
-) -> dict[str, Any]:
-    """Write all files of one cine into ``folder``; gives what summary.json says.
+    folder: Path,
+    result: Result,
+    *,
+    about: Mapping[str, Any],
+    keep_names: bool = False,
+    outputs: Sequence[str] = NAMES,
+) -> Written:
+    """Write the files of one cine into ``folder``: the summary and these outputs.
 
     about: facts of the run, which go into the summary; the DICOM objects tell of the model by them.
-    The summary is written last, so a folder that has one is complete.
+
+    What an earlier run left there goes first, for it may be another model's. The summary is written
+    last, so a folder that has one is complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    summary_path = folder / "summary.json"
-    summary_path.unlink(missing_ok=True)
-    cine, warnings = result.cine, list(result.warnings)
-    mask = result.segmented.mask
-    files.write_nifti(folder / "mask.nii.gz", mask, cine)
-    for name, send in (("mask.seg", sending.write_mask), ("report.sr", sending.write_measures)):
-        warnings += send(folder / f"{name}.dcm", result, about=about, keep_names=keep_names)
-    _write_points(folder, result)
-    _write_vtk(folder, result)
-    _write_movies(folder, result)
-    if result.motion is not None:
-        _write_motion(folder, result, result.motion)
+    _clear(folder)
+    run = Run(about, keep_names)
+    warnings, seconds = list(result.warnings), {}
+    for name in outputs:
+        began = time.perf_counter()
+        warnings += OUTPUTS[name].write(folder, result, run)
+        seconds[name] = time.perf_counter() - began
     summary = {**summarize(result), **about, "warnings": warnings}
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-    summary_path.write_text(text + "\n", encoding="utf-8")
-    return summary
+    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+    return Written(summary, seconds)
+
+
+def _clear(folder: Path) -> None:
+    (folder / SUMMARY).unlink(missing_ok=True)
+    for output in OUTPUTS.values():
+        for name in output.files:
+            if (folder / name).is_dir():
+                shutil.rmtree(folder / name)
+            else:
+                (folder / name).unlink(missing_ok=True)
 
 
 def summarize(result: Result) -> dict[str, Any]:
@@ -163,12 +161,34 @@ def _segment_summary(motion: Motion, k: int, name: str) -> dict[str, Any]:
     }
 
 
-def _write_motion(folder: Path, result: Result, motion: Motion) -> None:
-    """curves.csv, curves.png and thickness.csv."""
+def _write_mask(folder: Path, result: Result, _: Run) -> list[str]:
+    """mask.nii.gz."""
+    files.write_nifti(folder / "mask.nii.gz", result.segmented.mask, result.cine)
+    return []
+
+
+def _write_seg(folder: Path, result: Result, run: Run) -> list[str]:
+    """mask.seg.dcm."""
+    path = folder / "mask.seg.dcm"
+    return sending.write_mask(path, result, about=run.about, keep_names=run.keep_names)
+
+
+def _write_sr(folder: Path, result: Result, run: Run) -> list[str]:
+    """report.sr.dcm."""
+    path = folder / "report.sr.dcm"
+    return sending.write_measures(path, result, about=run.about, keep_names=run.keep_names)
+
+
+def _write_curves(folder: Path, result: Result, _: Run) -> list[str]:
+    """curves.csv, curves.png and thickness.csv; nothing for a single picture."""
+    motion = result.motion
+    if motion is None:
+        return []
     curves, thickness = _curve_table(result, motion), _thickness_table(result, motion)
     curves.to_csv(folder / "curves.csv", index=False, float_format=f"%.{DIGITS}g")
     thickness.to_csv(folder / "thickness.csv", index=False, float_format=f"%.{DIGITS}g")
     _draw_curves(folder / "curves.png", result, motion)
+    return []
 
 
 def _curve_table(result: Result, motion: Motion) -> pd.DataFrame:
@@ -205,7 +225,7 @@ def _thickness_table(result: Result, motion: Motion) -> pd.DataFrame:
     return table
 
 
-def _write_points(folder: Path, result: Result) -> None:
+def _write_points(folder: Path, result: Result, _: Run) -> list[str]:
     """points.csv, a row per frame and point, and points.json, the same nested."""
     cine, points = result.cine, result.points
     patient_mm = None if cine.to_patient_mm is None else files.patient_mm(cine, points)
@@ -223,6 +243,7 @@ def _write_points(folder: Path, result: Result) -> None:
     }
     text = json.dumps(_plain(nested), allow_nan=False, separators=(",", ":"))
     (folder / "points.json").write_text(text + "\n", encoding="utf-8")
+    return []
 
 
 def _point_table(
@@ -247,7 +268,7 @@ def _point_table(
     return table
 
 
-def _write_vtk(folder: Path, result: Result) -> None:
+def _write_vtk(folder: Path, result: Result, _: Run) -> list[str]:
     """vtk/frame_NN.vtp, and points.pvd, which lists them in time."""
     cine, motion, count = result.cine, result.motion, result.points.shape[1]
     places = _places(result)
@@ -275,6 +296,7 @@ def _write_vtk(folder: Path, result: Result) -> None:
     vtk.write_collection(
         folder / "points.pvd", names, cine.time_s if known else np.arange(len(names))
     )
+    return []
 
 
 def _places(result: Result) -> np.ndarray:
@@ -287,8 +309,8 @@ def _places(result: Result) -> np.ndarray:
     return np.pad(result.points * [column, row], [(0, 0), (0, 0), (0, 1)])
 
 
-def _write_movies(folder: Path, result: Result) -> None:
-    """overlay.gif and overlay.mp4; overlay.png for a single picture."""
+def _write_movie(folder: Path, result: Result, _: Run) -> list[str]:
+    """overlay.mp4, or overlay.gif where that cannot be made; overlay.png for a single picture."""
     cine, count = result.cine, len(result.points)
     names = {}
     if result.motion is not None:
@@ -296,12 +318,14 @@ def _write_movies(folder: Path, result: Result) -> None:
         names[int(result.motion.ed_frame)] = "  end-diastole"
     labels = [f"{k} of 0-{count - 1}{names.get(k, '')}" for k in range(count)]
     pictures = list(movies.draw(cine.frames, result.points, aspect=cine.aspect, labels=labels))
+    pace = movies.frames_per_second(files.frame_time_s(cine))
     if count == 1:
         pictures[0].save(folder / "overlay.png")
-        return
-    pace = movies.frames_per_second(files.frame_time_s(cine))
-    movies.write_gif(folder / "overlay.gif", pictures, pace)
-    movies.write_mp4(folder / "overlay.mp4", pictures, pace)
+    elif movies.can_write_mp4():
+        movies.write_mp4(folder / "overlay.mp4", pictures, pace)
+    else:
+        movies.write_gif(folder / "overlay.gif", pictures, pace)
+    return []
 
 
 def _draw_curves(path: Path, result: Result, motion: Motion) -> None:
@@ -341,3 +365,14 @@ def _plain(value: Any) -> Any:
         return value
     number = float(value)
     return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else None
+
+
+OUTPUTS = {
+    "mask": Output(("mask.nii.gz",), _write_mask),
+    "seg": Output(("mask.seg.dcm",), _write_seg),
+    "sr": Output(("report.sr.dcm",), _write_sr),
+    "points": Output(("points.csv", "points.json"), _write_points),
+    "vtk": Output(("points.pvd", "vtk"), _write_vtk),
+    "movie": Output(("overlay.mp4", "overlay.gif", "overlay.png"), _write_movie),
+    "curves": Output(("curves.csv", "curves.png", "thickness.csv"), _write_curves),
+}

@@ -6,7 +6,7 @@ image's size rounded up.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -116,16 +116,6 @@ class Segmenter:
         if len(self._programs) > MOST_PROGRAMS:
             del self._programs[next(iter(self._programs))]
         return program(*args)
-
-
-def without_measures(segmented: Segmented) -> Segmented:
-    """The same with NaN in place of what was measured; the numbers of frames stay."""
-    return replace(segmented, motion=jax.tree.map(_unknown, segmented.motion))
-
-
-def _unknown(values: np.ndarray) -> np.ndarray:
-    """NaN in place of measured numbers; the numbers of frames stay."""
-    return np.full_like(values, np.nan) if np.issubdtype(values.dtype, np.floating) else values
 
 
 def _squares(cine: files.Cine, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -20,6 +21,7 @@ WALL = 64  # colours along the wall
 OUTLINE, TEXT = GREYS + WALL, GREYS + WALL + 1
 SUPPOSED_FPS = 20.0
 Window = tuple[float, float, float]  # left, top and side of a square, px
+CODEC: Literal["libx264"] = "libx264"
 LEAST_S = 3.0  # an MP4 repeats a whole cycle until it is as long
 
 
@@ -88,6 +90,15 @@ def frames_per_second(frame_time_s: float) -> float:
     return min(max(1 / frame_time_s, 2.0), 50.0) if known else SUPPOSED_FPS
 
 
+def can_write_mp4() -> bool:
+    """Whether PyAV is installed, with an encoder of H.264."""
+    try:
+        import av
+    except ImportError:
+        return False
+    return CODEC in av.codecs_available
+
+
 def write_gif(path: Path, pictures: Sequence[Image.Image], fps: float) -> None:
     """Write an endless GIF; it counts time in hundredths of a second."""
     first, *others = pictures
@@ -102,7 +113,7 @@ def write_mp4(path: Path, pictures: Sequence[Image.Image], fps: float) -> None:
     import av
 
     with av.open(str(path), "w", options={"movflags": "faststart"}) as file:
-        stream = file.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream = file.add_stream(CODEC, rate=Fraction(fps).limit_denominator(1000))
         stream.width, stream.height = pictures[0].size
         stream.pix_fmt = "yuv420p"
         # No frame may refer to a later one, so that the packets of the first round can be reused.
