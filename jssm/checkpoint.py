@@ -49,7 +49,10 @@ class Checkpoints:
         self._latest.save(step, args=items, force=True)
 
     def save_best(self, step: int, weights: Any) -> None:
-        """Save what prediction needs, in place of the best so far."""
+        """Save what prediction needs, in place of the best so far; a step is saved once, as one
+        that is taken again, after a failure before the latest was saved, gives the same."""
+        if step in self._best.all_steps():
+            return
         items = ocp.args.Composite(weights=ocp.args.StandardSave(weights))
         self._best.save(step, args=items, force=True)
 

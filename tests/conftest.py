@@ -29,7 +29,7 @@ from jssm.networks import resnet
 from jssm.networks.cascade import Cascade
 from jssm.rasterizer import loops
 from jssm.shape import shape_model
-from tests import reference, shallow
+from tests import dense, reference, shallow
 
 gc.set_threshold(100_000)  # tracing makes objects by the million, few of them garbage
 
@@ -45,9 +45,15 @@ def whole_resnets(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def whole_turns():
-    """The rasterizer's loops as they are, for tests of these themselves."""
-    jax.clear_caches()  # what was traced before is of shorter ones
+def real_rasterizer():
+    """The rasterizer that it is, for tests of the rasterizer itself."""
+    with dense.absent():
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole_turns(real_rasterizer):
+    """Its loops too as they are, for tests of these themselves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loops, "TURNS", TURNS)
         yield
@@ -181,3 +187,8 @@ SLOWEST = ("test_rasterizer", "test_training", "test_cli", "test_benchmarks", "t
 def pytest_collection_modifyitems(items):
     """Files that take long go first, so that no worker waits for another at the end."""
     items.sort(key=lambda item: item.path.stem not in SLOWEST)
+
+
+def pytest_sessionfinish():
+    """Pytest ends with five full collections, each of seconds: there is nothing left to collect."""
+    gc.freeze()

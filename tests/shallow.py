@@ -11,15 +11,17 @@ import runpy
 import sys
 
 from jssm.networks import resnet
-from jssm.rasterizer import loops
+from jssm.rasterizer import draw, loops
+from tests import dense
 
 SHORT_18 = (1, 1)  # two of eight blocks: traced and compiled in a quarter of the time
 
 
 def install():
-    """A ResNet18 of two blocks; and the rasterizer's loops visit one side of the strip in a turn,
-    not three, for two thirds of the time."""
+    """A ResNet18 of two blocks, and a plain rasterizer; where it is the real one, its loops visit
+    one side of the strip in a turn, not three, for two thirds of the time."""
     resnet.STAGES[18] = SHORT_18
+    draw._image = dense.image
     loops.TURNS = 1
 
 

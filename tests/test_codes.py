@@ -54,7 +54,7 @@ def test_keys_of_32_bits_suffice_or_say_so():
 
 
 @pytest.mark.parametrize("draw", [jssm.rasterize, jssm.rasterize_whole, jssm.signed_distance])
-def test_too_many_points_are_refused(draw):
+def test_too_many_points_are_refused(draw, real_rasterizer):
     shape = partial(jax.eval_shape, lambda p: draw(p, (8, 8)))
     assert shape(jax.ShapeDtypeStruct((32768, 2), jnp.float32)).shape == (8, 8)
     with pytest.raises(ValueError, match="a strip of 32770 points: at most 32768 were expected"):

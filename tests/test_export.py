@@ -15,6 +15,8 @@ from jssm.methods.model import Model, weights_of
 from jssm.networks.evidence import EvidenceNetwork
 from tests.conftest import SIZE, random_variables
 
+pytestmark = pytest.mark.usefixtures("real_rasterizer")
+
 PROGRAM = """
 import sys
 

@@ -11,6 +11,8 @@ from jssm.rasterizer import draw, kernels
 from tests import reference
 from tests.strips import SHAPES, masks_and_gradients
 
+pytestmark = pytest.mark.usefixtures("real_rasterizer")
+
 
 def _batch_on_and_off_pixels():
     names = ("horseshoe", "on the pixels", "repeated points", "folded")

@@ -13,6 +13,8 @@ from jssm.shape.masks import binarize
 from jssm.shape.strip import thicken
 from tests import reference
 
+pytestmark = pytest.mark.usefixtures("real_rasterizer")
+
 SHAPE = (64, 64)
 whole = jax.jit(lambda p: jssm.rasterize_whole(p, SHAPE))
 plain = jax.jit(lambda p: jssm.rasterize(p, SHAPE))
