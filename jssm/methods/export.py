@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     shape = tuple(args.shape) if args.shape else (model.size, model.size)
     if min(shape) < 1:
         raise ValueError(f"--shape {shape[0]} {shape[1]}: two positive numbers were expected")
+    if not args.out.parent.is_dir():  # told before the model is traced
+        raise FileNotFoundError(f"{args.out}: {args.out.parent} is not a folder")
     content = serialize(model, shape=shape)
     write_whole(args.out, content)
     print(f"wrote {args.out}: {len(content) / 2**20:.1f} MiB, images (N, {shape[0]}, {shape[1]})")
