@@ -109,6 +109,28 @@ def test_anisotropic_pixels_change_nothing_in_mm():
     np.testing.assert_allclose(squeezed.endo.gls_percent, -20, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("refused", "ed", "strain"), [(1, 0, [0, np.nan, -20, -10]), (0, 1, [np.nan, 0, -100 / 9, 0])]
+)
+def test_frames_that_are_not_used_take_no_part(refused, ed, strain):
+    """Not even where they would be the largest or the smallest; their own numbers are unknown."""
+    points = cine(1.0, 0.9, 0.8, 0.9)
+    points[refused] = CENTER + 3 * (points[refused] - CENTER)
+    used = np.arange(F) != refused
+    found = motion.measure_motion(points, used=used, spacing_mm=(1.5, 1.5), frame_time_s=0.04)
+    assert (found.ed_frame, found.es_frame) == (ed, 2)
+    np.testing.assert_allclose(found.mid.strain_percent, strain, atol=1e-3)
+    assert found.endo.gls_percent == pytest.approx(np.nanmin(strain), abs=1e-3)
+    assert found.radial_peak_percent == pytest.approx(0, abs=1e-3)
+    volume = np.cumprod([1, 0.9, 0.8 / 0.9, 0.9 / 0.8]) ** 3
+    assert found.ejection_fraction_percent == pytest.approx(100 * (1 - volume[2] / volume[ed]), 1e-3)
+    assert np.isnan(found.wall_thickness_mm[refused]).all()
+    nothing = motion.measure_motion(
+        points, used=np.zeros(F, bool), spacing_mm=(1.5, 1.5), frame_time_s=0.04
+    )
+    assert np.isnan([nothing.ejection_fraction_percent, nothing.endo.gls_percent]).all()
+
+
 def test_without_spacing_lengths_in_mm_are_nan_and_the_rest_is_not():
     known = motion.measure_motion(cine(1, 0.9, 0.8, 0.9), spacing_mm=(1.4, 1.4), frame_time_s=0.03)
     for spacing in (motion.UNKNOWN, (1.4, np.nan), (0.0, 1.4)):

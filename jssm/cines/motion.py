@@ -38,6 +38,7 @@ def measure_motion(
     spacing_mm: ArrayLike | tuple[ArrayLike, ArrayLike] = UNKNOWN,
     frame_time_s: ArrayLike = np.nan,
     ed_frame: ArrayLike | None = None,
+    used: ArrayLike | None = None,
     periodic: bool = True,
     aspect: ArrayLike = 1.0,
 ) -> Motion:
@@ -45,6 +46,7 @@ def measure_motion(
 
     spacing_mm: (row, column). frame_time_s: from frame to frame. ed_frame: end-diastole, from 0;
     without it the frame with the largest cavity. End-systole is the frame with the smallest.
+    used: (F,), False for frames that take no part in any number; their own are NaN.
     periodic: the last frame is followed by the first, as in a gated cine. aspect: height over width
     of a pixel, where that is known but no spacing.
 
@@ -58,7 +60,10 @@ def measure_motion(
     is_told = ed_frame is not None and not isinstance(ed_frame, jax.core.Tracer)
     if is_told and np.asarray(ed_frame).item() not in range(len(points)):
         raise ValueError(f"ed_frame is {ed_frame}, expected 0 to {len(points) - 1}")
-    return _measure_motion(points, spacing_mm, frame_time_s, ed_frame, aspect, periodic=periodic)
+    used = jnp.ones(len(points), bool) if used is None else jnp.asarray(used, bool)
+    return _measure_motion(
+        points, spacing_mm, frame_time_s, ed_frame, used, aspect, periodic=periodic
+    )
 
 
 @partial(jax.jit, static_argnames="periodic")
@@ -67,19 +72,23 @@ def _measure_motion(
     spacing_mm: ArrayLike | tuple[ArrayLike, ArrayLike],
     frame_time_s: ArrayLike,
     ed_frame: ArrayLike | None,
+    used: jax.Array,
     aspect: ArrayLike,
     *,
     periodic: bool,
 ) -> Motion:
+    used = used[:, None, None]
+    is_sound = jnp.all(jnp.isfinite(points) | ~used)  # else no number is to be trusted
+    points = jnp.where(used & is_sound, points, jnp.nan)
     to_square, side_mm = _pixel(spacing_mm, aspect)
     if ed_frame is not None:
         is_there = (jnp.asarray(ed_frame) >= 0) & (jnp.asarray(ed_frame) < len(points))
         points = jnp.where(is_there, points, jnp.nan)
-    square = (points - jnp.mean(points, axis=(0, 1))) * to_square
+    square = (points - jnp.nanmean(points, axis=(0, 1))) * to_square
     inner, outer = order.boundaries(square)
     area = jax.vmap(cavity_area)(inner)
-    ed = jnp.argmax(area) if ed_frame is None else jnp.asarray(ed_frame)
-    es = jnp.argmin(area)
+    ed = jnp.nanargmax(area) if ed_frame is None else jnp.asarray(ed_frame)
+    es = jnp.nanargmin(area)
     step_s = jnp.asarray(frame_time_s, float)
     clock = _Clock(ed, es, jnp.where(step_s > 0, step_s, jnp.nan), periodic)
 
@@ -108,8 +117,8 @@ def _measure_motion(
         wall_thickness_px=thickness,
         wall_thickness_mm=side_mm * thickness,
         radial_strain_percent=radial,
-        radial_peak_percent=jnp.max(radial),
-        radial_time_to_peak_s=clock.since_ed_s(jnp.argmax(radial), len(points)),
+        radial_peak_percent=jnp.nanmax(radial),
+        radial_time_to_peak_s=clock.since_ed_s(jnp.nanargmax(radial), len(points)),
         local_radial_strain_percent=_strain(thickness, ed),
         segment_thickness_mm=side_mm * segment_thickness,
         segment_radial_strain_percent=_strain(segment_thickness, ed),
@@ -200,12 +209,12 @@ def _line_strain(line: jax.Array, clock: _Clock, side_mm: jax.Array) -> LineStra
     return LineStrain(
         length_mm=side_mm * jnp.sum(step, axis=1),
         strain_percent=whole,
-        gls_percent=jnp.min(whole),
+        gls_percent=jnp.nanmin(whole),
         gls_end_systole_percent=whole[clock.es],
-        time_to_peak_s=clock.since_ed_s(jnp.argmin(whole), frames),
+        time_to_peak_s=clock.since_ed_s(jnp.nanargmin(whole), frames),
         segment_strain_percent=segments,
-        segment_peak_percent=jnp.min(segments, axis=0),
-        segment_time_to_peak_s=clock.since_ed_s(jnp.argmin(segments, axis=0), frames),
+        segment_peak_percent=jnp.nanmin(segments, axis=0),
+        segment_time_to_peak_s=clock.since_ed_s(jnp.nanargmin(segments, axis=0), frames),
     )
 
 
