@@ -45,6 +45,41 @@ def test_smoothing_changes_points_and_mask_alike(small_model, cine):
     assert (smooth.mask != (np.asarray(drawn) > 0.5)).mean() < 1e-3
 
 
+def test_a_frame_that_is_not_trusted_takes_part_in_no_number(small_model, cine, monkeypatch):
+    """Its points are written as they are; smoothing bridges it, and other frames do not see it."""
+    monkeypatch.setattr(segmenting, "confidence_of", brightness)
+    sure = segmenting.Segmenter(small_model, BATCH_SIZE, least_confidence=-1000.0)
+    every = sure(cine)
+    least = float(np.sort(every.confidence)[1])
+    segmenter = segmenting.Segmenter(small_model, BATCH_SIZE, least_confidence=least)
+    found = segmenter(cine)
+    assert every.used.all()
+    assert found.used.tolist() == (every.confidence >= least).tolist()
+    (refused,) = np.flatnonzero(~found.used)
+    np.testing.assert_array_equal(found.points, every.points)
+    assert np.isnan(found.motion.volume_ml).tolist() == (~found.used).tolist()
+    segmenter.harmonics = 1
+    smooth = segmenter(cine)
+    np.testing.assert_allclose(smooth.points[refused], every.points[refused], atol=1e-4)
+    assert np.abs(smooth.points - every.points).max() > 1e-3
+    segmenter.least_confidence = 1000.0
+    nothing = segmenter(cine)
+    assert not nothing.is_measurable
+    assert np.isnan(nothing.motion.ejection_fraction_percent)
+
+
+def brightness(model, pose):
+    """A confidence that differs from frame to frame."""
+    return pose.theta[:, 0, 2]
+
+
+def test_gaps_are_bridged_round_the_cycle():
+    values = np.array([[0.0, 9.0], [7, 7], [2, 5], [7, 7], [7, 7]])
+    used = np.array([True, False, True, False, False])
+    expected = [[0, 9], [1, 7], [2, 5], [4 / 3, 19 / 3], [2 / 3, 23 / 3]]
+    np.testing.assert_allclose(segmenting.across_gaps(values, used), expected)
+
+
 def test_the_programs_used_last_are_held_and_no_others_touched(small_model, monkeypatch):
     monkeypatch.setattr(segmenting, "MOST_PROGRAMS", 3)
     segmenter = segmenting.Segmenter(small_model, 2, _programs={})

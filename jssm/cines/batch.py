@@ -19,7 +19,7 @@ import numpy as np
 
 from jssm import weights
 from jssm.cines import writing
-from jssm.cines.measures import Segmented, without_measures
+from jssm.cines.measures import Segmented
 from jssm.cines.options import VIEWS, Options, Outcome
 from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, unpaired
 from jssm.cines.result import Result
@@ -116,9 +116,6 @@ class _Predicting:
         cine = replace(item.load(), name=item.name)
         times.append(time.perf_counter())
         segmented = segment(cine)
-        blank = _blank_frames(cine)
-        if blank:  # what is measured in nothing is nothing
-            segmented = without_measures(segmented)
         times.append(time.perf_counter())
         outcome.read_s += times[1] - times[0]
         outcome.segment_s += times[2] - times[1]
@@ -126,14 +123,14 @@ class _Predicting:
             replace(item, load=_is_read),
             cine,
             segmented,
-            warnings=tuple(_warnings(item, cine, segmented, blank)),
+            warnings=tuple(_warnings(item, cine, segmented)),
             supposed_mirrored=options.mirrored,
         )
         written = self._writers.submit(
             writing.write_cine, options.out / item.name, result,
             about=about, keep_names=options.keep_names, outputs=options.outputs,
         )  # fmt: skip
-        seen = None if blank else one_view(result, about)
+        seen = one_view(result, about)
         self._pending.append(_Pending(item, len(cine.frames), cine.problems, seen, written))
 
     def _collect(self, most: int) -> None:
@@ -194,8 +191,10 @@ class _Models:
                 options.batch_size,
                 harmonics=options.harmonics,
                 whole_cycle=options.whole_cycle,
+                least_confidence=options.least_confidence,
             )
-            self._loaded[source] = segment, _about(model, source, options)
+            about = {**_about(model, source, options), "least_confidence": segment.least}
+            self._loaded[source] = segment, about
         return self._loaded[source]
 
     @property
@@ -251,25 +250,19 @@ def _is_read() -> "files.Cine":
     raise AssertionError("the cine is read already")  # its own reader cannot go to other processes
 
 
-def _blank_frames(cine: "files.Cine") -> list[int]:
-    """The frames that have one grey value everywhere."""
-    flat = cine.frames.reshape(len(cine.frames), -1)
-    return np.flatnonzero(flat.min(axis=1) == flat.max(axis=1)).tolist()
-
-
-def _warnings(
-    item: "files.Found",
-    cine: "files.Cine",
-    segmented: Segmented,
-    blank: Sequence[int],
-) -> list[str]:
+def _warnings(item: "files.Found", cine: "files.Cine", segmented: Segmented) -> list[str]:
     """What a reader of the numbers should know."""
     warnings = list(dict.fromkeys([*item.notes, *cine.notes]))
-    if blank:
-        effect = (
-            "no measure is given" if segmented.motion is not None else "the outline means nothing"
+    refused = np.flatnonzero(~segmented.used).tolist()
+    if refused and segmented.motion is None:
+        warnings.append("the picture is refused: the outline is not to be trusted")
+    elif refused:
+        warnings.append(
+            f"{len(refused)} of {len(segmented.used)} frames are refused, as their outlines are "
+            f"not to be trusted: {refused}; they take part in no number"
         )
-        warnings.append(f"nothing is to be seen in the frames {blank} (one grey value): {effect}")
+        if not segmented.is_measurable:
+            warnings.append("too few frames are left: nothing is measured")
     if cine.problems:
         warnings.append(f"{len(cine.problems)} damaged frames were left out")
     bad = np.flatnonzero(~segmented.integrity.ok).tolist()
@@ -295,11 +288,11 @@ def _warnings(
 
 
 def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary as one row of the table: lists as text, without the segments."""
+    """A summary as one row of the table: lists as text, without segments and single frames."""
     return {
         key: "; ".join(map(str, value)) if isinstance(value, list) else value
         for key, value in summary.items()
-        if key != "segments"
+        if key not in ("segments", "confidence", "used")
     }
 
 

@@ -40,6 +40,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--mirrored", action="store_true", help="where a file does not say how it lies in the "
         "patient: the septum is on the right with the apex up, as in most MRI; else the septal "
         "and lateral names of the segments are exchanged")  # fmt: skip
+    add("--least-confidence", type=float, metavar="C", help="refuse frames of which a lower Dice "
+        "is to be expected; 0 keeps all (default: what the model has learned)")  # fmt: skip
     add("--batch-size", type=int, default=BATCH_SIZE, help=f"frames at a time ({BATCH_SIZE})")
     add("--outputs", default=",".join(NAMES), metavar="NAME,...",
         help=f"what to write beside the summaries ({','.join(NAMES)})")  # fmt: skip
@@ -64,6 +66,7 @@ def options_of(args: argparse.Namespace) -> Options:
         harmonics=args.smooth,
         whole_cycle=not args.half_cycle,
         mirrored=args.mirrored,
+        least_confidence=args.least_confidence,
         batch_size=args.batch_size,
         outputs=[name for name in args.outputs.split(",") if name],
         jobs=writing.usual_number() if args.jobs is None else args.jobs,

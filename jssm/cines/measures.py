@@ -20,6 +20,7 @@ WALLS = {
     "4ch": ("inferoseptal", "anterolateral"),
 }
 LEVELS = ("basal", "mid", "apical")
+LEAST_USED = 0.5  # of the frames of a cine: from fewer nothing is measured
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,24 @@ class Poses:
 @dataclass(frozen=True)
 class Segmented:
     """Of one cine, as NumPy arrays: points (F, T, 2) px, mask (F, H, W) bool, integrity of each
-    frame, motion (None for one frame), and what gave the points."""
+    frame, motion (None for one frame), and what gave the points.
+
+    confidence: (F,), the Dice to be expected, NaN where the model does not tell. used: (F,), False
+    for frames that are refused and take no part in any number.
+    """
 
     points: np.ndarray
     mask: np.ndarray
     integrity: Integrity
     motion: Motion | None
     poses: Poses
+    confidence: np.ndarray
+    used: np.ndarray
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether enough frames are left to measure anything."""
+        return self.used.sum() >= 2 and self.used.mean() >= LEAST_USED
 
 
 def segment_names(view: str, *, mirrored: bool = False) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ class Options:
     of the results. views: segment these alone; () for all but short-axis cines and other planes.
     harmonics: of the heart cycle that the smoothing keeps, 0 without. whole_cycle: a cine's last
     frame is followed by its first. mirrored: what to suppose of the display where a file does not
-    tell. outputs: what to write of each cine. jobs: processes that write; 0 for this one.
+    tell. least_confidence: frames below it are refused; None for what the model has learned.
+    outputs: what to write of each cine. jobs: processes that write; 0 for this one.
     patient_regex: its first group, in a cine's name, is the patient; "" for what the file
     tells. salt, keep_names: see ``jssm.files.open_cines``.
 
@@ -38,6 +39,7 @@ class Options:
     harmonics: int = 0
     whole_cycle: bool = True
     mirrored: bool = False
+    least_confidence: float | None = None
     batch_size: int = BATCH_SIZE
     outputs: Sequence[str] = NAMES
     jobs: int = 0
@@ -48,6 +50,9 @@ class Options:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"--batch-size {self.batch_size}: a positive number was expected")
+        if self.least_confidence is not None and not 0 <= self.least_confidence <= 1:
+            least = f"--least-confidence {self.least_confidence}"
+            raise ValueError(f"{least}: a number from 0 to 1 was expected")
         if self.jobs < 0:
             raise ValueError(f"--jobs {self.jobs}: 0 or more was expected")
         unknown = [name for name in self.outputs if name not in NAMES]

@@ -110,6 +110,10 @@ def summarize(result: Result) -> dict[str, Any]:
         "column_mm": cine.spacing_mm[1],
         "frame_time_s": files.frame_time_s(cine),
         "points": result.points.shape[1],
+        "confidence_mean": result.segmented.confidence.mean(),
+        "confidence_least": result.segmented.confidence.min(),
+        "refused_frames": np.flatnonzero(~result.segmented.used).tolist(),
+        **per_frame(result),
         "integrity_ok": bool(faults.ok.all()),
         "integrity_bad_frames": np.flatnonzero(~faults.ok).tolist(),
         "integrity_most_flipped_triangles": int(faults.flipped_triangles.max()),
@@ -121,11 +125,16 @@ def summarize(result: Result) -> dict[str, Any]:
     return _plain(summary)
 
 
+def per_frame(result: Result) -> dict[str, np.ndarray]:
+    """How far each frame is to be trusted, and whether it takes part in the numbers."""
+    return {"confidence": result.segmented.confidence, "used": result.segmented.used}
+
+
 def _motion_summary(result: Result, motion: Motion) -> dict[str, Any]:
     ed, es = int(motion.ed_frame), int(motion.es_frame)
     thickness = np.mean(motion.wall_thickness_mm, axis=1)
     lines = {name: getattr(motion, name) for name in LINES}
-    is_measured = bool(np.isfinite(motion.cavity_area_px2).all())
+    is_measured = bool(np.isfinite(motion.cavity_area_px2).any())
     return {
         "ed_frame": ed if is_measured else None,
         "es_frame": es if is_measured else None,
@@ -155,10 +164,15 @@ def _segment_summary(motion: Motion, k: int, name: str) -> dict[str, Any]:
         "name": name,
         **{f"{line}_strain_peak_percent": peak for line, peak in peaks.items()},
         "mid_time_to_peak_s": motion.mid.segment_time_to_peak_s[k],
-        "radial_strain_peak_percent": motion.segment_radial_strain_percent[:, k].max(),
+        "radial_strain_peak_percent": highest(motion.segment_radial_strain_percent[:, k]),
         "ed_thickness_mm": thickness_mm[int(motion.ed_frame)],
         "es_thickness_mm": thickness_mm[int(motion.es_frame)],
     }
+
+
+def highest(values: Any) -> float:
+    """The highest of the values that are known; NaN where none is."""
+    return max((float(value) for value in values if math.isfinite(value)), default=math.nan)
 
 
 def _write_mask(folder: Path, result: Result, _: Run) -> list[str]:
@@ -170,13 +184,17 @@ def _write_mask(folder: Path, result: Result, _: Run) -> list[str]:
 def _write_seg(folder: Path, result: Result, run: Run) -> list[str]:
     """mask.seg.dcm."""
     path = folder / "mask.seg.dcm"
-    return sending.write_mask(path, result, about=run.about, keep_names=run.keep_names)
+    return sending.write_mask(
+        path, result, about=run.about, used=result.segmented.used, keep_names=run.keep_names
+    )
 
 
 def _write_sr(folder: Path, result: Result, run: Run) -> list[str]:
     """report.sr.dcm."""
     path = folder / "report.sr.dcm"
-    return sending.write_measures(path, result, about=run.about, keep_names=run.keep_names)
+    return sending.write_measures(
+        path, result, about=run.about, used=result.segmented.used, keep_names=run.keep_names
+    )
 
 
 def _write_curves(folder: Path, result: Result, _: Run) -> list[str]:
@@ -196,6 +214,7 @@ def _curve_table(result: Result, motion: Motion) -> pd.DataFrame:
     columns: dict[str, Any] = {
         "frame": np.arange(len(result.points)),
         "time_s": result.cine.time_s,
+        **per_frame(result),
         **{f"strain_{k}_percent": getattr(motion, k).strain_percent for k in LINES},
         **{f"length_{k}_mm": getattr(motion, k).length_mm for k in LINES},
         "radial_strain_percent": motion.radial_strain_percent,
@@ -216,7 +235,7 @@ def _curve_table(result: Result, motion: Motion) -> pd.DataFrame:
 
 def _thickness_table(result: Result, motion: Motion) -> pd.DataFrame:
     """A row per frame: the thickness at each inner point along the arc; mm, px where unknown."""
-    in_mm = np.isfinite(motion.wall_thickness_mm).all()
+    in_mm = np.isfinite(motion.wall_thickness_mm).any()
     unit, values = ("mm", motion.wall_thickness_mm) if in_mm else ("px", motion.wall_thickness_px)
     names = [f"point{k:02d}_{unit}" for k in range(values.shape[1])]
     table = pd.DataFrame(values, columns=names)
@@ -238,6 +257,7 @@ def _write_points(folder: Path, result: Result, _: Run) -> list[str]:
         "coordinates; the first half of the points is the endocardium, the second the epicardium",
         "spacing_mm": list(cine.spacing_mm),
         "time_s": cine.time_s,
+        **per_frame(result),
         "points_px": np.round(points.astype(float), 3),
         "points_patient_mm": None if patient_mm is None else np.round(patient_mm, 3),
     }
@@ -313,11 +333,15 @@ def _write_movie(folder: Path, result: Result, _: Run) -> list[str]:
     """overlay.mp4, or overlay.gif where that cannot be made; overlay.png for a single picture."""
     cine, count = result.cine, len(result.points)
     names = {}
-    if result.motion is not None:
+    if result.motion is not None and result.segmented.is_measurable:
         names = {int(result.motion.es_frame): "  end-systole"}
         names[int(result.motion.ed_frame)] = "  end-diastole"
+    used = result.segmented.used
+    names |= {int(k): "  refused" for k in np.flatnonzero(~used)}
     labels = [f"{k} of 0-{count - 1}{names.get(k, '')}" for k in range(count)]
-    pictures = list(movies.draw(cine.frames, result.points, aspect=cine.aspect, labels=labels))
+    pictures = list(
+        movies.draw(cine.frames, result.points, aspect=cine.aspect, labels=labels, dashed=~used)
+    )
     pace = movies.frames_per_second(files.frame_time_s(cine))
     if count == 1:
         pictures[0].save(folder / "overlay.png")
@@ -330,7 +354,7 @@ def _write_movie(folder: Path, result: Result, _: Run) -> list[str]:
 
 def _draw_curves(path: Path, result: Result, motion: Motion) -> None:
     """Strain, that of the segments, thickness and the cavity over time."""
-    in_mm = bool(np.isfinite(motion.wall_thickness_mm).all())
+    in_mm = bool(np.isfinite(motion.wall_thickness_mm).any())
     timed = bool(np.isfinite(result.cine.time_s).all())
     x = result.cine.time_s if timed else np.arange(len(result.points))
     thickness = motion.segment_thickness_mm if in_mm else motion.wall_thickness_px.mean(1)[:, None]
@@ -346,7 +370,9 @@ def _draw_curves(path: Path, result: Result, motion: Motion) -> None:
             "cavity": motion.volume_ml if in_mm else motion.cavity_area_px2
         },
     }
-    marks = {"ED": float(x[int(motion.ed_frame)]), "ES": float(x[int(motion.es_frame)])}
+    moments = {"ED": int(motion.ed_frame), "ES": int(motion.es_frame)}
+    is_known = result.segmented.is_measurable
+    marks = {name: float(x[frame]) for name, frame in moments.items()} if is_known else {}
     plots.motion_curves(
         path, panels, x=x, x_label="time (s)" if timed else "frame", marks=marks,
         title=result.cine.name,

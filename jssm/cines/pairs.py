@@ -21,9 +21,9 @@ class OneView(NamedTuple):
 
 
 def one_view(result: Result, about: Mapping[str, Any]) -> OneView | None:
-    """What biplane volumes need of a cine; None for a single picture."""
+    """What biplane volumes need of a cine; None where nothing could be measured."""
     motion = result.motion
-    if motion is None:
+    if motion is None or not result.segmented.is_measurable:
         return None
     others: dict[str, Any] = dict.fromkeys(vars(motion).keys() - NEEDED)
     return OneView(result.cine.name, replace(motion, **others), result.cine.sources, about)

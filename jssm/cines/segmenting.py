@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jssm import files, image_path
-from jssm.cines.measures import Motion, Poses, Segmented
+from jssm.cines.measures import Motion, Poses, Segmented, without_measures
 from jssm.cines.motion import measure_motion, smooth_poses
-from jssm.methods.model import Model, pose_of
+from jssm.methods.model import Model, confidence_of, pose_of
 from jssm.rasterizer import rasterize_whole
 from jssm.shape import affine
 from jssm.shape.integrity import Integrity, integrity
@@ -36,6 +36,7 @@ class Segmenter:
 
     batch_size: frames at a time. harmonics: of the heart cycle that θ and β keep (see
     ``jssm.smooth_points``); 0 for all. whole_cycle: the last frame is followed by the first.
+    least_confidence: frames below it are refused; None for what the model has learned.
     compile_s: seconds spent on compiling so far.
     """
 
@@ -43,32 +44,49 @@ class Segmenter:
     batch_size: int
     harmonics: int = 0
     whole_cycle: bool = True
+    least_confidence: float | None = None
     compile_s: float = 0.0
     _programs: dict[Any, Callable] = field(default_factory=dict)
 
     def __call__(self, cine: files.Cine) -> Segmented:
         """Segment the frames of one cine and measure their motion.
 
+        Frames of one grey value show nothing, and are refused too.
+
         Raises:
           BadInput: when the result is not finite.
         """
         images, to_square = _squares(cine, self.model.size)
-        theta, beta, deviation_px = self._by_batches(_look, images, self.model, to_square)
+        theta, beta, deviation_px, confidence = self._by_batches(
+            _look, images, self.model, to_square
+        )
         if not np.isfinite(theta).all() or not np.isfinite(beta).all():
             raise files.BadInput(f"{cine.name}: the network's result is not finite")
-        if self.harmonics and len(theta) > 1:
-            theta, beta = self._run(
-                smooth_poses, self.model.shape, theta, beta, harmonics=self.harmonics
-            )
+        used = ~is_blank(cine.frames) & ~(confidence < self.least)
+        if self.harmonics and len(theta) > 1 and used.any():
+            theta, beta = self._smoothed(theta, beta, used)
         shape = jax.tree.map(np.asarray, self.model.shape)
         poses = Poses(
             np.asarray(theta), np.asarray(beta), deviation_px, shape.mean, shape.modes,
             shape.variances, self.model.tau,
         )  # fmt: skip
-        return self.finish(cine, poses)
+        return self.finish(cine, poses, confidence, used)
 
-    def finish(self, cine: files.Cine, poses: Poses) -> Segmented:
-        """All that follows from the poses of a cine's frames; the network has no part in it."""
+    @property
+    def least(self) -> float:
+        """The confidence below which a frame is refused; 0 where the model does not tell."""
+        if self.least_confidence is not None:
+            return self.least_confidence
+        learned = self.model.confidence
+        return 0.0 if learned is None else float(learned.least)
+
+    def finish(
+        self, cine: files.Cine, poses: Poses, confidence: np.ndarray, used: np.ndarray
+    ) -> Segmented:
+        """All that follows from the poses of a cine's frames; the network has no part in it.
+
+        confidence, used: as in :class:`Segmented`.
+        """
         packed = np.concatenate([poses.theta.reshape(-1, 6), poses.beta], axis=1)
         points = self._by_batches(_place, packed, self.model.shape)
         is_cine = len(points) > 1
@@ -76,16 +94,28 @@ class Segmenter:
         drawn = (_rounded_up(height), _rounded_up(width))
         mask = self._by_batches(_draw, points, self.model.tau, image_shape=drawn)
         certificate = self._by_batches(_certify, points)
-        motion = self._measured(points, cine) if is_cine else None
+        motion = self._measured(points, used, cine) if is_cine else None
         mask = mask[:, :height, :width]
-        return Segmented(points, mask, certificate, motion, poses)
+        found = Segmented(points, mask, certificate, motion, poses, confidence, used)
+        return found if found.is_measurable else without_measures(found)
 
-    def _measured(self, points: np.ndarray, cine: files.Cine) -> Motion:
+    def _smoothed(
+        self, theta: np.ndarray, beta: np.ndarray, used: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """θ and β over time; a frame that is not used stays as it is and moves no other."""
+        bridged = (across_gaps(values, used) for values in (theta, beta))
+        placed, bent = self._run(smooth_poses, self.model.shape, *bridged, harmonics=self.harmonics)
+        return (
+            np.where(used[:, None, None], placed, theta),
+            np.where(used[:, None], bent, beta),
+        )
+
+    def _measured(self, points: np.ndarray, used: np.ndarray, cine: files.Cine) -> Motion:
         spacing_mm = np.array(cine.spacing_mm, np.float32)
         frame_time_s = np.float32(files.frame_time_s(cine))
         aspect = np.float32(cine.aspect)
         found = self._run(
-            _measure, points, spacing_mm, frame_time_s, aspect, periodic=self.whole_cycle
+            _measure, points, used, spacing_mm, frame_time_s, aspect, periodic=self.whole_cycle
         )
         return jax.tree.map(np.asarray, found)
 
@@ -129,17 +159,34 @@ def _squares(cine: files.Cine, size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.asarray(to_square, np.float32)
 
 
+def is_blank(frames: np.ndarray) -> np.ndarray:
+    """Which frames (F,), of (F, H, W), have one grey value everywhere."""
+    flat = frames.reshape(len(frames), -1)
+    return flat.min(axis=1) == flat.max(axis=1)
+
+
+def across_gaps(values: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Values (F, ...) of a periodic cine, with those that are not ``used`` (F,), of which there are
+    some, on the straight line between their neighbours in time."""
+    frames, columns = np.arange(len(values)), values.reshape(len(values), -1).T
+    bridged = [np.interp(frames, frames[used], c[used], period=len(values)) for c in columns]
+    return np.stack(bridged, axis=1).reshape(values.shape).astype(values.dtype)
+
+
 def _look(
     images: jax.Array, model: Model, to_square: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """θ (N, 2, 3), β (N, K), and how far each point may be off (N, T), in the cine's pixels."""
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """θ (N, 2, 3), β (N, K), how far each point may be off (N, T), in the cine's pixels, and the
+    confidence (N,)."""
     pose = pose_of(model, images)
+    sure = confidence_of(model, pose)
     pose = pose._replace(theta=affine.compose(affine.invert(to_square), pose.theta))
     beta, _, _ = jax.vmap(decode, (None, 0))(model.shape, pose)
     if pose.factor is None:
-        return pose.theta, beta, jnp.full((len(images), model.shape.num_points), jnp.nan)
+        unknown = jnp.full((len(images), model.shape.num_points), jnp.nan)
+        return pose.theta, beta, unknown, sure
     spread = jax.vmap(spread_of, (None, 0))(model.shape, pose)
-    return pose.theta, beta, jnp.sqrt(model.temperature) * deviations(spread)
+    return pose.theta, beta, jnp.sqrt(model.temperature) * deviations(spread), sure
 
 
 def _place(poses: jax.Array, shape: ShapeModel) -> jax.Array:
@@ -158,6 +205,7 @@ def _certify(points: jax.Array) -> Integrity:
 
 def _measure(
     points: jax.Array,
+    used: jax.Array,
     spacing_mm: jax.Array,
     frame_time_s: jax.Array,
     aspect: jax.Array,
@@ -168,6 +216,7 @@ def _measure(
         points,
         spacing_mm=(spacing_mm[0], spacing_mm[1]),
         frame_time_s=frame_time_s,
+        used=used,
         aspect=aspect,
         periodic=periodic,
     )

@@ -32,6 +32,7 @@ def draw(
     aspect: float = 1.0,
     labels: Sequence[str] = (),
     window: Window | None = None,
+    dashed: np.ndarray | None = None,
 ) -> Iterator[Image.Image]:
     """Palette pictures of a cine (F, H, W) with its points (F, T, 2) px, one at a time.
 
@@ -39,8 +40,10 @@ def draw(
     orange; points have one colour per place along the wall, from the first basal end (dark) to the
     last (bright). aspect: height over width of the pixels; the picture shows them as they are.
     labels: a text for each frame. window: what to show instead, of ``plots.crop_window``.
+    dashed: (F,), the frames whose outline is not to be trusted: it is dashed, without points.
     Points that are not finite are left out.
     """
+    dashed = np.zeros(len(frames), bool) if dashed is None else dashed
     tall = np.array([1.0, aspect])
     height, width = frames.shape[1], frames.shape[2]
     window = window or plots.crop_window(
@@ -55,6 +58,11 @@ def draw(
         pen = ImageDraw.Draw(picture)
         places = (points[k] * tall - (left, top)) * (SIDE_PX / side) - 0.5
         known = np.isfinite(places).all(axis=1)
+        if dashed[k]:
+            for start, end in zip(loop[:-1:2], loop[1::2], strict=False):
+                pen.line([tuple(places[p].tolist()) for p in (start, end)], fill=OUTLINE, width=1)
+            yield picture
+            continue
         pen.line([tuple(p) for p in places[loop[known[loop]]].tolist()], fill=OUTLINE, width=1)
         for (x, y), colour in zip(places[known].tolist(), colours[known].tolist(), strict=True):
             pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)

@@ -26,13 +26,13 @@ RELEASED = {
         shows="cine MRI, 2-, 3- and 4-chamber views",
         modality="MR",
         licence="Apache License 2.0",
-        sha256="2d4abe6caee18870873c15fca8a896001c2e0efc6e0b3670fe342393c3c03274",
+        sha256="eeb56a5995f8a02031b6a997b1df2d2d39e214d4eddbc28c2e7f2cc486575c95",
     ),
     "echo": Released(
         shows="echocardiography, apical 2- and 4-chamber views",
         modality="US",
         licence="CC BY-NC-SA 4.0",
-        sha256="8d07c2a495caf039d58fadf61439f9c4ce093ca68752edf827cd15a5b0273480",
+        sha256="e62e5169d8ff8574e9abbd1dc5b08a2af2383e5e5ab6d3e1b852317db905ba52",
     ),
 }
 
