@@ -9,6 +9,12 @@ from jssm import runtime
 # What each command does, by the module that adds and runs it: it is imported when it is asked for.
 COMMANDS = {
     "jssm.cines.command": {"predict": "segment a scanner's files and measure motion and strain"},
+    "jssm.report.command": {
+        "report": "write a page for each patient, to look at results and to correct them",
+    },
+    "jssm.cines.measuring": {
+        "measure": "write all outputs anew from points that were corrected in a report",
+    },
     "jssm.methods.export": {"export": "write a trained model as one file for plain JAX"},
     "jssm.methods.packing": {
         "pack": "write a trained model as one small file",

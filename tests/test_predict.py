@@ -106,11 +106,12 @@ def test_good_cines_are_written_and_damage_is_told_by_the_status(done):
         "cines.csv",
         "biplane.csv",
         f"biplane_{folders['2ch'].name}_{folders['4ch'].name}.sr.dcm",
+        f"{folders['4ch'].name.split('_')[0]}_report.html",
     }
     assert {p.name for p in folders["4ch"].iterdir()} == {
         *("mask.nii.gz", "mask.seg.dcm", "points.csv", "points.json", "points.pvd", "vtk"),
         *("overlay.mp4", "curves.png", "curves.csv", "thickness.csv"),
-        *("report.sr.dcm", "summary.json"),
+        *("report.sr.dcm", "report.json", "summary.json"),
     }
 
 
@@ -355,7 +356,7 @@ def test_pictures_without_geometry(run, tmp_path):
     written = {p.name for p in (out / "heart_4ch").iterdir()}
     assert written == {
         *("mask.nii.gz", "points.csv", "points.json", "points.pvd", "vtk", "overlay.png"),
-        "summary.json",
+        *("report.json", "summary.json"),
     }
     summary = json.loads((out / "heart_4ch" / "summary.json").read_text())
     assert summary["row_mm"] is None

@@ -123,7 +123,7 @@ class _Predicting:
             replace(item, load=_is_read),
             cine,
             segmented,
-            warnings=tuple(_warnings(item, cine, segmented)),
+            warnings=tuple(warnings_of(item, cine, segmented)),
             supposed_mirrored=options.mirrored,
         )
         written = self._writers.submit(
@@ -159,6 +159,9 @@ class _Predicting:
             _write_table(options.out / "biplane.csv", outcome.biplane)
         for path in options.out.glob("biplane_*.sr.dcm"):
             path.unlink()
+        if "report" in options.outputs:
+            patients = {row["patient"] for row in outcome.rows}
+            writing.result_of(self._writers.submit(writing.write_pages, options.out, patients))
         if "sr" not in options.outputs:
             return
         for (patient, *pair), row in zip(pairs_of(views), outcome.biplane, strict=True):
@@ -250,7 +253,7 @@ def _is_read() -> "files.Cine":
     raise AssertionError("the cine is read already")  # its own reader cannot go to other processes
 
 
-def _warnings(item: "files.Found", cine: "files.Cine", segmented: Segmented) -> list[str]:
+def warnings_of(item: "files.Found", cine: "files.Cine", segmented: Segmented) -> list[str]:
     """What a reader of the numbers should know."""
     warnings = list(dict.fromkeys([*item.notes, *cine.notes]))
     refused = np.flatnonzero(~segmented.used).tolist()

@@ -18,6 +18,7 @@ from jssm.cines.measures import Motion
 from jssm.cines.result import NAMES, Result
 from jssm.files import vtk
 from jssm.pictures import movies, plots
+from jssm.report import record
 from jssm.shape import order
 
 LINES = ("endo", "mid", "epi")
@@ -393,6 +394,13 @@ def _plain(value: Any) -> Any:
     return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else None
 
 
+def _write_report(folder: Path, result: Result, run: Run) -> list[str]:
+    """report.json, of which the patient's page is made."""
+    content = record.record(result, about=run.about, keep_names=run.keep_names)
+    record.write(folder / record.NAME, content)
+    return []
+
+
 OUTPUTS = {
     "mask": Output(("mask.nii.gz",), _write_mask),
     "seg": Output(("mask.seg.dcm",), _write_seg),
@@ -401,4 +409,5 @@ OUTPUTS = {
     "vtk": Output(("points.pvd", "vtk"), _write_vtk),
     "movie": Output(("overlay.mp4", "overlay.gif", "overlay.png"), _write_movie),
     "curves": Output(("curves.csv", "curves.png", "thickness.csv"), _write_curves),
+    "report": Output((record.NAME,), _write_report),
 }

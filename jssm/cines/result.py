@@ -9,7 +9,7 @@ from jssm.cines.measures import WALLS, Motion, Segmented, segment_names
 from jssm.shape import order
 
 # What can be written of a cine, beside its summary; ``outputs.OUTPUTS`` says what each is.
-NAMES = ("mask", "seg", "sr", "points", "vtk", "movie", "curves")
+NAMES = ("mask", "seg", "sr", "points", "vtk", "movie", "curves", "report")
 # Where the wall that comes first in the points lies from the other one, in patient coordinates
 # (LPS): the septum to the right, the inferior wall below, the inferolateral wall behind.
 FIRST_WALL = {"4ch": (-1.0, 0.0, 0.0), "2ch": (0.0, 0.0, -1.0), "3ch": (0.0, 1.0, 0.0)}

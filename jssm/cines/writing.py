@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -71,6 +71,13 @@ def write_biplane(*args: Any, **options: Any) -> list[str]:
     from jssm.cines import sending
 
     return sending.write_biplane(*args, **options)
+
+
+def write_pages(out: Path, patients: Collection[str]) -> None:
+    """``pages.write_pages``, imported where it is called."""
+    from jssm.report import pages
+
+    pages.write_pages(out, patients)
 
 
 def result_of(future: Future) -> Any:

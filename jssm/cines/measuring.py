@@ -1,0 +1,179 @@
+"""``jssm measure``: all outputs of a cine anew, from points that a reader corrected in its report.
+
+What a report saves has the poses, the frames and what DICOM objects refer to, so neither the images
+nor the model are needed.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jssm import files
+from jssm.cines import batch, outputs, segmenting
+from jssm.cines.measures import Poses, Segmented
+from jssm.cines.options import BATCH_SIZE
+from jssm.cines.result import Result
+from jssm.methods.model import Model
+from jssm.report import record
+from jssm.report.pages import write_pages
+from jssm.shape.shape_model import ShapeModel
+from jssm.version import __version__
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``measure``."""
+    parser = commands.add_parser(
+        "measure",
+        description="Write all outputs of cines anew, from the points that a reader corrected in a "
+        "report and saved.",
+    )
+    add = parser.add_argument
+    add("points", type=Path, nargs="+", metavar="POINTS.json", help="what a report saved")
+    add("--out", type=Path, required=True, help="gets a folder for each cine, and the reports")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure; gives 0, 1 when some file was bad, or 2 when nothing was done."""
+    patients, bad = set(), []
+    for path in args.points:
+        try:
+            summary = measure(record.read(path), args.out)
+        except (ValueError, OSError) as error:
+            bad.append(str(error))
+            continue
+        patients.add(summary["patient"])
+        print(f"{args.out / summary['id']}: EF {summary.get('ef_percent')} %, "
+              f"GLS {summary.get('gls_mid_percent')} %")  # fmt: skip
+    for page in write_pages(args.out, patients):
+        print(page)
+    for sentence in bad:
+        print(f"jssm measure: {sentence}", file=sys.stderr)
+    return 0 if not bad else 1 if patients else 2
+
+
+def measure(content: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Write the outputs of one cine, of a record as a page saves it, into ``out / its id``.
+
+    Gives what summary.json says.
+
+    Raises:
+      ValueError: when the record does not hold together.
+      OSError: when nothing can be written.
+    """
+    about = {**content["about"], "jssm_version": __version__, "corrected": is_corrected(content)}
+    folder = out / content["id"]
+    with TemporaryDirectory() as headers:
+        found, cine = _found(content), _cine(content, Path(headers))
+        segmented = segmented_of(content, cine)
+        result = Result(
+            found, cine, segmented, tuple(batch.warnings_of(found, cine, segmented)),
+            supposed_mirrored=content["supposed_mirrored"],
+        )  # fmt: skip
+        written = outputs.write(folder, result, about=about, keep_names=content["keep_names"])
+    fresh = record.read(folder / record.NAME)
+    same = {name: content[name] for name in ("frames", "corrections")}  # no JPEGs of JPEGs
+    record.write(folder / record.NAME, {**fresh, **same})
+    return written.summary
+
+
+def is_corrected(content: Mapping[str, Any]) -> bool:
+    """Whether a reader moved any point."""
+    return bool(content["corrections"])
+
+
+def segmented_of(content: Mapping[str, Any], cine: files.Cine) -> Segmented:
+    """All that follows from the poses of a record."""
+    shape = {name: np.array(value, np.float32) for name, value in content["shape"].items()}
+    theta, beta = (np.array(content[name], np.float32) for name in ("theta", "beta"))
+    frames, count = len(cine.frames), len(shape["mean"])
+    if theta.shape != (frames, 2, 3) or beta.shape != (frames, len(shape["modes"])):
+        raise ValueError(f"{cine.name}: its poses do not belong to its frames and shape model")
+    deviation = content["deviation_px"]
+    deviation_px = np.full((frames, count), np.nan) if deviation is None else _array(deviation)
+    poses = Poses(theta, beta, deviation_px.astype(np.float32), **shape, tau=content["tau"])
+    segmenter = segmenting.Segmenter(
+        _without_network(poses), BATCH_SIZE, whole_cycle=content["about"]["whole_cycle"]
+    )
+    return segmenter.finish(cine, poses, *_trust(content))
+
+
+def _trust(content: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The confidence of each frame, and which are used: those that a reader corrected are."""
+    used = np.array(content["used"], bool)
+    used[[correction["frame"] for correction in content["corrections"]]] = True
+    return _array(content["confidence"]).astype(np.float32), used
+
+
+def _without_network(poses: Poses) -> Model:
+    """A model that places and draws shapes, and sees nothing."""
+    shape = ShapeModel(*(jnp.asarray(a) for a in (poses.mean, poses.modes, poses.variances)))
+    network: Any = None
+    return Model({}, shape, jnp.eye(2, 3), network, size=0, tau=poses.tau)
+
+
+def _found(content: Mapping[str, Any]) -> files.Found:
+    return files.Found(
+        name=content["id"],
+        patient=content["patient"],
+        paths=(),
+        source=content["id"],
+        load=_is_read,
+        view=content["view"],
+        described=content["view_by_description"],
+        seen=content["view_by_geometry"],
+        notes=tuple(content["notes"]),
+        study=content["study"],
+        modality=content["modality"],
+    )
+
+
+def _is_read() -> files.Cine:
+    raise AssertionError("the cine is read already")
+
+
+def _cine(content: Mapping[str, Any], folder: Path) -> files.Cine:
+    """The cine, with its headers as files in a folder."""
+    place, across = (content[key] for key in ("to_patient_mm", "slice_direction_mm"))
+    row, column = _array(content["spacing_mm"]).tolist()
+    paths = _write_headers(content["headers"], folder)
+    return files.Cine(
+        name=content["id"],
+        frames=record.from_jpegs(content["frames"]),
+        spacing_mm=(row, column),
+        time_s=_array(content["time_s"]),
+        to_patient_mm=None if place is None else np.array(place),
+        nifti_shape=tuple(content["nifti_shape"]),
+        slice_direction_mm=None if across is None else np.array(across),
+        sources=tuple((paths[header], number) for header, number in content["sources"]),
+        stated_aspect=content["stated_aspect"],
+    )
+
+
+def _write_headers(headers: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """DICOM files without pixels, which the writers of DICOM objects refer to."""
+    if not headers:
+        return []
+    from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    paths = []
+    for number, header in enumerate(headers):
+        data = Dataset.from_json(dict(header))
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        paths.append(folder / f"{number:04d}.dcm")
+        data.save_as(paths[-1], enforce_file_format=True)
+    return paths
+
+
+def _array(values: Any) -> np.ndarray:
+    """Numbers as floats, NaN for None."""
+    return np.array(values, float)

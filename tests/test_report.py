@@ -1,0 +1,153 @@
+"""Reports without a browser: what pages hold, and what is measured of the points that they save."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from jssm import __main__ as command
+from jssm.cines import measuring
+from jssm.cines.result import NAMES
+from jssm.report import page, record
+from tests import studies
+
+WEB = sorted(page.WEB.glob("*.js"))
+DECLARED = re.compile(r"^(?:export )?(?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
+EXPORTED = re.compile(r"^export (?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
+IMPORTED = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+)\.js";$', re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, small_shape):
+    return studies.write_study(tmp_path_factory.mktemp("study"), small_shape, chosen=NAMES)
+
+
+@pytest.fixture(scope="module")
+def content(study):
+    return record.read(next(study.glob("*_4ch_*/report.json")))
+
+
+def corrected(content, shape):
+    """A record as a page saves it, with a frame that a reader moved by 2 px."""
+    theta = np.array(content["theta"])
+    theta[2, :, 2] += 2
+    moved = [{"frame": 2, "point": 0, "x_px": 1.0, "y_px": 2.0}]
+    return {**content, "theta": theta.tolist(), "corrections": moved}
+
+
+def test_a_page_holds_all_and_asks_for_nothing(study):
+    (path,) = study.glob("*_report.html")
+    text = path.read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+    assert [len(cine["frames"]) for cine in data["cines"]] == [studies.FRAMES] * 2
+    assert len(data["shapes"]) == 1
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in text
+    assert len(text) - len(json.dumps(data)) < 250_000
+    assert (
+        "import " not in re.sub(r"//.*", "", text.split('type="module">')[1]).split("function")[0]
+    )
+
+
+def test_names_of_modules_do_not_collide():
+    names = [name for path in WEB for name in DECLARED.findall(path.read_text())]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("path", WEB, ids=lambda path: path.name)
+def test_modules_import_what_is_there_and_export_what_is_used(path):
+    text, others = path.read_text(), {p.stem: p.read_text() for p in WEB if p != path}
+    for names, module in IMPORTED.findall(text):
+        wanted = {name.strip() for name in names.split(",") if name.strip()}
+        assert wanted <= set(EXPORTED.findall(others[module]))
+        for name in wanted:
+            assert len(re.findall(rf"\b{name}\b", text)) > 1, name
+    imported = {n.strip() for other in others.values() for names, module in IMPORTED.findall(other)
+                if module == path.stem for n in names.split(",")}  # fmt: skip
+    assert set(EXPORTED.findall(text)) <= imported
+    for pattern in (r"\bvar ", r"[^=!]==[^=]", r"innerHTML", r"\beval\(", r"console\.", r"\t"):
+        assert not re.search(pattern, text), pattern
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_record_gives_the_same_measures_again(study, content, tmp_path):
+    summary = measuring.measure(content, tmp_path)
+    before = json.loads((study / content["id"] / "summary.json").read_text())
+    told = {"corrected", "jssm_version", "warnings"}
+    for key in before.keys() - told - {"segments"}:
+        is_number = isinstance(before[key], float)
+        expected = pytest.approx(before[key], rel=1e-4) if is_number else before[key]
+        assert summary[key] == expected, key
+    assert summary["corrected"] is False
+    written = {p.name for p in (study / content["id"]).iterdir()}
+    assert {p.name for p in (tmp_path / content["id"]).iterdir()} == written
+    assert "mask.seg.dcm" in written
+    again = record.read(tmp_path / content["id"] / record.NAME)
+    assert again["frames"] == content["frames"]
+    np.testing.assert_allclose(again["theta"], content["theta"], rtol=1e-6)
+
+
+def test_corrected_points_give_all_outputs_anew(study, content, small_shape, tmp_path):
+    import nibabel as nib
+
+    saved = tmp_path / "points.json"
+    saved.write_text(json.dumps(corrected(content, small_shape)))
+    out = tmp_path / "out"
+    assert command.main(["measure", str(saved), "--out", str(out)]) == 0
+    folder = out / content["id"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["corrected"] is True
+    points = json.loads((folder / "points.json").read_text())["points_px"]
+    old = json.loads((study / content["id"] / "points.json").read_text())["points_px"]
+    moved = np.array(points) - np.array(old)
+    np.testing.assert_allclose(moved[2], 2, atol=2e-3)
+    np.testing.assert_allclose(np.delete(moved, 2, axis=0), 0, atol=2e-3)
+    masks = [nib.load(d / content["id"] / "mask.nii.gz") for d in (out, study)]
+    np.testing.assert_allclose(masks[0].affine, masks[1].affine, atol=1e-5)
+    arrays = [np.asarray(mask.dataobj)[:, :, 0] for mask in masks]
+    np.testing.assert_array_equal(arrays[0][2:, 2:, 2], arrays[1][:-2, :-2, 2])
+    assert list(out.glob("*_report.html"))
+
+
+def test_what_is_no_saved_report_is_told(tmp_path, content, capsys):
+    bad = {"a.json": "no json", "b.json": json.dumps({**content, "format": 99}), "c.json": "[]"}
+    for name, text in bad.items():
+        (tmp_path / name).write_text(text)
+        arguments = ["measure", str(tmp_path / name), "--out", str(tmp_path / "out")]
+        assert command.main(arguments) == 2
+        assert f"{name}: not what a report" in capsys.readouterr().err
+    spoilt = {**content, "theta": content["theta"][1:]}
+    (tmp_path / "d.json").write_text(json.dumps(spoilt))
+    assert command.main(["measure", str(tmp_path / "d.json"), "--out", str(tmp_path / "o")]) == 2
+    assert "do not belong to its frames" in capsys.readouterr().err
+    assert command.main(["report", str(tmp_path)]) == 1
+    assert "no results of jssm predict" in capsys.readouterr().err
+
+
+def test_pages_are_written_again_from_the_results(study, capsys):
+    (path,) = study.glob("*_report.html")
+    before = path.read_text()
+    path.unlink()
+    assert command.main(["report", str(study)]) == 0
+    assert path.read_text() == before
+    assert str(path) in capsys.readouterr().out
+
+
+def test_frames_come_back_from_jpegs():
+    frames = np.random.default_rng(0).integers(0, 9, (2, 16, 16)).cumsum(axis=2) * 40
+    back = record.from_jpegs(record.jpegs(frames))
+    low, high = np.percentile(frames, [0.5, 99.5])
+    expected = np.clip((frames - low) * 255 / (high - low), 0, 255)
+    assert np.abs(back - expected).mean() < 5
+
+
+def test_enhanced_groups_keep_no_dates():
+    from pydicom import Dataset
+
+    header, groups, content = Dataset(), Dataset(), Dataset()
+    content.FrameAcquisitionDateTime = "20200102"
+    groups.FrameContentSequence, groups.PlanePositionSequence = [content], [Dataset()]
+    header.PerFrameFunctionalGroupsSequence = [groups]
+    record._spare(header)
+    assert [element.keyword for element in groups] == ["PlanePositionSequence"]
