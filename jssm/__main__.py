@@ -11,6 +11,7 @@ COMMANDS = {
     "jssm.cines.command": {"predict": "segment a scanner's files and measure motion and strain"},
     "jssm.report.command": {
         "report": "write a page for each patient, to look at results and to correct them",
+        "modes": "write a page to explore the modes of a shape model",
     },
     "jssm.cines.measuring": {
         "measure": "write all outputs anew from points that were corrected in a report",

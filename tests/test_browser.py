@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from jssm import __main__ as command
+from jssm.shape import shape_model
 from jssm.shape.correcting import correct
+from jssm.shape.integrity import integrity
 from tests import studies
 
 CHROMIUM, DRIVER = (
@@ -58,8 +60,7 @@ def report(browser, study):
     (path,) = study.glob("*_report.html")
     browser.get(path.as_uri())
     wait(lambda: run(browser, "document.body.classList.contains('ready')"))
-    yield browser
-    run(browser, "report.cines.forEach((cine) => { cine.isUnsaved = false; })")
+    return browser
 
 
 def run(browser, expression, *arguments):
@@ -190,6 +191,36 @@ def test_what_is_saved_measures_the_same(report, study, downloads, tmp_path):
     compare(numbers, summary)
     points = json.loads((tmp_path / cine / "points.json").read_text())["points_px"]
     np.testing.assert_allclose(points, json.loads(saved.read_text())["points_px"], atol=2e-3)
+
+
+@pytest.fixture(scope="module")
+def explorer(browser, report, small_shape, tmp_path_factory):
+    """The browser with a page of the small shape model's modes open."""
+    folder = tmp_path_factory.mktemp("modes")
+    shape_model.save(folder / "shape_model.npz", small_shape)
+    run(browser, "report.cines.forEach((cine) => { cine.isUnsaved = false; })")
+    out = folder / "modes.html"
+    assert command.main(["modes", str(folder), "--out", str(out)]) == 0
+    browser.get(out.as_uri())
+    wait(lambda: run(browser, "document.body.classList.contains('ready')"))
+    return browser
+
+
+def test_the_modes_bend_the_shape_and_tell_when_it_folds(explorer, small_shape, downloads):
+    verdicts = set()
+    for weights in ([0, 0], [3, 0], [-3, 0], [0, -3], [3, 3], [-3, 3], [-3, -3]):
+        run(explorer, "arguments[0].forEach((weight, k) => modes.set(k, weight))", weights)
+        points = np.array(run(explorer, "Array.from(modes.points)")).reshape(-1, 2)
+        beta = np.array(weights) * np.sqrt(small_shape.variances)
+        np.testing.assert_allclose(points, small_shape.deform(beta), atol=1e-5)
+        expected = integrity(points)
+        told = run(explorer, "document.querySelector('.verdict').innerText")
+        assert ("Whole" in told) == bool(expected.ok)
+        assert f"{int(expected.flipped_triangles)} triangles turned" in told
+        assert f"{int(expected.crossings)} crossings" in told
+        verdicts.add(bool(expected.ok))
+    assert verdicts == {True, False}
+    explorer.save_screenshot(str(downloads / "modes.png"))
 
 
 def summary_of(out: Path, cine: str) -> dict:

@@ -62,11 +62,11 @@ def record(result: "Result", *, about: Mapping[str, Any], keep_names: bool) -> d
         "segments": list(result.segments),
         "rows": cine.frames.shape[1],
         "columns": cine.frames.shape[2],
-        "spacing_mm": _numbers(np.array(cine.spacing_mm), 10),
+        "spacing_mm": numbers(np.array(cine.spacing_mm), 10),
         "stated_aspect": cine.stated_aspect,
         "aspect": cine.aspect,
-        "time_s": _numbers(cine.time_s, 10),
-        "frame_time_s": _numbers(np.array(files.frame_time_s(cine)), 10),
+        "time_s": numbers(cine.time_s, 10),
+        "frame_time_s": numbers(np.array(files.frame_time_s(cine)), 10),
         "to_patient_mm": _optional(cine.to_patient_mm, 12),
         "slice_direction_mm": _optional(cine.slice_direction_mm, 12),
         "nifti_shape": list(cine.nifti_shape),
@@ -75,12 +75,12 @@ def record(result: "Result", *, about: Mapping[str, Any], keep_names: bool) -> d
         "about": dict(about),
         "tau": poses.tau,
         "shape": {
-            name: _numbers(getattr(poses, name), 7) for name in ("mean", "modes", "variances")
+            name: numbers(getattr(poses, name), 7) for name in ("mean", "modes", "variances")
         },
-        "theta": _numbers(poses.theta, 8),
-        "beta": _numbers(poses.beta, 8),
+        "theta": numbers(poses.theta, 8),
+        "beta": numbers(poses.beta, 8),
         "deviation_px": _optional(_known(poses.deviation_px), 4),
-        "near_px": _numbers(near_px(poses.theta, poses.deviation_px), 4),
+        "near_px": numbers(near_px(poses.theta, poses.deviation_px), 4),
         "hand_px": HAND_PX,
         **_trust(result),
         "corrections": [],
@@ -141,7 +141,7 @@ def _trust(result: "Result") -> dict[str, Any]:
     """How far each frame is to be trusted, None where the model does not tell, and whether it takes
     part in the numbers."""
     confidence, used = result.segmented.confidence, result.segmented.used
-    return {"confidence": _numbers(confidence, 4), "used": used.tolist()}
+    return {"confidence": numbers(confidence, 4), "used": used.tolist()}
 
 
 def _notes(result: "Result") -> list[str]:
@@ -180,12 +180,12 @@ def _known(values: np.ndarray) -> np.ndarray | None:
 
 
 def _optional(values: np.ndarray | None, digits: int) -> Any:
-    return None if values is None else _numbers(values, digits)
+    return None if values is None else numbers(values, digits)
 
 
-def _numbers(values: np.ndarray, digits: int) -> Any:
+def numbers(values: np.ndarray, digits: int) -> Any:
     """Nested lists of numbers with so many digits."""
     if np.ndim(values):
-        return [_numbers(value, digits) for value in values]
+        return [numbers(value, digits) for value in values]
     number = float(values)
     return float(f"{number:.{digits}g}") if math.isfinite(number) else None

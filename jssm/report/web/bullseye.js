@@ -1,5 +1,5 @@
 import { colourOf, inkOn, SCALES } from "./colours.js";
-import { element, shape, told } from "./dom.js";
+import { drawn, element, told } from "./dom.js";
 import { segmentPeaks, sinceEd } from "./measures.js";
 
 // Counter-clockwise from the right, as the heart is looked at from the apex.
@@ -20,7 +20,7 @@ const QUANTITIES = { strain: "Peak strain", time: "Time to peak" };
 export class Bullseye {
   constructor() {
     this.quantity = "strain";
-    this.plot = shape("svg", {
+    this.plot = drawn("svg", {
       viewBox: "-172 -128 344 256",
       role: "img",
       "aria-label": "Bull's-eye of the 18 segments",
@@ -102,17 +102,17 @@ function sector(name, wall, level, value, scale, decimals) {
   const fill = colourOf(scale, value);
   const [angle, radius] = [(from + to) / 2, (inner + outer) / 2];
   const text = Number.isFinite(value) ? `${told(value, decimals)} ${scale.unit}` : "unknown";
-  return shape(
+  return drawn(
     "g",
     {},
-    shape("title", {}, `${name}: ${text}`),
-    shape("path", {
+    drawn("title", {}, `${name}: ${text}`),
+    drawn("path", {
       fill,
       d:
         `M${at(inner, from)}A${inner} ${inner} 0 0 0 ${at(inner, to)}` +
         `L${at(outer, to)}A${outer} ${outer} 0 0 1 ${at(outer, from)}Z`,
     }),
-    shape(
+    drawn(
       "text",
       {
         x: radius * Math.cos(angle),
@@ -128,7 +128,7 @@ function wallLabel(name, wall) {
   const angle = ((wall + 0.5) * 60 * Math.PI) / 180;
   const x = 110 * Math.cos(angle);
   const anchor = Math.abs(x) < 1 ? "middle" : x > 0 ? "start" : "end";
-  return shape(
+  return drawn(
     "text",
     { class: "wall", x, y: -113 * Math.sin(angle) + 3, "text-anchor": anchor },
     name,

@@ -1,11 +1,17 @@
 // Whether a strip of points neither folds nor crosses itself: jssm.integrity.
+import { nearestOffset } from "./geometry.js";
 import { outlineIndices } from "./shape.js";
 
-/** {ok, flipped, crossings} of points: triangles turned the wrong way, crossings of the outline. */
+/**
+ * What is wrong with points: {ok, flipped, crossings, thickness}.
+ * flipped: the triangles, three indices each, that are turned against most others.
+ * crossings: how often the outline crosses itself. thickness: the least, 0 where walls cross.
+ */
 export function certificate(points) {
   const flipped = flippedTriangles(points);
   const crossings = countCrossings(points);
-  return { ok: flipped === 0 && crossings === 0, flipped, crossings };
+  const thickness = crossings ? 0 : leastThickness(points);
+  return { ok: !flipped.length && !crossings && thickness > 0, flipped, crossings, thickness };
 }
 
 /** The sign of the turn from point a over b to c; 0 where they lie on a line. */
@@ -17,18 +23,19 @@ function turn(points, a, b, c) {
 
 function flippedTriangles(points) {
   const half = points.length / 4;
-  let [left, right] = [0, 0];
+  const signed = [];
   for (let i = 0; i + 1 < half; i++) {
     // The two triangles of a quad have opposite winding.
-    for (const sign of [
-      -turn(points, i, i + 1, half + i),
-      turn(points, half + i, half + i + 1, i + 1),
-    ]) {
-      if (sign > 0) left++;
-      if (sign < 0) right++;
-    }
+    const [inner, outer] = [
+      [i, i + 1, half + i],
+      [half + i, half + i + 1, i + 1],
+    ];
+    signed.push([inner, -turn(points, ...inner)], [outer, turn(points, ...outer)]);
   }
-  return 2 * (half - 1) - Math.max(left, right);
+  const lefts = signed.filter(([, sign]) => sign > 0).length;
+  const rights = signed.filter(([, sign]) => sign < 0).length;
+  const majority = lefts >= rights ? 1 : -1;
+  return signed.filter(([, sign]) => sign !== majority).map(([triangle]) => triangle);
 }
 
 function countCrossings(points) {
@@ -43,4 +50,15 @@ function countCrossings(points) {
     }
   }
   return count;
+}
+
+/** The smallest distance between the inner and the outer boundary. */
+function leastThickness(points) {
+  const all = Array.from({ length: points.length / 2 }, (_, t) => [
+    points[2 * t],
+    points[2 * t + 1],
+  ]);
+  const [inner, outer] = [all.slice(0, all.length / 2), all.slice(all.length / 2)];
+  const distances = (from, to) => from.map((point) => Math.hypot(...nearestOffset(point, to)));
+  return Math.min(...distances(inner, outer), ...distances(outer, inner));
 }

@@ -1,4 +1,4 @@
-import { element, shape, told } from "./dom.js";
+import { drawn, element, told } from "./dom.js";
 
 const [WIDTH, HEIGHT] = [360, 190];
 const MARGIN = { left: 34, right: 8, top: 8, bottom: 22 };
@@ -8,7 +8,7 @@ export class Chart {
   /** @param {{title: string, decimals: number}} about @param {(frame: number) => void} onFrame */
   constructor({ title, decimals }, onFrame) {
     this.decimals = decimals;
-    this.plot = shape("svg", {
+    this.plot = drawn("svg", {
       viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
       role: "img",
       "aria-label": title,
@@ -47,7 +47,7 @@ export class Chart {
       HEIGHT -
       MARGIN.bottom -
       ((value - low) / (high - low || 1)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
-    this.cursor = shape("line", { class: "cursor", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom });
+    this.cursor = drawn("line", { class: "cursor", y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom });
     this.plot.replaceChildren(
       ...ticks.map((tick) => this.gridLine(tick)),
       ...roundTicks(times[0], times.at(-1), 5).map((time) => this.timeLabel(time)),
@@ -81,11 +81,11 @@ export class Chart {
 
   gridLine(tick) {
     const y = this.y(tick);
-    return shape(
+    return drawn(
       "g",
       { class: tick === 0 ? "grid zero" : "grid" },
-      shape("line", { x1: MARGIN.left, x2: WIDTH - MARGIN.right, y1: y, y2: y }),
-      shape(
+      drawn("line", { x1: MARGIN.left, x2: WIDTH - MARGIN.right, y1: y, y2: y }),
+      drawn(
         "text",
         { x: MARGIN.left - 6, y: y + 3.5, "text-anchor": "end" },
         told(tick, tickDecimals(tick)),
@@ -94,8 +94,8 @@ export class Chart {
   }
 
   timeLabel(time) {
-    if (time < this.times[0] || time > this.times.at(-1)) return shape("g");
-    return shape(
+    if (time < this.times[0] || time > this.times.at(-1)) return drawn("g");
+    return drawn(
       "text",
       { x: this.x(time), y: HEIGHT - 6, "text-anchor": "middle" },
       told(time, 0) + (time === 0 ? ` ${this.unit}` : ""),
@@ -105,8 +105,8 @@ export class Chart {
   mark(name, frame) {
     const x = this.x(this.times[frame]);
     return [
-      shape("line", { class: "mark", x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
-      shape("text", { class: "mark", x: x + 3, y: MARGIN.top + 9 }, name),
+      drawn("line", { class: "mark", x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
+      drawn("text", { class: "mark", x: x + 3, y: MARGIN.top + 9 }, name),
     ];
   }
 
@@ -119,7 +119,7 @@ export class Chart {
       const at = `${this.x(this.times[f]).toFixed(1)},${this.y(value).toFixed(1)}`;
       pieces.push(isNew ? `M${at}h0.01` : `L${at}`);
     });
-    return shape("path", {
+    return drawn("path", {
       class: "curve",
       d: pieces.join(""),
       stroke: colour,

@@ -6,7 +6,7 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 /** The same of a drawing. */
-export function shape(tag, attributes = {}, ...children) {
+export function drawn(tag, attributes = {}, ...children) {
   return furnished(document.createElementNS(SVG, tag), attributes, children);
 }
 
