@@ -60,17 +60,18 @@ def in_window(image: Array, window: Array) -> Array:
 
 
 def fit(image: Array, size: int, *, aspect: Any = 1.0) -> Array:
-    """The image (H, W) letterboxed into (size, size) by :func:`affine.letterbox`, 0 around it.
+    """Images (..., H, W) letterboxed into (size, size) by :func:`affine.letterbox`, 0 around them.
 
     Linear interpolation; where the image shrinks, a triangle as wide as the new pixels, which keeps
-    finer detail from aliasing. aspect: the height of its pixels over their width.
+    finer detail from aliasing. aspect: the height of their pixels over the width.
     """
-    if not isinstance(aspect, jax.Array) and aspect == 1 and image.shape == (size, size):
+    shape = image.shape[-2:]
+    if not isinstance(aspect, jax.Array) and aspect == 1 and shape == (size, size):
         return image.astype(np.float32)
     xp = jnp if isinstance(image, jax.Array) or isinstance(aspect, jax.Array) else np
-    theta = affine.letterbox(image.shape, (size, size), aspect=aspect)
+    theta = affine.letterbox(shape, (size, size), aspect=aspect)
     rows, columns = (
-        _weights(image.shape[axis], size, theta[1 - axis, 1 - axis], theta[1 - axis, 2], xp)
+        _weights(shape[axis], size, theta[1 - axis, 1 - axis], theta[1 - axis, 2], xp)
         for axis in (0, 1)
     )
     return rows @ image.astype(np.float32) @ columns.T

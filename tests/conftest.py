@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 
 from jssm import rasterizer
-from jssm.cines import writing
+from jssm.cines import programs, writing
 from jssm.methods.model import Model
 from jssm.networks import resnet
 from jssm.networks.cascade import Cascade
@@ -174,10 +174,13 @@ def small_data(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_writers():
-    """`jssm predict` writes in the process under test, unless it is told otherwise."""
+def one_process():
+    """`jssm predict` writes in the process under test, unless it is told otherwise; and it keeps no
+    traced programs, for tests change what is traced."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writing, "usual_number", lambda: 0)
+        patch.setattr(programs, "folder", lambda: None)
+        patch.setattr(programs, "COMPILER_OPTIONS", {})  # those above
         yield
 
 

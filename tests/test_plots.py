@@ -106,3 +106,16 @@ def test_curves_of_ragged_records(tmp_path):
     assert imageio.imread(tmp_path / "curves.png").shape[1] > 1000
     with pytest.raises(ValueError, match="no numbers"):
         plots.curves(tmp_path / "none.png", [])
+
+
+def test_curves_of_a_cine_show_nothing_of_the_one_before(tmp_path):
+    x = np.linspace(0, 1, 5)
+    for name, count in (("before", 4), ("after", 2), ("fresh", 2)):
+        if name == "fresh":
+            plots._motion_figure.cache_clear()
+        lines = {f"{k}": count * x**k for k in range(count)}
+        panels = {f"panel {k}": lines for k in range(count)}
+        marks = {"ED": count / 10}
+        plots.motion_curves(tmp_path / name, panels, x=x, x_label="s", marks=marks, title=name[:0])
+    assert (tmp_path / "after").read_bytes() == (tmp_path / "fresh").read_bytes()
+    assert (tmp_path / "after").read_bytes() != (tmp_path / "before").read_bytes()

@@ -19,7 +19,7 @@ from PIL import Image
 import jssm
 from jssm import __main__ as command
 from jssm import checkpoint, files, weights
-from jssm.cines import batch, outputs, segmenting
+from jssm.cines import batch, outputs, programs, segmenting
 from jssm.config import Config, ModelConfig, to_json
 from jssm.image_path import grey_window
 from jssm.methods.model import weights_of
@@ -34,7 +34,8 @@ FRAMES, BATCH_SIZE = 4, 3  # the second batch is not full
 def shared_programs():
     """All runs of the command here have one model: each program is compiled once for all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segmenting, "Segmenter", partial(segmenting.Segmenter, _programs={}))
+        shared = programs.Programs()
+        patch.setattr(segmenting, "Segmenter", partial(segmenting.Segmenter, programs=shared))
         yield
 
 

@@ -1,6 +1,7 @@
 """A model over whole cines: smoothing, and few programs for many sizes."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -80,28 +81,24 @@ def test_gaps_are_bridged_round_the_cycle():
     np.testing.assert_allclose(segmenting.across_gaps(values, used), expected)
 
 
-def test_the_programs_used_last_are_held_and_no_others_touched(small_model, monkeypatch):
-    monkeypatch.setattr(segmenting, "MOST_PROGRAMS", 3)
-    segmenter = segmenting.Segmenter(small_model, 2, _programs={})
-    not_ours = jax.jit(double)
-    not_ours(np.ones(1))
-    for length in (1, 2, 3, 1, 4, 5, 1):
-        assert segmenter._run(double, np.ones(length)).tolist() == [2.0] * length
-        assert len(segmenter._programs) <= 3
-    assert [shapes for _, shapes, _ in segmenter._programs] == [((4,),), ((5,),), ((1,),)]
-    assert segmenter.compile_s > 0
-    assert not_ours._cache_size() == 1
-
-
-def test_images_of_many_sizes_take_the_same_programs(small_model, cine):
+def test_images_and_cines_of_many_sizes_take_the_same_programs(small_model, cine):
     segmenter, known = segmenting.Segmenter(small_model, BATCH_SIZE), set()
-    for rows in (24, 20, 16):
-        found = segmenter(replace(cine, frames=cine.frames[:, :rows]))
-        assert found.mask.shape == (FRAMES, rows, cine.frames.shape[2])
-        known = known or set(segmenter._programs)
-    assert set(segmenter._programs) == known
+    for frames, rows in ((4, 24), (3, 20), (2, 16)):
+        found = segmenter(
+            replace(cine, frames=cine.frames[:frames, :rows], time_s=cine.time_s[:frames])
+        )
+        assert found.mask.shape == (frames, rows, cine.frames.shape[2])
+        assert found.motion.volume_ml.shape == (frames,)
+        known = known or set(segmenter.programs._held)
+    assert set(segmenter.programs._held) == known
 
 
-def double(values):
-    """Twice the values."""
-    return 2 * values
+@pytest.mark.parametrize("periodic", [True, False])
+def test_what_is_measured_does_not_depend_on_the_rounded_length(small_model, cine, periodic):
+    segmenter = segmenting.Segmenter(small_model, BATCH_SIZE, whole_cycle=periodic)
+    found = segmenter(cine)
+    expected = jssm.measure_motion(
+        found.points, spacing_mm=cine.spacing_mm, frame_time_s=files.frame_time_s(cine),
+        periodic=periodic,
+    )  # fmt: skip
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-3), found.motion, expected)

@@ -85,11 +85,11 @@ class _Predicting:
                 self._collect(0)
         finally:  # also when it was stopped: what is being written is finished
             self._collect(0)
-            compile_s = self._models.compile_s
-            outcome.start_s = opened - began + compile_s
-            outcome.segment_s -= compile_s
+            waited_s = self._models.waited_s
+            outcome.start_s = opened - began + waited_s
+            outcome.segment_s -= waited_s
             self._write_tables()
-            outcome.work_s = time.perf_counter() - opened - compile_s
+            outcome.work_s = time.perf_counter() - opened - waited_s
         return outcome
 
     @contextmanager
@@ -201,9 +201,9 @@ class _Models:
         return self._loaded[source]
 
     @property
-    def compile_s(self) -> float:
-        """Seconds spent on compiling so far."""
-        return sum(segment.compile_s for segment, _ in self._loaded.values())
+    def waited_s(self) -> float:
+        """Seconds in which nothing was done but wait for programs."""
+        return sum(segment.programs.waited_s for segment, _ in self._loaded.values())
 
 
 def _about(model: "Model", source: str | Path, options: Options) -> dict[str, Any]:

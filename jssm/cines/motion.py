@@ -62,13 +62,33 @@ def measure_motion(
         raise ValueError(f"ed_frame is {ed_frame}, expected 0 to {len(points) - 1}")
     used = jnp.ones(len(points), bool) if used is None else jnp.asarray(used, bool)
     return _measure_motion(
-        points, spacing_mm, frame_time_s, ed_frame, used, aspect, periodic=periodic
+        points, len(points), spacing_mm, frame_time_s, ed_frame, used, aspect, periodic=periodic
+    )
+
+
+def measure_first(
+    points: jax.Array,
+    count: ArrayLike,
+    used: jax.Array,
+    spacing_mm: ArrayLike,
+    frame_time_s: ArrayLike,
+    aspect: ArrayLike,
+    *,
+    periodic: bool,
+) -> Motion:
+    """:func:`measure_motion` of the first ``count`` frames; the others are not to be ``used``.
+
+    So one program serves cines of many lengths.
+    """
+    return _measure_motion(
+        points, count, spacing_mm, frame_time_s, None, used, aspect, periodic=periodic
     )
 
 
 @partial(jax.jit, static_argnames="periodic")
 def _measure_motion(
     points: jax.Array,
+    count: ArrayLike,
     spacing_mm: ArrayLike | tuple[ArrayLike, ArrayLike],
     frame_time_s: ArrayLike,
     ed_frame: ArrayLike | None,
@@ -90,7 +110,7 @@ def _measure_motion(
     ed = jnp.nanargmax(area) if ed_frame is None else jnp.asarray(ed_frame)
     es = jnp.nanargmin(area)
     step_s = jnp.asarray(frame_time_s, float)
-    clock = _Clock(ed, es, jnp.where(step_s > 0, step_s, jnp.nan), periodic)
+    clock = _Clock(ed, es, jnp.where(step_s > 0, step_s, jnp.nan), jnp.asarray(count), periodic)
 
     across = jax.vmap(nearest_offsets)(inner, outer)
     thickness = length_of(across)
@@ -118,7 +138,7 @@ def _measure_motion(
         wall_thickness_mm=side_mm * thickness,
         radial_strain_percent=radial,
         radial_peak_percent=jnp.nanmax(radial),
-        radial_time_to_peak_s=clock.since_ed_s(jnp.nanargmax(radial), len(points)),
+        radial_time_to_peak_s=clock.since_ed_s(jnp.nanargmax(radial)),
         local_radial_strain_percent=_strain(thickness, ed),
         segment_thickness_mm=side_mm * segment_thickness,
         segment_radial_strain_percent=_strain(segment_thickness, ed),
@@ -183,17 +203,19 @@ def segment_shares(line: jax.Array) -> jax.Array:
 
 
 class _Clock(struct.PyTreeNode):
-    """The times of a cine: its end-diastole, end-systole, frame time, and whether it goes round."""
+    """The times of a cine: its end-diastole, end-systole, frame time, number of frames, and whether
+    it goes round."""
 
     ed: jax.Array
     es: jax.Array
     frame_time_s: jax.Array
+    frames: jax.Array
     periodic: bool = struct.field(pytree_node=False)
 
-    def since_ed_s(self, frame: jax.Array, frames: int) -> jax.Array:
-        """The time from end-diastole to ``frame`` of ``frames``."""
+    def since_ed_s(self, frame: jax.Array) -> jax.Array:
+        """The time from end-diastole to ``frame``."""
         later = frame - self.ed
-        return (later % frames if self.periodic else later) * self.frame_time_s
+        return (later % self.frames if self.periodic else later) * self.frame_time_s
 
 
 def _line_strain(line: jax.Array, clock: _Clock, side_mm: jax.Array) -> LineStrain:
@@ -205,16 +227,15 @@ def _line_strain(line: jax.Array, clock: _Clock, side_mm: jax.Array) -> LineStra
     of_edge = shares / nonzero(start)
     segments = jnp.sum(change[:, None] * of_edge, axis=-1)
     segments = 100 * segments / nonzero(jnp.sum(shares, axis=1))
-    frames = len(line)
     return LineStrain(
         length_mm=side_mm * jnp.sum(step, axis=1),
         strain_percent=whole,
         gls_percent=jnp.nanmin(whole),
         gls_end_systole_percent=whole[clock.es],
-        time_to_peak_s=clock.since_ed_s(jnp.nanargmin(whole), frames),
+        time_to_peak_s=clock.since_ed_s(jnp.nanargmin(whole)),
         segment_strain_percent=segments,
         segment_peak_percent=jnp.nanmin(segments, axis=0),
-        segment_time_to_peak_s=clock.since_ed_s(jnp.nanargmin(segments, axis=0), frames),
+        segment_time_to_peak_s=clock.since_ed_s(jnp.nanargmin(segments, axis=0)),
     )
 
 
@@ -225,11 +246,14 @@ def _strain(values: jax.Array, ed: jax.Array) -> jax.Array:
 
 def _velocity(points: jax.Array, clock: _Clock) -> jax.Array:
     """Central differences over time, one-sided at the ends of a cine that does not go round."""
+    frame = jnp.arange(len(points))
     if clock.periodic:
-        step = (jnp.roll(points, -1, axis=0) - jnp.roll(points, 1, axis=0)) / 2
+        after, before = (frame + 1) % clock.frames, (frame - 1) % clock.frames
+        apart = jnp.full(len(points), 2)
     else:
-        step = jnp.asarray(jnp.gradient(points, axis=0))
-    return step / clock.frame_time_s
+        after, before = jnp.minimum(frame + 1, clock.frames - 1), jnp.maximum(frame - 1, 0)
+        apart = after - before
+    return (points[after] - points[before]) / apart[:, None, None] / clock.frame_time_s
 
 
 def _pixel(

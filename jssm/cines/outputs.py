@@ -256,13 +256,13 @@ def _write_points(folder: Path, result: Result, _: Run) -> list[str]:
         "about": "points_px[frame][point] is (x, y), x right, y down, the centre of the first "
         "pixel is (0, 0); points_patient_mm is (left, posterior, superior), DICOM's patient "
         "coordinates; the first half of the points is the endocardium, the second the epicardium",
-        "spacing_mm": list(cine.spacing_mm),
-        "time_s": cine.time_s,
-        **per_frame(result),
-        "points_px": np.round(points.astype(float), 3),
-        "points_patient_mm": None if patient_mm is None else np.round(patient_mm, 3),
+        "spacing_mm": _plain(list(cine.spacing_mm)),
+        "time_s": _plain(cine.time_s),
+        **_plain(per_frame(result)),
+        "points_px": np.round(points.astype(float), 3).tolist(),
+        "points_patient_mm": None if patient_mm is None else np.round(patient_mm, 3).tolist(),
     }
-    text = json.dumps(_plain(nested), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(nested, allow_nan=False, separators=(",", ":"))
     (folder / "points.json").write_text(text + "\n", encoding="utf-8")
     return []
 

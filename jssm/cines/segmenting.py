@@ -1,13 +1,11 @@
 """A trained model over whole cines: in fixed batches, and few programs whatever their sizes.
 
 The network sees every frame at its own size, so it is compiled once. What is drawn is drawn on the
-image's size rounded up.
+image's size rounded up, and what is measured on the number of frames rounded up.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +14,8 @@ import numpy as np
 
 from jssm import files, image_path
 from jssm.cines.measures import Motion, Poses, Segmented, without_measures
-from jssm.cines.motion import measure_motion, smooth_poses
+from jssm.cines.motion import measure_first, smooth_poses
+from jssm.cines.programs import Programs
 from jssm.methods.model import Model, confidence_of, pose_of
 from jssm.rasterizer import rasterize_whole
 from jssm.shape import affine
@@ -27,7 +26,7 @@ from jssm.shape.shape_model import ShapeModel
 from jssm.shape.uncertainty import deviations, spread_of
 
 ROUND_PX = 64  # one program draws the masks of all image sizes that round up to the same
-MOST_PROGRAMS = 16  # that are held, those used last
+ROUND_FRAMES = 16  # and measures cines of all lengths that do
 
 
 @dataclass
@@ -37,7 +36,6 @@ class Segmenter:
     batch_size: frames at a time. harmonics: of the heart cycle that θ and β keep (see
     ``jssm.smooth_points``); 0 for all. whole_cycle: the last frame is followed by the first.
     least_confidence: frames below it are refused; None for what the model has learned.
-    compile_s: seconds spent on compiling so far.
     """
 
     model: Model
@@ -45,8 +43,7 @@ class Segmenter:
     harmonics: int = 0
     whole_cycle: bool = True
     least_confidence: float | None = None
-    compile_s: float = 0.0
-    _programs: dict[Any, Callable] = field(default_factory=dict)
+    programs: Programs = field(default_factory=Programs)
 
     def __call__(self, cine: files.Cine) -> Segmented:
         """Segment the frames of one cine and measure their motion.
@@ -56,6 +53,7 @@ class Segmenter:
         Raises:
           BadInput: when the result is not finite.
         """
+        self._begin(cine)
         images, to_square = _squares(cine, self.model.size)
         theta, beta, deviation_px, confidence = self._by_batches(
             _look, images, self.model, to_square
@@ -91,8 +89,7 @@ class Segmenter:
         points = self._by_batches(_place, packed, self.model.shape)
         is_cine = len(points) > 1
         height, width = cine.frames.shape[1:]
-        drawn = (_rounded_up(height), _rounded_up(width))
-        mask = self._by_batches(_draw, points, self.model.tau, image_shape=drawn)
+        mask = self._by_batches(_draw, points, self.model.tau, image_shape=_drawn(cine))
         certificate = self._by_batches(_certify, points)
         motion = self._measured(points, used, cine) if is_cine else None
         mask = mask[:, :height, :width]
@@ -104,59 +101,75 @@ class Segmenter:
     ) -> tuple[np.ndarray, np.ndarray]:
         """θ and β over time; a frame that is not used stays as it is and moves no other."""
         bridged = (across_gaps(values, used) for values in (theta, beta))
-        placed, bent = self._run(smooth_poses, self.model.shape, *bridged, harmonics=self.harmonics)
+        placed, bent = self.programs(
+            smooth_poses, self.model.shape, *bridged, harmonics=self.harmonics
+        )
         return (
             np.where(used[:, None, None], placed, theta),
             np.where(used[:, None], bent, beta),
         )
 
+    def _begin(self, cine: files.Cine) -> None:
+        """Have all programs compiled, while the first works."""
+        model, begin = self.model, self.programs.begin
+        batch, points = self.batch_size, (model.shape.num_points, 2)
+        square = (model.size, model.size)
+        begin(_look, _like(batch, *square), model, _like(2, 3))
+        begin(_draw, _like(batch, *points), model.tau, image_shape=_drawn(cine))
+        begin(_place, _like(batch, 6 + model.shape.num_modes), model.shape)
+        begin(_certify, _like(batch, *points))
+        if len(cine.frames) > 1:
+            padded = self._measurable(
+                np.zeros((len(cine.frames), *points)), np.ones(len(cine.frames), bool), cine
+            )
+            begin(_measure, *padded, periodic=self.whole_cycle)
+
     def _measured(self, points: np.ndarray, used: np.ndarray, cine: files.Cine) -> Motion:
-        spacing_mm = np.array(cine.spacing_mm, np.float32)
-        frame_time_s = np.float32(files.frame_time_s(cine))
-        aspect = np.float32(cine.aspect)
-        found = self._run(
-            _measure, points, used, spacing_mm, frame_time_s, aspect, periodic=self.whole_cycle
+        args = self._measurable(points, used, cine)
+        found = self.programs(_measure, *args, periodic=self.whole_cycle)
+
+        def known(values: jax.Array) -> np.ndarray:
+            array = np.asarray(values)
+            return array[: len(points)] if array.shape[:1] == args[0].shape[:1] else array
+
+        return jax.tree.map(known, found)
+
+    def _measurable(
+        self, points: np.ndarray, used: np.ndarray, cine: files.Cine
+    ) -> tuple[Any, ...]:
+        """The arguments of :func:`_measure`: with frames that are not used after the last."""
+        count = len(points)
+        more = -count % ROUND_FRAMES
+        return (
+            np.concatenate([points, points[-1:].repeat(more, axis=0)]).astype(np.float32),
+            np.int32(count),
+            np.concatenate([used, np.zeros(more, bool)]),
+            np.array(cine.spacing_mm, np.float32),
+            np.float32(files.frame_time_s(cine)),
+            np.float32(cine.aspect),
         )
-        return jax.tree.map(np.asarray, found)
 
     def _by_batches(
         self, function: Callable, items: np.ndarray, *others: Any, **static: Any
     ) -> Any:
         """``function(batch, *others, **static)`` over all items, as NumPy arrays.
 
-        The batches have one length; the last is filled with its last item. A single item is a batch
-        of one.
+        The batches have one length; the last is filled with its last item.
         """
-        size = self.batch_size if len(items) > 1 else 1
+        size = self.batch_size
         whole = np.concatenate([items, items[-1:].repeat(-len(items) % size, axis=0)])
         batches = whole.reshape(-1, size, *items.shape[1:])
-        found = [self._run(function, batch, *others, **static) for batch in batches]
+        found = [self.programs(function, batch, *others, **static) for batch in batches]
         return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(items)], *found)
-
-    def _run(self, function: Callable, *args: Any, **static: Any) -> Any:
-        """``function(*args, **static)``, compiled once per shape of the arguments."""
-        shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(args))
-        key = (function, shapes, tuple(static.items()))
-        program = self._programs.pop(key, None)
-        if program is None:
-            began = time.perf_counter()
-            program = jax.jit(partial(function, **static)).lower(*args).compile()
-            self.compile_s += time.perf_counter() - began
-        self._programs[key] = program  # at the end: the first is the one not used for longest
-        if len(self._programs) > MOST_PROGRAMS:
-            del self._programs[next(iter(self._programs))]
-        return program(*args)
 
 
 def _squares(cine: files.Cine, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The frames as the network takes them, (F, size, size), and the map (2, 3) of pixels there."""
     frames = np.where(np.isfinite(cine.frames), cine.frames, 0)
     aspect, window = cine.aspect, image_path.grey_window(frames)
-    images = [
-        image_path.fit(image_path.in_window(frame, window), size, aspect=aspect) for frame in frames
-    ]
+    images = image_path.fit(image_path.in_window(frames, window), size, aspect=aspect)
     to_square = affine.letterbox(frames.shape[1:], (size, size), aspect=aspect)
-    return np.stack(images), np.asarray(to_square, np.float32)
+    return images, np.asarray(to_square, np.float32)
 
 
 def is_blank(frames: np.ndarray) -> np.ndarray:
@@ -205,6 +218,7 @@ def _certify(points: jax.Array) -> Integrity:
 
 def _measure(
     points: jax.Array,
+    count: jax.Array,
     used: jax.Array,
     spacing_mm: jax.Array,
     frame_time_s: jax.Array,
@@ -212,15 +226,17 @@ def _measure(
     *,
     periodic: bool,
 ) -> Motion:
-    return measure_motion(
-        points,
-        spacing_mm=(spacing_mm[0], spacing_mm[1]),
-        frame_time_s=frame_time_s,
-        used=used,
-        aspect=aspect,
-        periodic=periodic,
-    )
+    return measure_first(points, count, used, spacing_mm, frame_time_s, aspect, periodic=periodic)
 
 
-def _rounded_up(pixels: int) -> int:
-    return -(-pixels // ROUND_PX) * ROUND_PX
+def _like(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, np.float32)
+
+
+def _drawn(cine: files.Cine) -> tuple[int, int]:
+    height, width = cine.frames.shape[1:]
+    return _rounded_up(height, ROUND_PX), _rounded_up(width, ROUND_PX)
+
+
+def _rounded_up(number: int, to: int) -> int:
+    return -(-number // to) * to

@@ -6,6 +6,7 @@ viridis, which colour-blind eyes can tell apart.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from os import PathLike
 
 import matplotlib
@@ -169,11 +170,11 @@ def motion_curves(
     marks: names and places on the x axis of vertical lines, such as end-diastole. Values that are
     not finite leave a gap.
     """
-    figure = Figure(figsize=(10, 6.4), dpi=80)
-    canvas = FigureCanvasAgg(figure)
-    grid = figure.subplots(2, 2)
-    figure.subplots_adjust(0.07, 0.08, 0.985, 0.92, 0.17, 0.3)
-    for axes, (label, curves_by_name) in zip(grid.flat, panels.items(), strict=False):
+    figure = _motion_figure()
+    for axes in figure.axes:
+        _empty(axes)
+    for axes, (label, curves_by_name) in zip(figure.axes, panels.items(), strict=False):
+        axes.set_visible(True)
         for (name, values), colour in zip(curves_by_name.items(), CURVE_COLOURS, strict=False):
             axes.plot(x, values, color=colour, label=name, linewidth=1.5)
         for name, place in marks.items():
@@ -181,12 +182,33 @@ def motion_curves(
             axes.annotate(name, (place, 1.01), xycoords=("data", "axes fraction"), fontsize=7)
         axes.set_title(label, fontsize=9, loc="center", pad=10)
         axes.set_xlabel(x_label, fontsize=8)
-        axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.3)
         if len(curves_by_name) > 1:
             axes.legend(fontsize=6, loc="best", framealpha=0.6)
     figure.suptitle(title, fontsize=10)
-    canvas.print_png(str(path))
+    FigureCanvasAgg(figure).print_png(str(path))
+
+
+@cache
+def _motion_figure() -> Figure:
+    """The figure of :func:`motion_curves`: kept, as its axes and ticks take as long to make as all
+    that is drawn on them."""
+    figure = Figure(figsize=(10, 6.4), dpi=80)
+    for axes in figure.subplots(2, 2).flat:
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+    figure.subplots_adjust(0.07, 0.08, 0.985, 0.92, 0.17, 0.3)
+    return figure
+
+
+def _empty(axes: Axes) -> None:
+    """Take away what :func:`motion_curves` drew."""
+    legend = axes.get_legend()
+    for artist in [*axes.lines, *axes.texts, *([legend] if legend else [])]:
+        artist.remove()
+    axes.set_prop_cycle(None)
+    axes.relim()
+    axes.autoscale()
+    axes.set_visible(False)
 
 
 def _sheet(
