@@ -121,14 +121,15 @@ def add_extend_parser(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand ``extend``."""
     parser = commands.add_parser(
         "extend",
-        help="add images of which only the cavity, or nothing, is drawn to a data set",
+        help="add images to a data set: corrected ones, or with the cavity or nothing drawn",
         description="Write a new data set: an old one, its shape model included, and images of "
-        "which only the cavity is drawn, or nothing.",
+        "which only the cavity is drawn, or nothing, or whose points were corrected in a report.",
     )
     add = parser.add_argument
     add("base", type=Path, help="what `prep build` wrote")
-    add("--images", type=Path, required=True,
-        help="folder of images (PNG, JPEG, NIfTI, MetaImage)")  # fmt: skip
+    add("--images", type=Path, help="folder of images (PNG, JPEG, NIfTI, MetaImage)")
+    add("--points", type=Path, nargs="+", metavar="POINTS.json", default=(), help="in place of "
+        "images: what a report saved; its corrected frames are the new cases")  # fmt: skip
     add("--cavities", type=Path, help="folder of masks of the cavity, closed by a straight mitral "
         "line; a mask has the stem of its image (default: images without labels)")  # fmt: skip
     add("--out", type=Path, required=True, help="the new data set's folder")
@@ -151,6 +152,7 @@ def run_extend(args: argparse.Namespace) -> int:
             base=args.base,
             images=args.images,
             cavities=args.cavities,
+            points=tuple(args.points),
             out=args.out,
             settings=settings.from_arguments(args),
             split=args.split,

@@ -1,16 +1,19 @@
-"""From a data set to a larger one, with cases of which only the cavity, or nothing, is drawn."""
+"""From a data set to a larger one: with cases of which only the cavity, or nothing, is drawn, or
+whose points a reader corrected."""
 
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from jssm.shape import labels, order
-from prep.dataset import build, split, store
+from jssm.shape import labels, order, shape_model
+from prep.dataset import build, corrected, split, store
 from prep.dataset import cases as steps
 from prep.dataset.cases import Case
 from prep.dataset.settings import Settings
@@ -19,19 +22,37 @@ from prep.errors import BadInput, Refused, Unsuitable
 from prep.shapes import cavity, point_cloud
 
 PICTURES = ("images", "masks")
+Reader = Callable[[Case], dict[str, Any]]  # the arrays of a case, by name
 FLOATS = ("points", "canonical_points", "thetas", "spacing_mm")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What ``python -m prep extend`` was asked for; cavities: None for images alone."""
+    """What ``python -m prep extend`` was asked for.
+
+    images: a folder, or None where there are points. cavities: None for images alone. points: what
+    reports saved.
+    """
 
     base: Path
-    images: Path
-    cavities: Path | None
     out: Path
     settings: Settings
+    images: Path | None = None
+    cavities: Path | None = None
+    points: tuple[Path, ...] = ()
     split: Path | None = None
+
+    @property
+    def covers(self) -> str:
+        """What the new labels cover."""
+        if self.points:
+            return labels.COVERS[labels.MYOCARDIUM]
+        return labels.COVERS[labels.NONE if self.cavities is None else labels.CAVITY]
+
+    @property
+    def source(self) -> str:
+        """Where the new cases come from."""
+        return "corrected points" if self.images is None else self.images.name
 
 
 @dataclass(frozen=True)
@@ -60,15 +81,17 @@ def run(request: Request) -> Outcome:
         label=None if request.cavities is None else request.settings.label,
         **{name: meta[name] for name in ("size", "num_points", "min_dice")},
     )
-    cases, bad = build.find_cases(_listing(request, settings))
+    cases, bad, read = (
+        _corrected(request, settings) if request.points else _drawn(request, settings)
+    )
     if not cases:
-        raise Refused(f"no case was found in {request.images}" + (f": {bad[0]}" if bad else ""))
+        raise Refused(f"no case was found in {request.source}" + (f": {bad[0]}" if bad else ""))
     taken = {row["case"] for row in table}
     if same := [case.name for case in cases if case.name in taken]:
         raise Refused(f"{request.base} has a case {same[0]} already; names must differ")
     parts = _parts(request, cases, table)
 
-    found = [_attempt(case, settings) for case in tqdm(cases, "reading", disable=None)]
+    found = [_attempt(case, read) for case in tqdm(cases, "reading", disable=None)]
     bad += [new["reason"] for new in found if new.get("is_bad")]
     notes = dict.fromkeys(
         f"{case.image.name}: {note}"
@@ -85,7 +108,8 @@ def run(request: Request) -> Outcome:
     _write_arrays(request, included, settings)
     shutil.copyfile(request.base / "shape_model.npz", request.out / "shape_model.npz")
     store.write_table(request.out, table)
-    source = f"{meta['source']}; {request.images.name}"
+    source = f"{meta['source']}; {request.source}"
+    meta = {"shape_cases": meta["num_cases"], **meta}  # those of the first shape model
     meta |= {"source": source, "num_cases": rows, "num_listed": len(table)}
     store.replace_text(request.out / "dataset.json", json.dumps(meta, indent=1) + "\n")
     from prep.dataset import report
@@ -98,6 +122,8 @@ def _open_base(request: Request) -> tuple[dict, list[dict]]:
     """dataset.json and the rows of cases.csv, once all can begin."""
     if findings := check(request.base):
         raise Refused(f"{request.base} is no sound data set: {findings[0]}")
+    if (request.images is None) == (not request.points):
+        raise Refused("either --images or --points is needed")
     for folder in (request.images, request.cavities):
         if folder is not None and not folder.is_dir():
             raise Refused(f"{folder}: a folder was expected")
@@ -109,29 +135,47 @@ def _open_base(request: Request) -> tuple[dict, list[dict]]:
     return meta, [{"covers": labels.COVERS[labels.MYOCARDIUM]} | row for row in table]
 
 
-def _listing(request: Request, settings: Settings) -> build.Request:
-    """The request whose cases are the new ones; images alone are paired with themselves."""
-    return build.Request(
+def _drawn(request: Request, settings: Settings) -> tuple[list[Case], list[str], Reader]:
+    """The cases of folders of images and cavities, what is wrong with others, and how to read one.
+
+    Images alone are paired with themselves.
+    """
+    assert request.images is not None
+    listing = build.Request(
         images=request.images,
-        masks=request.images if request.cavities is None else request.cavities,
+        masks=request.cavities or request.images,
         out=request.out,
         settings=settings,
+    )
+    return *build.find_cases(listing), lambda case: _read(case, settings)
+
+
+def _corrected(request: Request, settings: Settings) -> tuple[list[Case], list[str], Reader]:
+    """The same of files that reports saved."""
+    shape = shape_model.load(request.base / "shape_model.npz")
+    cases, contents, bad = corrected.find(request.points)
+    return (
+        cases,
+        bad,
+        lambda case: corrected.read_frame(case, contents[case.image], settings, shape),
     )
 
 
 def _parts(request: Request, cases: list[Case], table: list[dict]) -> dict[str, str]:
-    """The side of the split of every new case's patient."""
+    """The side of the split of every new case's patient; a single new one is trained on."""
     known = {r["patient"]: r["split"] for r in table if r["split"] != "excluded"}
     new = [case.patient for case in cases if case.patient not in known]
     settings = request.settings
     wanted = split.read(request.split) if request.split else None
+    if wanted is None and len(set(new)) == 1:
+        return known | {new[0]: "train"}
     return known | (split.assign(new, settings.val_fraction, settings.seed, wanted) if new else {})
 
 
-def _attempt(case: Case, settings: Settings) -> dict:
+def _attempt(case: Case, read: Reader) -> dict:
     """The arrays of a new case, or the reason why it has none."""
     try:
-        return _read(case, settings)
+        return read(case)
     except BadInput as error:
         return {"reason": str(error), "is_bad": True}
     except Unsuitable as error:
@@ -157,19 +201,19 @@ def _read(case: Case, settings: Settings) -> dict:
 def _row(case: Case, new: dict, part: str, row: int, request: Request) -> dict:
     """The line of cases.csv of a new case, which takes the place ``row`` if it is included."""
     reason, time = new.get("reason", ""), new.get("time_s", np.nan)
-    covers = labels.NONE if request.cavities is None else labels.CAVITY
+    has_mask = request.covers != labels.COVERS[labels.NONE]
     return {
         "case": case.name,
         "patient": case.patient,
         "frame": case.frame,
         "split": "excluded" if reason else part,
-        "covers": labels.COVERS[covers],
+        "covers": request.covers,
         "row": "" if reason else row,
         "point_mask_dice": f"{new['dice']:.5f}" if "dice" in new else "",
         "reason": reason,
         "time_s": "" if np.isnan(time) else f"{time:.5f}",
         "image": f"{case.image.parent.name}/{case.image.name}",
-        "mask": "" if request.cavities is None else f"{case.mask.parent.name}/{case.mask.name}",
+        "mask": f"{case.mask.parent.name}/{case.mask.name}" if has_mask else "",
     }
 
 

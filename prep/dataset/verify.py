@@ -39,7 +39,7 @@ def check(directory: Path) -> list[str]:
     for i, row in enumerate(sorted(included, key=lambda r: _number(r["row"]))):
         cause = f"{row['case']} (row {i}): "
         findings += [cause + text for text in _case_findings(arrays, i, meta, row["covers"])]
-    findings += _model_findings(directory / "shape_model.npz", arrays, included, meta["num_points"])
+    findings += _model_findings(directory / "shape_model.npz", arrays, included, meta)
     findings += _dice_findings(arrays, included, meta["min_dice"])
     return findings
 
@@ -200,7 +200,7 @@ def _point_findings(points: np.ndarray, size: int) -> Iterator[str]:
 
 
 def _model_findings(
-    path: Path, arrays: dict[str, np.ndarray], included: list[dict], num_points: int
+    path: Path, arrays: dict[str, np.ndarray], included: list[dict], meta: dict
 ) -> Iterator[str]:
     try:
         with np.load(path) as file:
@@ -208,7 +208,7 @@ def _model_findings(
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         yield f"shape_model.npz: cannot be read ({_cause(error)})"
         return
-    count = len(variances)
+    count, num_points = len(variances), meta["num_points"]
     if mean.shape != (num_points, 2) or modes.shape != (count, num_points, 2):
         yield (
             f"shape_model.npz: the shapes are {mean.shape}, {modes.shape}, {variances.shape}; "
@@ -232,7 +232,8 @@ def _model_findings(
     if "canonical_points" in arrays:
         whole = [r for r in included if r["split"] == "train" and r["covers"] == WALL]
         places = [_number(r["row"]) for r in whole]
-        training = sorted(int(i) for i in places if 0 <= i < len(included))
+        shaped = min(len(included), meta.get("shape_cases", len(included)))
+        training = sorted(int(i) for i in places if 0 <= i < shaped)
         if training:
             shapes = np.asarray(arrays["canonical_points"], np.float64)[training]
             if not np.abs(shapes.mean(axis=0) - mean).max() <= 1e-3:
