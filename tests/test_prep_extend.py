@@ -152,7 +152,7 @@ def test_corrected_frames_join_the_data_set(base, saved, tmp_path, capsys):
         np.array(content["theta"][1]), before.shape_model.deform(np.array(content["beta"][1]))
     )
     np.testing.assert_allclose(data.points[old], expected, atol=1e-3)
-    assert point_cloud.dice(data.masks[old] > 0, before.masks[1] > 0) > 0.9
+    assert point_cloud.dice(data.masks[old] > 0, before.masks[1] > 0) > 0.8
     np.testing.assert_array_equal(data.spacing_mm[old], [1.5, 1.5])
     brightness = [data.images[old][before.masks[1] == value].mean() for value in (0, 1)]
     assert brightness[1] > brightness[0] + 50
