@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from skimage.measure import points_in_poly
 
 from jssm.evaluation import doubt, strangers
 from jssm.evaluation.doubt import AS_THEY_ARE, Examples
@@ -13,6 +14,7 @@ from jssm.networks.dense import Maps
 from jssm.networks.feature_search import Moves
 from jssm.rasterizer import rasterize
 from jssm.shape import order
+from jssm.shape.polygon import encloses
 from jssm.shape.pose import Pose, decode
 from tests.conftest import SIZE
 
@@ -29,6 +31,15 @@ def seen(small_shape):
     classes = 20.0 * jnp.stack([~wall & ~cavity, wall, cavity], axis=-1)
     marks = jnp.zeros((SIZE // 4, SIZE // 4, 3)).at[3, 3].set(20.0)
     return pose, Maps(jnp.zeros((SIZE // 2, SIZE // 2, 1)), classes, marks)
+
+
+def test_a_polygon_encloses_what_skimage_says():
+    rng = np.random.default_rng(0)
+    for polygon in (rng.uniform(0, 20, (7, 2)), np.array([[2.0, 2], [9, 2], [9, 9], [2, 9]])):
+        places = rng.uniform(-5, 25, (4, 50, 2))
+        found = encloses(jnp.asarray(polygon, jnp.float32), jnp.asarray(places, jnp.float32))
+        expected = points_in_poly(places.reshape(-1, 2), polygon).reshape(4, 50)
+        np.testing.assert_array_equal(found, expected)
 
 
 def cues_of(shape, maps, pose, *, first=None, moves=0.01, deviation=0.03):

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from jssm.networks import heatmaps
-from jssm.networks.dense import Maps
+from jssm.networks.dense import FEATURE_STRIDE, Maps
 from jssm.networks.feature_search import Moves
-from jssm.rasterizer import rasterize
 from jssm.shape import order
 from jssm.shape.overlap import overlap
+from jssm.shape.polygon import encloses
 from jssm.shape.pose import Pose, decode
 from jssm.shape.shape_model import ShapeModel
 
@@ -44,19 +44,23 @@ def cues(
     maps: without a leading axis. first, last: the poses of the landmarks and of the last search,
     whose ``moves`` are given. sigma_px: of the landmarks' targets.
     """
-    image_shape = maps.classes.shape[:2]
-    chances = jax.nn.softmax(maps.classes)
+    height, width = maps.classes.shape[:2]
+    # The maps are interpolated from every other pixel, so these tell all.
+    classes = maps.classes[::FEATURE_STRIDE, ::FEATURE_STRIDE]
+    chances = jax.nn.softmax(classes)
     _, canonical, points = decode(shape, last)
-    wall = rasterize(points, image_shape)
-    cavity = rasterize(points[order.cavity_strip(len(points))], image_shape)
+    rows, columns = jnp.mgrid[:height:FEATURE_STRIDE, :width:FEATURE_STRIDE]
+    pixels = jnp.stack([columns, rows], axis=-1).astype(jnp.float32)
+    wall = encloses(order.outline(points), pixels).astype(jnp.float32)
+    cavity = encloses(order.boundaries(points)[0], pixels).astype(jnp.float32)
     heart = jnp.maximum(wall, cavity)
-    entropy = -jnp.sum(chances * jax.nn.log_softmax(maps.classes), axis=-1)
+    entropy = -jnp.sum(chances * jax.nn.log_softmax(classes), axis=-1)
     clear = heatmaps.peaks(maps.landmarks, sigma_px=sigma_px).confidence
     deviations = jnp.sqrt(moves.variances)
     way = _rms(decode(shape, first)[2] - points)
     stretches = _singular_values(last.theta[:, :2])
     inner, outer = order.boundaries(canonical)
-    inside = jnp.all((points >= 0) & (points <= jnp.array(image_shape[::-1]) - 1), axis=-1)
+    inside = jnp.all((points >= 0) & (points <= jnp.array([width, height]) - 1), axis=-1)
     return jnp.stack([
         overlap(chances[..., 1], wall),
         overlap(chances[..., 2], cavity),
@@ -70,7 +74,7 @@ def cues(
         _log(way / (jnp.sqrt(stretches[0] * stretches[1]) + LEAST)),
         jnp.log1p(jnp.mean(last.latent**2)),
         1 - jnp.mean(inside),
-        _log(jnp.sqrt(stretches[0] * stretches[1]) / image_shape[0]),
+        _log(jnp.sqrt(stretches[0] * stretches[1]) / height),
         _log(stretches[0] / (stretches[1] + LEAST)),
         _log(_rms(outer - inner)),
     ])  # fmt: skip
