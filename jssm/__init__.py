@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jssm.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from jssm.cines.deviations import measure_deviations
     from jssm.cines.motion import (
         LineStrain,
         Motion,
@@ -54,6 +55,7 @@ __all__ = [
     "LineStrain",
     "Motion",
     "biplane_simpson",
+    "measure_deviations",
     "measure_motion",
     "segment_names",
     "smooth_cycle",
@@ -70,6 +72,7 @@ __all__ = [
 ]
 # Where each of these names comes from, and what it is called there if that is something else.
 _HOMES = {
+    "jssm.cines.deviations": "measure_deviations",
     "jssm.cines.motion": "LineStrain Motion measure_motion segment_names smooth_cycle"
     " smooth_points",
     "jssm.cines.volumes": "Biplane biplane_simpson",

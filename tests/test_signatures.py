@@ -13,6 +13,7 @@ ARRAYS_AND_SHAPES = {
     *("key", "points", "theta", "image", "images", "mask", "model", "shape", "predicted", "true"),
     *(
         "prediction",
+        "spread",
         "num_points",
         "source",
         "directory",
