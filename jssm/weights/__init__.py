@@ -26,13 +26,13 @@ RELEASED = {
         shows="cine MRI, 2-, 3- and 4-chamber views",
         modality="MR",
         licence="Apache License 2.0",
-        sha256="eeb56a5995f8a02031b6a997b1df2d2d39e214d4eddbc28c2e7f2cc486575c95",
+        sha256="d073a0b907d9f483761cf58b018f1214497a9f456c56e40f7ae0cb4182e24820",
     ),
     "echo": Released(
         shows="echocardiography, apical 2- and 4-chamber views",
         modality="US",
         licence="CC BY-NC-SA 4.0",
-        sha256="e62e5169d8ff8574e9abbd1dc5b08a2af2383e5e5ab6d3e1b852317db905ba52",
+        sha256="206e66bf099e8bd2245ed579fff0bff7e5a610b5e06fff861e5280b5fade9eb8",
     ),
 }
 
