@@ -104,9 +104,11 @@ export class Chart {
 
   mark(name, frame) {
     const x = this.x(this.times[frame]);
+    const isLate = x > WIDTH - 40; // there the name would be cut off on the right
+    const beside = isLate ? { x: x - 3, "text-anchor": "end" } : { x: x + 3 };
     return [
       drawn("line", { class: "mark", x1: x, x2: x, y1: MARGIN.top, y2: HEIGHT - MARGIN.bottom }),
-      drawn("text", { class: "mark", x: x + 3, y: MARGIN.top + 9 }, name),
+      drawn("text", { class: "mark", ...beside, y: MARGIN.top + 9 }, name),
     ];
   }
 

@@ -16,7 +16,7 @@ export function remarks({ record, refused }) {
     element("h2", {}, "Remarks"),
     sentences.length
       ? element("ul", {}, ...sentences.map((sentence) => element("li", {}, sentence)))
-      : element("p", {}, "None: nothing about this cine is doubtful."),
+      : element("p", {}, "None."),
     facts({
       Cine: record.id,
       Model: `${about.model_run}, ${about.model_step}`,
