@@ -2,8 +2,11 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
+import pandas as pd
+import pydicom
 import pytest
 
 from jssm import __main__ as command
@@ -72,7 +75,7 @@ def test_modules_import_what_is_there_and_export_what_is_used(path):
 
 
 def test_a_record_gives_the_same_measures_again(study, content, tmp_path):
-    summary = measuring.measure(content, tmp_path)
+    summary = measuring.measure(content, tmp_path, tmp_path / "headers")
     before = json.loads((study / content["id"] / "summary.json").read_text())
     told = {"corrected", "jssm_version", "warnings"}
     for key in before.keys() - told - {"segments"}:
@@ -93,7 +96,7 @@ def test_corrected_points_give_all_outputs_anew(study, content, small_shape, tmp
 
     saved = tmp_path / "points.json"
     saved.write_text(json.dumps(corrected(content, small_shape)))
-    out = tmp_path / "out"
+    out = shutil.copytree(study, tmp_path / "out")
     assert command.main(["measure", str(saved), "--out", str(out)]) == 0
     folder = out / content["id"]
     summary = json.loads((folder / "summary.json").read_text())
@@ -107,7 +110,18 @@ def test_corrected_points_give_all_outputs_anew(study, content, small_shape, tmp
     np.testing.assert_allclose(masks[0].affine, masks[1].affine, atol=1e-5)
     arrays = [np.asarray(mask.dataobj)[:, :, 0] for mask in masks]
     np.testing.assert_array_equal(arrays[0][2:, 2:, 2], arrays[1][:-2, :-2, 2])
-    assert list(out.glob("*_report.html"))
+    for where, kind in ((out, "SEMIAUTOMATIC"), (study, "AUTOMATIC")):
+        segmentation = pydicom.dcmread(where / content["id"] / "mask.seg.dcm")
+        assert segmentation.SegmentSequence[0].SegmentAlgorithmType == kind
+    (page_path,) = out.glob("*_report.html")
+    assert "corrected" in page_path.read_text()
+    table = pd.read_csv(out / "cines.csv").set_index("id")
+    assert len(table) == 2
+    assert table["ef_percent"][content["id"]] == summary["ef_percent"]
+    (pair,) = pd.read_csv(out / "biplane.csv").to_dict("records")
+    assert pair["cine_4ch"] == content["id"]
+    assert pair["ed_volume_ml"] > pair["es_volume_ml"] > 0
+    assert len(list(out.glob("biplane_*.sr.dcm"))) == 1
 
 
 def test_what_is_no_saved_report_is_told(tmp_path, content, capsys):

@@ -4,11 +4,10 @@ One is written while the next is segmented, so few are in memory at a time. One 
 cannot be written, does not stop the others.
 """
 
-import csv
 import re
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jssm import weights
-from jssm.cines import writing
+from jssm.cines import tables, writing
 from jssm.cines.measures import Segmented
 from jssm.cines.options import VIEWS, Options, Outcome
 from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, unpaired
@@ -142,7 +141,7 @@ class _Predicting:
             with self._told(item):
                 written = writing.result_of(future)
                 outcome.damaged += [item.about(sentence) for sentence in problems]
-                outcome.rows.append(_row(written.summary))
+                outcome.rows.append(tables.row_of(written.summary))
                 outcome.frames += frames
                 outcome.written_s.update(written.seconds)
                 if seen is not None and item.view in ("2ch", "4ch"):
@@ -153,10 +152,8 @@ class _Predicting:
         options, outcome, views = self._options, self._outcome, self._views
         outcome.biplane = [biplane_row(*pair) for pair in pairs_of(views)]
         outcome.notes += unpaired(views)
-        _write_table(options.out / "cines.csv", outcome.rows)
-        (options.out / "biplane.csv").unlink(missing_ok=True)
-        if outcome.biplane:
-            _write_table(options.out / "biplane.csv", outcome.biplane)
+        tables.write(options.out / "cines.csv", outcome.rows)
+        tables.write(options.out / "biplane.csv", outcome.biplane)
         for path in options.out.glob("biplane_*.sr.dcm"):
             path.unlink()
         if "report" in options.outputs:
@@ -288,21 +285,3 @@ def warnings_of(item: "files.Found", cine: "files.Cine", segmented: Segmented) -
     elif segmented.motion is not None and cine.to_patient_mm is None:
         warnings.append("the names of the segments rest on --mirrored, as no place is known")
     return warnings
-
-
-def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A summary as one row of the table: lists as text, without segments and single frames."""
-    return {
-        key: "; ".join(map(str, value)) if isinstance(value, list) else value
-        for key, value in summary.items()
-        if key not in ("segments", "confidence", "used")
-    }
-
-
-def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows, whose keys may differ, as CSV; what is not known is empty."""
-    columns = dict.fromkeys(key for row in rows for key in row)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(columns), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)

@@ -5,8 +5,9 @@ nor the model are needed.
 """
 
 import argparse
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jssm import files
-from jssm.cines import batch, outputs, segmenting
+from jssm.cines import batch, outputs, segmenting, sending, tables
 from jssm.cines.measures import Poses, Segmented
 from jssm.cines.options import BATCH_SIZE
+from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of
 from jssm.cines.result import Result
 from jssm.methods.model import Model
 from jssm.report import record
@@ -42,15 +44,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure; gives 0, 1 when some file was bad, or 2 when nothing was done."""
     patients, bad = set(), []
-    for path in args.points:
-        try:
-            summary = measure(record.read(path), args.out)
-        except (ValueError, OSError) as error:
-            bad.append(str(error))
-            continue
-        patients.add(summary["patient"])
-        print(f"{args.out / summary['id']}: EF {summary.get('ef_percent')} %, "
-              f"GLS {summary.get('gls_mid_percent')} %")  # fmt: skip
+    with TemporaryDirectory() as headers:
+        for path in args.points:
+            try:
+                summary = measure(record.read(path), args.out, Path(headers))
+            except (ValueError, OSError) as error:
+                bad.append(str(error))
+                continue
+            patients.add(summary["patient"])
+            print(f"{args.out / summary['id']}: EF {summary.get('ef_percent')} %, "
+                  f"GLS {summary.get('gls_mid_percent')} %")  # fmt: skip
+        if patients:
+            renew_tables(args.out, patients, Path(headers))
     for page in write_pages(args.out, patients):
         print(page)
     for sentence in bad:
@@ -58,34 +63,69 @@ def run(args: argparse.Namespace) -> int:
     return 0 if not bad else 1 if patients else 2
 
 
-def measure(content: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def measure(content: Mapping[str, Any], out: Path, headers: Path) -> dict[str, Any]:
     """Write the outputs of one cine, of a record as a page saves it, into ``out / its id``.
 
-    Gives what summary.json says.
+    headers: a folder for what DICOM objects refer to. Gives what summary.json says.
 
     Raises:
       ValueError: when the record does not hold together.
       OSError: when nothing can be written.
     """
-    about = {**content["about"], "jssm_version": __version__, "corrected": is_corrected(content)}
     folder = out / content["id"]
-    with TemporaryDirectory() as headers:
-        found, cine = _found(content), _cine(content, Path(headers))
-        segmented = segmented_of(content, cine)
-        result = Result(
-            found, cine, segmented, tuple(batch.warnings_of(found, cine, segmented)),
-            supposed_mirrored=content["supposed_mirrored"],
-        )  # fmt: skip
-        written = outputs.write(folder, result, about=about, keep_names=content["keep_names"])
+    result = result_of(content, headers)
+    written = outputs.write(folder, result, about=about(content), keep_names=content["keep_names"])
     fresh = record.read(folder / record.NAME)
     same = {name: content[name] for name in ("frames", "corrections")}  # no JPEGs of JPEGs
     record.write(folder / record.NAME, {**fresh, **same})
     return written.summary
 
 
-def is_corrected(content: Mapping[str, Any]) -> bool:
-    """Whether a reader moved any point."""
-    return bool(content["corrections"])
+def renew_tables(out: Path, patients: Collection[str], headers: Path) -> None:
+    """Write cines.csv of all summaries anew, and biplane.csv with its reports for these patients.
+
+    headers: as for :func:`measure`.
+    """
+    summaries = [json.loads(p.read_text("utf-8")) for p in sorted(out.glob("*/summary.json"))]
+    tables.write(out / "cines.csv", [tables.row_of(summary) for summary in summaries])
+    views: dict[tuple[str, str, str], list[OneView]] = {}
+    keep_names = False
+    for summary in summaries:
+        path = out / summary["id"] / record.NAME
+        if summary["patient"] in patients and summary["view"] in ("2ch", "4ch") and path.exists():
+            content = record.read(path)
+            keep_names |= content["keep_names"]
+            if seen := one_view(result_of(content, headers), about(content)):
+                key = (content["patient"], content["study"], content["view"])
+                views.setdefault(key, []).append(seen)
+    path = out / "biplane.csv"
+    rows = [row for row in tables.read(path) if row["patient"] not in patients]
+    for patient, *pair in pairs_of(views):
+        row = biplane_row(patient, *pair)
+        rows.append(row)
+        sending.write_biplane(
+            out / f"biplane_{row['cine_2ch']}_{row['cine_4ch']}.sr.dcm", row,
+            [(seen.motion, seen.sources) for seen in pair],
+            about=pair[0].about, patient=patient, keep_names=keep_names,
+        )  # fmt: skip
+    tables.write(path, rows)
+
+
+def about(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the summary says of the run and of who drew."""
+    return {
+        **content["about"],
+        "jssm_version": __version__,
+        "corrected": bool(content["corrections"]),
+    }
+
+
+def result_of(content: Mapping[str, Any], headers: Path) -> Result:
+    """A record as what ``jssm predict`` writes of; its headers as files in a folder."""
+    found, cine = _found(content), _cine(content, headers / content["id"])
+    segmented = segmented_of(content, cine)
+    warnings = tuple(batch.warnings_of(found, cine, segmented))
+    return Result(found, cine, segmented, warnings, content["supposed_mirrored"])
 
 
 def segmented_of(content: Mapping[str, Any], cine: files.Cine) -> Segmented:
@@ -164,6 +204,7 @@ def _write_headers(headers: Sequence[Mapping[str, Any]], folder: Path) -> list[P
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
+    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number, header in enumerate(headers):
         data = Dataset.from_json(dict(header))

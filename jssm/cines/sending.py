@@ -40,7 +40,7 @@ def write_mask(
         write_segmentation(
             path, result.segmented.mask, result.cine, patient=result.found.patient,
             model=about["model_run"], version=about["jssm_version"], used=used,
-            keep_names=keep_names,
+            is_corrected=about.get("corrected", False), keep_names=keep_names,
         )  # fmt: skip
     except files.BadInput as error:
         return [str(error)]

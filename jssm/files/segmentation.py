@@ -30,6 +30,7 @@ def write_segmentation(
     model: str,
     version: str,
     used: np.ndarray | None = None,
+    is_corrected: bool = False,
     keep_names: bool = False,
 ) -> None:
     """Write the wall's ``masks`` (F, H, W), bool, on the pixels of a DICOM ``cine``.
@@ -60,7 +61,9 @@ def write_segmentation(
         segment_label="Left ventricular myocardium",
         segmented_property_category=codes.SCT.AnatomicalStructure,
         segmented_property_type=codes.SCT.LeftVentricleMyocardium,
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues[
+            "SEMIAUTOMATIC" if is_corrected else "AUTOMATIC"
+        ],
         algorithm_identification=hd.AlgorithmIdentificationSequence(
             name=f"jssm {model}",
             version=version,

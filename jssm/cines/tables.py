@@ -1,0 +1,35 @@
+"""The tables over all cines: summaries as rows, in CSV."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def row_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary as one row of the table: lists as text, without segments and single frames."""
+    return {
+        key: "; ".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in summary.items()
+        if key not in ("segments", "confidence", "used")
+    }
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows, whose keys may differ; what is not known is empty. Without rows, no file."""
+    path.unlink(missing_ok=True)
+    if not rows:
+        return
+    columns = dict.fromkeys(key for row in rows for key in row)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(columns), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
