@@ -54,6 +54,7 @@ def real_rasterizer():
 @pytest.fixture(scope="module")
 def whole_turns(real_rasterizer):
     """Its loops too as they are, for tests of these themselves."""
+    jax.clear_caches()  # what was traced before is of shorter ones
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loops, "TURNS", TURNS)
         yield

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jssm.methods import model
 from jssm.rasterizer import codes, draw
 from jssm.shape import order
 
@@ -19,15 +20,21 @@ REAL = draw._image
 
 @contextlib.contextmanager
 def absent():
-    """What is traced meanwhile has the real rasterizer."""
+    """What is traced meanwhile, by new functions, has the real rasterizer."""
     before = draw._image
-    jax.clear_caches()  # what was traced before has this one
-    draw._image = REAL
+    _use(REAL)
     try:
         yield
     finally:
-        draw._image = before
-        jax.clear_caches()
+        _use(before)
+
+
+def _use(image):
+    """Of all that was traced only what has the other one is forgotten: the rest is needed again."""
+    draw._image = image
+    drawn = draw.rasterize, draw.rasterize_whole, draw.signed_distance
+    for function in (*drawn, model.predict):
+        function.clear_cache()
 
 
 def image(points: jax.Array, tau: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:

@@ -13,6 +13,12 @@ from tests.strips import SHAPE, SHAPES, twelve
 pytestmark = pytest.mark.usefixtures("whole_turns")
 
 
+def test_it_is_the_real_one_that_is_tested():
+    """Not the plain one of most other tests."""
+    program = jax.make_jaxpr(lambda p: draw.rasterize(p, (8, 8)))(jnp.zeros((4, 2)))
+    assert "pooled" in str(program)
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_signed_distance_agrees_with_the_slow_reference(name):
     points = SHAPES[name]

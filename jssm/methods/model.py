@@ -170,7 +170,7 @@ def confidence_of(model: Model, pose: Pose) -> jax.Array:
     """The Dice (N,) to be expected of poses with a leading axis N; NaN where the network has no
     cues or the model has not learned to read them."""
     if model.confidence is None or pose.cues is None:
-        return jnp.full(len(pose.theta), jnp.nan)
+        return jnp.full(pose.theta.shape[0], jnp.nan)  # len() fails of the unknown N of an export
     return expected_dice(model.confidence, pose.cues)
 
 
