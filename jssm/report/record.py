@@ -184,8 +184,11 @@ def _optional(values: np.ndarray | None, digits: int) -> Any:
 
 
 def numbers(values: np.ndarray, digits: int) -> Any:
-    """Nested lists of numbers with so many digits."""
-    if np.ndim(values):
-        return [numbers(value, digits) for value in values]
-    number = float(values)
-    return float(f"{number:.{digits}g}") if math.isfinite(number) else None
+    """Nested lists of numbers with so many digits, None for NaN."""
+    return _rounded(np.asarray(values, float).tolist(), f".{digits}g")
+
+
+def _rounded(values: Any, form: str) -> Any:
+    if isinstance(values, list):
+        return [_rounded(value, form) for value in values]
+    return float(format(values, form)) if math.isfinite(values) else None

@@ -60,7 +60,7 @@ class Report {
         "button",
         { type: "button", role: "tab", click: () => this.choose(k) },
         `${viewName(cine.record.view)}`,
-        element("small", {}, `${cine.count} frames`),
+        element("small", {}, cine.count > 1 ? `${cine.count} frames` : "a picture"),
       ),
     );
     this.numbers = element("section", { class: "card numbers" });

@@ -33,7 +33,7 @@ export class Controls {
     });
     this.transport = element(
       "div",
-      { class: "bar" },
+      { class: "bar transport" },
       button("‹", "Frame before (←)", () => actions.step(-1)),
       this.play,
       button("›", "Next frame (→)", () => actions.step(1)),
