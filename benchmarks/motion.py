@@ -3,8 +3,8 @@
     python -m benchmarks motion --ckpt runs/demo --seed 11
 
 makes phantom patients that the run has not seen (another seed than its data), measures their motion
-from the true points, from the predicted ones and from those smoothed over time, and prints a table
-of errors against the truth.
+from the true points, from the predicted ones, from those smoothed over time and from one fit for
+the whole cycle, and prints a table of errors against the truth.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from benchmarks import report
 from jssm.cines import motion
+from jssm.cines.cycle import predict_cine
 from jssm.methods import model, registry
 from prep.dataset import images
 from prep.phantom.anatomy import VIEWS
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
             clouds[f"smoothed, {harmonics} harmonics"] = motion.smooth_points(
                 trained.shape, found.theta, found.beta, harmonics=harmonics
             )
+        clouds["one fit for the cycle"] = predict_cine(trained, cine).points
         for name, points in clouds.items():
             records.setdefault(name, []).append(errors(np.asarray(points), patient.truth))
     print(f"{args.patients} {args.view} phantoms of {args.frames} frames, seed {args.seed}; mean")

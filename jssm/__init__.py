@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jssm.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from jssm.cines.cycle import predict_cine
     from jssm.cines.deviations import measure_deviations
     from jssm.cines.motion import (
         LineStrain,
@@ -49,6 +50,7 @@ __all__ = [
     "Model",
     "Prediction",
     "predict",
+    "predict_cine",
     "uncertainty",
     # Motion
     "Biplane",
@@ -72,6 +74,7 @@ __all__ = [
 ]
 # Where each of these names comes from, and what it is called there if that is something else.
 _HOMES = {
+    "jssm.cines.cycle": "predict_cine",
     "jssm.cines.deviations": "measure_deviations",
     "jssm.cines.motion": "LineStrain Motion measure_motion segment_names smooth_cycle"
     " smooth_points",

@@ -14,6 +14,7 @@ ARRAYS_AND_SHAPES = {
     *(
         "prediction",
         "spread",
+        "frames",
         "num_points",
         "source",
         "directory",

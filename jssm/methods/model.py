@@ -87,7 +87,15 @@ def predict(
       ValueError: when ``images`` is not three-dimensional.
     """
     images = image_path.check_images(images)
-    shape, size = images.shape[1:], model.size
+    return prediction_of(model, poses_in(model, images, aspect, window), images.shape[1:])
+
+
+def poses_in(
+    model: Model, images: jax.Array, aspect: jax.Array | None, window: jax.Array | None
+) -> Pose:
+    """The poses, with a leading axis N, in the pixels of ``images`` (N, H, W), which are float32
+    and finite; the rest is as for :func:`predict`."""
+    size = model.size
     ratio = 1.0 if aspect is None else jnp.asarray(aspect, jnp.float32)
 
     def prepared(image: jax.Array) -> jax.Array:
@@ -95,14 +103,14 @@ def predict(
         return image_path.fit(image_path.in_window(image, of_image), size, aspect=ratio)
 
     pose = pose_of(model, jax.vmap(prepared)(images))
-    to_square = jnp.asarray(affine.letterbox(shape, (size, size), aspect=ratio))
-    return _prediction(model, pose._replace(theta=_from_square(to_square, pose.theta)), shape)
+    to_square = jnp.asarray(affine.letterbox(images.shape[1:], (size, size), aspect=ratio))
+    return pose._replace(theta=_from_square(to_square, pose.theta))
 
 
 def predict_prepared(model: Model, images: jax.Array) -> Prediction:
     """The same for ``images`` (N, S, S) in 0..1 that have gone the way already, as those of a data
     set; in their own pixels."""
-    return _prediction(model, pose_of(model, images), images.shape[1:])
+    return prediction_of(model, pose_of(model, images), images.shape[1:])
 
 
 def pose_of(model: Model, images: jax.Array) -> Pose:
@@ -153,7 +161,7 @@ def _from_square(to_square: jax.Array, theta: jax.Array) -> jax.Array:
     return affine.compose(affine.invert(to_square), theta)
 
 
-def _prediction(model: Model, pose: Pose, shape: tuple[int, ...]) -> Prediction:
+def prediction_of(model: Model, pose: Pose, shape: tuple[int, ...]) -> Prediction:
     """What poses (with a leading axis N) show in images of ``shape`` (H, W)."""
     beta, canonical, points = jax.vmap(decode, (None, 0))(model.shape, pose)
     mask = jax.vmap(lambda p: rasterize_whole(p, shape, tau=model.tau))(points)

@@ -1,0 +1,88 @@
+"""One fit for a whole cycle: exact for harmonic motion, blind to frames that are bad or refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jssm
+from jssm.cines.cycle import fit_cycle, predict_cine
+from jssm.shape.pose import Pose, decode
+from tests.conftest import SIZE
+
+F = 12
+
+
+@pytest.fixture
+def beating():
+    """Poses of a heart of two harmonics (F)."""
+    phase = 2 * np.pi * np.arange(F) / F
+    theta = np.broadcast_to([[7.0, 1.0, 16.0], [-1.0, 6.5, 15.0]], (F, 2, 3)).copy()
+    theta[:, 0, 0] += 0.8 * np.cos(phase)
+    theta[:, 1, 2] += 2.0 * np.sin(2 * phase)
+    latent = 0.3 * np.stack([np.cos(phase), np.sin(phase)], axis=1)
+    return Pose(jnp.asarray(theta, jnp.float32), jnp.asarray(latent, jnp.float32))
+
+
+def places(shape, pose):
+    return np.asarray(jax.vmap(decode, (None, 0))(shape, pose)[2])
+
+
+def test_a_cycle_of_few_harmonics_stays_as_it_is(small_shape, beating):
+    fitted = fit_cycle(small_shape, beating, jnp.ones(F, bool))
+    np.testing.assert_allclose(places(small_shape, fitted), places(small_shape, beating), atol=0.02)
+
+
+def test_jitter_is_smoothed_away(small_shape, beating):
+    rng = np.random.default_rng(0)
+    shaken = beating._replace(theta=beating.theta + 0.2 * rng.normal(size=(F, 2, 3)))
+    fitted = fit_cycle(small_shape, shaken, jnp.ones(F, bool), harmonics=2)
+    true, before, after = (places(small_shape, p) for p in (beating, shaken, fitted))
+    assert np.sqrt(np.mean((after - true) ** 2)) < 0.75 * np.sqrt(np.mean((before - true) ** 2))
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_bad_frames_are_outvoted_by_their_neighbours(small_shape, beating, is_told):
+    """Whether or not they are known to be bad."""
+    bad = np.isin(np.arange(F), [0, 5])
+    theta = jnp.where(bad[:, None, None], 2 * beating.theta + 9, beating.theta)
+    spoilt = Pose(theta, jnp.where(bad[:, None], -1.0, beating.latent))
+    used = ~bad if is_told else np.ones(F, bool)
+    fitted = fit_cycle(small_shape, spoilt, jnp.asarray(used), harmonics=2)
+    off = np.abs(places(small_shape, fitted) - places(small_shape, beating)).max()
+    assert off < 0.3
+    assert np.abs(places(small_shape, spoilt) - places(small_shape, beating)).max() > 10
+
+
+def test_where_no_frame_is_used_the_poses_stay(small_shape, beating):
+    fitted = fit_cycle(small_shape, beating, jnp.zeros(F, bool))
+    np.testing.assert_array_equal(fitted.theta, beating.theta)
+
+
+def test_a_cine_is_predicted_together(small_model):
+    frames = np.random.default_rng(0).integers(0, 255, (F, SIZE, SIZE)).astype(np.float32)
+    alone = jssm.predict(small_model, frames, window=np.percentile(frames, (0.1, 99.9)))
+    found = predict_cine(small_model, frames, harmonics=1)
+    latent = np.arctanh(np.asarray(alone.beta) / np.asarray(small_model.shape.limits))
+    expected = fit_cycle(
+        small_model.shape, Pose(alone.theta, latent), jnp.ones(F, bool), harmonics=1
+    )
+    np.testing.assert_allclose(found.points, places(small_model.shape, expected), atol=0.02)
+    assert found.mask.shape == frames.shape
+    assert np.isnan(found.confidence).all()
+    spectrum = np.fft.rfft(np.asarray(found.theta), axis=0)
+    assert np.abs(spectrum[2:]).max() < 1e-2
+    with pytest.raises(ValueError, match=r"\(N, H, W\)"):
+        predict_cine(small_model, frames[0])
+
+
+def test_the_fit_has_a_gradient(small_shape, beating):
+    def size(theta):
+        fitted = fit_cycle(small_shape, beating._replace(theta=theta), jnp.ones(F, bool))
+        return jnp.sum(jnp.linalg.det(fitted.theta[..., :2]))
+
+    gradient = np.asarray(jax.grad(size)(beating.theta))
+    assert np.isfinite(gradient).all()
+    step = 1e-2 * np.random.default_rng(1).normal(size=gradient.shape)
+    measured = (size(beating.theta + step) - size(beating.theta - step)) / 2
+    assert np.sum(gradient * step) == pytest.approx(float(measured), rel=0.02, abs=1e-2)
