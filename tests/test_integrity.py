@@ -70,6 +70,16 @@ def assert_same(found, expected):
     assert found[3] == expected[3]
 
 
+def test_an_end_that_reaches_into_the_other_side_of_the_wall_is_not_sound():
+    """Its inner corner crosses the inner boundary: nothing is flipped, and the wall is thick."""
+    inner = [(2, 22), (2, 2), (18, 2), (18, 16), (1, 16)]
+    outer = [(0, 22), (0, 0), (20, 0), (20, 20), (3, 20)]
+    points = np.array(inner + outer, np.float32)
+    found = as_tuple(CHECK(points))
+    assert_same(found, reference(points))
+    assert found == (0, 2, 1.0, False)
+
+
 def test_a_horseshoe_is_sound_with_its_thickness():
     flipped, crossings, thickness, ok = as_tuple(CHECK(horseshoe()))
     assert (flipped, crossings, ok) == (0, 0, True)
