@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks import agreement
 from benchmarks.__main__ import main
 from jssm import dataset
-from jssm.methods import registry
+from jssm.methods import registry, regression
 from tests import reference
 from tests.conftest import write_dataset
 
@@ -61,9 +61,7 @@ def test_the_command_writes_table_and_plot(paired, tmp_path, small_model, monkey
         return SimpleNamespace(points=data.points[rows])
 
     monkeypatch.setattr(agreement, "evaluate", perfect)
-    monkeypatch.setattr(
-        registry, "load_method", lambda _: (registry.regression.method(small_model), {})
-    )
+    monkeypatch.setattr(registry, "load_method", lambda _: (regression.method(small_model), {}))
     words = ["agreement", "--ckpt", "x", "--data", str(paired), "--out", str(tmp_path / "out")]
     assert main(words) == 0
     assert "| Ejection fraction (%)" in capsys.readouterr().out

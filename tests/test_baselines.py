@@ -16,6 +16,7 @@ from jssm.config import Augmentation, BaselineConfig, Config, ModelConfig, Train
 from jssm.evaluation import report
 from jssm.methods import losses, registry
 from jssm.methods.baselines import contour, fcn8s, pixelwise, segmenter, tetris
+from jssm.methods.method import mean_dice
 from jssm.shape import affine, labels
 from jssm.training import feed, loop, validation
 from tests import toy
@@ -104,7 +105,7 @@ def test_fcn8s_has_the_published_size():
 
 
 def test_a_run_without_points_has_scores_and_pictures_of_masks(small_data, tmp_path, monkeypatch):
-    toy.install(monkeypatch, learns_points=False, scores=None)
+    toy.install(monkeypatch, learns_points=False, scores=None, merit=mean_dice)
     loop.train(toy.config(small_data, epochs=2, batch_size=8), tmp_path)
     losses = {"train_loss", "train_points_loss", "train_mask_loss"}
     assert [set(record) for record in records(tmp_path)] == [

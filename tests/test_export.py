@@ -10,9 +10,11 @@ import pytest
 import jssm
 from jssm import checkpoint, config
 from jssm.__main__ import main
+from jssm.methods import export
 from jssm.methods.model import Model, weights_of
 from jssm.networks.evidence import EvidenceNetwork
 from tests.conftest import SIZE, random_variables
+from tests.runs import never
 
 pytestmark = pytest.mark.usefixtures("real_rasterizer")
 
@@ -113,7 +115,11 @@ def test_the_artifact_runs_without_this_package(run_directory, model, evidence, 
         (("--out", "nowhere/model.jax"), "nowhere/model.jax"),
     ],
 )
-def test_what_cannot_be_exported_says_why(run_directory, tmp_path, capsys, words, message):
+def test_what_cannot_be_exported_says_why(
+    run_directory, tmp_path, capsys, monkeypatch, words, message
+):
+    """Before the model is traced."""
+    monkeypatch.setattr(export, "serialize", never)
     usual = ["export", "--ckpt", str(run_directory), "--out", str(tmp_path / "model.jax")]
     assert main([*usual, *words]) == 1
     errors = capsys.readouterr().err
