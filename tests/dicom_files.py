@@ -3,7 +3,7 @@
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from jssm.files.view import TYPICAL_NORMALS
 
@@ -31,7 +31,7 @@ def dataset(number, *, view="4ch", series="1.2.3", patient=SECRETS[1], study="1.
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.file_meta.MediaStorageSOPClassUID = MRImageStorage
-    data.file_meta.MediaStorageSOPInstanceUID = f"{series}.{number}"
+    data.file_meta.MediaStorageSOPInstanceUID = UID(f"{series}.{number}")
     data.SOPClassUID, data.SOPInstanceUID = MRImageStorage, f"{series}.{number}"
     data.StudyInstanceUID, data.SeriesInstanceUID = study, series
     data.PatientName, data.PatientID, data.PatientBirthDate = SECRETS[0], patient, SECRETS[2]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import exact, measure, peers, rasterizer, report, shapes, train
+from benchmarks import exact, measure, peers, rasterizer, report, shapes, study, train
 from benchmarks.measure import Timing
+from jssm import files
 from jssm.networks import resnet
 
 
@@ -159,6 +160,31 @@ def test_prediction_runs(tmp_path, capsys, no_peers):
         "network",
         "rasterizer",
     ]
+
+
+def test_a_study_runs(tmp_path, capsys, monkeypatch):
+    """With what a run tells in place of a run: its commands are tested as such."""
+    told = {"frames": 6, "damaged": [], "start_s": 2.0, "work_s": 0.3, "read_s": 0.06,
+            "segment_s": 0.12, "written_s": {"mask": 0.06, "points": 0.12}, "own_mb": 300.0,
+            "own_cpu_s": 3.0, "writers_mb": 100.0, "writers_cpu_s": 1.0}  # fmt: skip
+    monkeypatch.setattr(study, "quickest", lambda *_: told | {"s": 2.5})
+    monkeypatch.setattr(study, "STARTS", {"python": ["-c", ""]})
+    benchmarks.main(f"study --cines 2 --frames 3 --repeats 1 --out {tmp_path}".split())
+    found = report_of(tmp_path, capsys)
+    rows = found["tables"]["From the prompt to the last file"]
+    assert [row["cache"] for row in rows] == ["cold", "warm"]
+    assert rows[0]["writing, beside"] == pytest.approx(30)
+    (part, _) = found["tables"]["ms per frame written, in the processes that write"]
+    assert part["points"] == pytest.approx(20)
+
+
+def test_a_made_up_study_is_read(tmp_path):
+    study.write_study(tmp_path, 5, 2)
+    found, problems = files.open_cines(tmp_path)
+    assert not problems
+    assert sorted(item.view for item in found) == ["2ch", "2ch", "3ch", "4ch", "4ch"]
+    assert len({item.patient for item in found}) == 2
+    assert found[0].load().frames.shape == (2, *study.SHAPE)
 
 
 def test_prep_runs(tmp_path, capsys, monkeypatch):
