@@ -12,11 +12,12 @@ def main() -> None:
     """``study_child STUDY OUT MODEL JOBS OUTPUTS``; the last line printed is JSON."""
     began = time.perf_counter()
     from jssm import runtime
+
+    runtime.prepare()
     from jssm.cines.batch import predict_all
     from jssm.cines.options import Options
 
     study, out, model, jobs, outputs = sys.argv[1:]
-    runtime.prepare()
     options = Options(
         inputs=[Path(study)], out=Path(out), source=model, jobs=int(jobs),
         outputs=outputs.split(","),

@@ -27,6 +27,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; gives its exit status, 1 with one sentence where it cannot work."""
+    runtime.prepare()
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="jssm", description=__doc__)
     commands = parser.add_subparsers(
@@ -39,7 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
             for name, text in helps.items():
                 commands.add_parser(name, help=text)
     args = parser.parse_args(arguments)
-    runtime.prepare()
     try:
         return args.run(args)
     except (ValueError, OSError) as error:

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
@@ -168,11 +169,12 @@ def motion_curves(
 
     panels: by the panel's label, with its unit, the curves (F,) by name. x: (F,), the same for all.
     marks: names and places on the x axis of vertical lines, such as end-diastole. Values that are
-    not finite leave a gap.
+    not finite leave a gap. Of panels with curves of the same names, the first has the legend.
     """
     figure = _motion_figure()
     for axes in figure.axes:
         _empty(axes)
+    told: set[tuple[str, ...]] = set()
     for axes, (label, curves_by_name) in zip(figure.axes, panels.items(), strict=False):
         axes.set_visible(True)
         for (name, values), colour in zip(curves_by_name.items(), CURVE_COLOURS, strict=False):
@@ -182,8 +184,10 @@ def motion_curves(
             axes.annotate(name, (place, 1.01), xycoords=("data", "axes fraction"), fontsize=7)
         axes.set_title(label, fontsize=9, loc="center", pad=10)
         axes.set_xlabel(x_label, fontsize=8)
-        if len(curves_by_name) > 1:
+        names = tuple(curves_by_name)
+        if len(names) > 1 and names not in told:
             axes.legend(fontsize=6, loc="best", framealpha=0.6)
+            told.add(names)
     figure.suptitle(title, fontsize=10)
     FigureCanvasAgg(figure).print_png(str(path))
 
@@ -196,6 +200,8 @@ def _motion_figure() -> Figure:
     for axes in figure.subplots(2, 2).flat:
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(5))
     figure.subplots_adjust(0.07, 0.08, 0.985, 0.92, 0.17, 0.3)
     return figure
 
