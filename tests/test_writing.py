@@ -9,7 +9,7 @@ from jssm.cines.result import NAMES
 
 
 def test_another_process_writes_and_a_new_one_takes_the_place_of_one_that_was_ended(monkeypatch):
-    monkeypatch.setattr(writing, "SLOW", ())
+    monkeypatch.setattr(writing, "WRITERS", "")
     with writing.Writers(1) as writers:
         first = writing.result_of(writers.submit(os.getpid))
         assert first != os.getpid()

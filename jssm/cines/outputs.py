@@ -1,10 +1,12 @@
 """What is written of one segmented cine: one folder, described in docs/PREDICT.md."""
 
+import importlib
 import json
 import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from jssm import files
 from jssm.cines import sending
 from jssm.cines.measures import Motion
 from jssm.cines.result import NAMES, Result
-from jssm.files import vtk
+from jssm.files import segmentation, vtk
 from jssm.pictures import movies, plots
 from jssm.report import record
 from jssm.shape import order
@@ -53,6 +55,15 @@ class Written:
 
     summary: dict[str, Any]
     seconds: dict[str, float]
+
+
+def get_ready() -> None:
+    """Do what the first cine would wait for: slow imports, figures, the tables of DICOM."""
+    with suppress(ImportError):
+        for name in ("pydicom.sr.codedict", "nibabel", "av"):
+            importlib.import_module(name)
+    plots.get_ready()
+    segmentation.get_ready()
 
 
 def write(

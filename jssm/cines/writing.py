@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ from typing import Any
 from jssm.cines.result import Result
 
 MOST = 4
-# What takes long to import, in the order in which it is needed.
-SLOW = ("jssm.cines.outputs", "pydicom.sr.codedict", "nibabel", "highdicom", "av")
+WRITERS = "jssm.cines.outputs"  # the module that they get ready, while the first cine is segmented
 
 
 def usual_number() -> int:
@@ -107,19 +105,20 @@ def _called(function: Callable[..., Any], *args: Any, **options: Any) -> Future:
 def _started(number: int) -> ProcessPoolExecutor:
     # Forked ones would hold locks of JAX's threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(number, mp_context=context, initializer=_prepare, initargs=SLOW)
+    pool = ProcessPoolExecutor(
+        number, mp_context=context, initializer=_prepare, initargs=(WRITERS,)
+    )
     pool.submit(os.getpid)  # the first starts now, the others when there is more to do
     return pool
 
 
-def _prepare(*names: str) -> None:
-    """Import what takes long, and live no longer than the parent, but survive its Ctrl-C: what is
-    being written is finished."""
+def _prepare(module: str) -> None:
+    """Get ready, and live no longer than the parent, but survive its Ctrl-C: what is being written
+    is finished."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for name in names:
-        with suppress(ImportError):
-            importlib.import_module(name)
+    if module:
+        importlib.import_module(module).get_ready()
 
 
 def _end_with_parent() -> None:

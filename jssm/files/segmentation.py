@@ -21,6 +21,14 @@ from jssm.files.errors import BadInput
 POSITION_STEP_MM = -1.0
 
 
+def get_ready() -> None:
+    """Have highdicom read its tables, which the first object that it makes would wait for."""
+    import highdicom as hd
+    from pydicom.uid import SegmentationStorage
+
+    hd.SOPClass("1.2", "1.2.3", 1, "1.2.3.4", SegmentationStorage, 1, "SEG", "jssm")
+
+
 def write_segmentation(
     path: Path,
     masks: np.ndarray,

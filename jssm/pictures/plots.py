@@ -192,6 +192,11 @@ def motion_curves(
     FigureCanvasAgg(figure).print_png(str(path))
 
 
+def get_ready() -> None:
+    """Make what :func:`motion_curves` keeps, and find the fonts."""
+    FigureCanvasAgg(_motion_figure()).draw()
+
+
 @cache
 def _motion_figure() -> Figure:
     """The figure of :func:`motion_curves`: kept, as its axes and ticks take as long to make as all
