@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from types import SimpleNamespace
 
 import highdicom as hd
@@ -14,7 +15,7 @@ from pydicom.sr.codedict import codes as dicom
 from jssm import files
 from jssm.cines import sending
 from jssm.cines.measures import LEVELS, WALLS
-from jssm.cines.outputs import Result
+from jssm.cines.result import Result
 from jssm.files import codes
 from tests import dicom_files
 
@@ -71,7 +72,9 @@ def result_of(found):
     cine = found.load()
     masks = np.random.default_rng(0).random(cine.frames.shape) > 0.5
     points = np.random.default_rng(1).uniform(5, 20, (FRAMES, 8, 2))
-    return Result(found, cine, SimpleNamespace(mask=masks, points=points, motion=MOTION))
+    used = np.ones(FRAMES, bool)
+    segmented = SimpleNamespace(mask=masks, points=points, motion=MOTION, used=used)
+    return Result(found, cine, segmented)
 
 
 @pytest.fixture(scope="module", params=[single_frames, one_object])
@@ -108,6 +111,11 @@ def images_of(cine, frames):
         several = "NumberOfFrames" in header
         found.setdefault(header.SOPInstanceUID, []).append(cine.sources[k][1] + 1)
     return [(uid, numbers if several else None) for uid, numbers in found.items()]
+
+
+def with_used(result, used):
+    """The same, of which only some frames are used."""
+    return replace(result, segmented=SimpleNamespace(**{**vars(result.segmented), "used": used}))
 
 
 def written(tmp_path, result, **options):
@@ -157,7 +165,7 @@ def test_a_report_tells_its_images_and_its_model(tmp_path, result):
 @pytest.mark.parametrize("refused", [0, ES])
 def test_refused_frames_are_in_neither(tmp_path, result, refused):
     used = np.arange(FRAMES) != refused
-    segmentation, report = written(tmp_path, result, used=used)
+    segmentation, report = written(tmp_path, with_used(result, used))
     numbers = [
         groups.FrameContentSequence[0].TemporalPositionIndex
         for groups in segmentation.PerFrameFunctionalGroupsSequence
@@ -173,14 +181,14 @@ def test_without_frames_nothing_is_written(tmp_path, result):
     path, used = tmp_path / "a.dcm", np.zeros(FRAMES, bool)
     path.write_text("of an earlier run")
     for write in (sending.write_mask, sending.write_measures):
-        (sentence,) = write(path, result, about=ABOUT, used=used)
+        (sentence,) = write(path, with_used(result, used), about=ABOUT)
         assert sentence.startswith(f"{result.cine.name}: no DICOM S")
         assert not path.exists()
 
 
 def test_the_same_input_gives_the_same_objects(tmp_path, result):
     first, second = written(tmp_path, result), written(tmp_path, result)
-    other = written(tmp_path, result, used=np.arange(FRAMES) > 0)
+    other = written(tmp_path, with_used(result, np.arange(FRAMES) > 0))
     for a, b, c in zip(first, second, other, strict=True):
         assert a.SOPInstanceUID == b.SOPInstanceUID != c.SOPInstanceUID
         assert a.SeriesInstanceUID == b.SeriesInstanceUID != c.SeriesInstanceUID
@@ -203,7 +211,8 @@ def test_names_are_in_neither_unless_kept(tmp_path):
 @needs_dciodvfy
 @pytest.mark.parametrize("keep_names", [False, True])
 def test_dciodvfy_finds_no_error(tmp_path, result, keep_names):
-    written(tmp_path, result, keep_names=keep_names, used=np.arange(FRAMES) != 2)
+    some = with_used(result, np.arange(FRAMES) != 2)
+    written(tmp_path, some, keep_names=keep_names)
     for name in ("a.seg.dcm", "a.sr.dcm"):
         told = subprocess.run(
             ["dciodvfy", "-new", tmp_path / name], capture_output=True, check=False

@@ -20,8 +20,8 @@ from jssm import weights
 from jssm.cines import tables, writing
 from jssm.cines.measures import Segmented
 from jssm.cines.options import VIEWS, Options, Outcome
-from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, unpaired
-from jssm.cines.result import Result
+from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, report_name, unpaired
+from jssm.cines.result import Result, is_read
 from jssm.version import __version__
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class _Predicting:
         outcome.read_s += times[1] - times[0]
         outcome.segment_s += times[2] - times[1]
         result = Result(
-            replace(item, load=_is_read),
+            replace(item, load=is_read),
             cine,
             segmented,
             warnings=tuple(warnings_of(item, cine, segmented)),
@@ -164,7 +164,7 @@ class _Predicting:
         for (patient, *pair), row in zip(pairs_of(views), outcome.biplane, strict=True):
             report = self._writers.submit(
                 writing.write_biplane,
-                options.out / f"biplane_{row['cine_2ch']}_{row['cine_4ch']}.sr.dcm", row,
+                options.out / report_name(row), row,
                 [(seen.motion, seen.sources) for seen in pair],
                 about=pair[0].about, patient=patient, keep_names=options.keep_names,
             )  # fmt: skip
@@ -244,10 +244,6 @@ def _open(options: Options, outcome: Outcome) -> list["files.Found"]:
             given = re.search(options.patient_regex, name) if options.patient_regex else None
             chosen.append(replace(item, name=name, patient=given[1] if given else item.patient))
     return chosen
-
-
-def _is_read() -> "files.Cine":
-    raise AssertionError("the cine is read already")  # its own reader cannot go to other processes
 
 
 def warnings_of(item: "files.Found", cine: "files.Cine", segmented: Segmented) -> list[str]:

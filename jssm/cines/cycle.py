@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jssm import image_path
-from jssm.methods.model import Model, Prediction, poses_in, prediction_of
+from jssm.methods.model import Model, Prediction, confidence_of, poses_in, prediction_of
 from jssm.shape.pose import Pose, decode
 from jssm.shape.shape_model import ShapeModel
 
@@ -33,7 +33,7 @@ def predict_cine(
     """Segment all ``frames`` (F, H, W) of one heart cycle together, the last followed by the first.
 
     As :func:`jssm.predict`, but points, masks and poses are those of a curve through all frames
-    (:func:`fit_cycle`); ``spread`` and ``confidence`` stay those of each frame alone. Frames below
+    (:func:`fit_cycle`); ``spread`` and ``confidence`` are as sure as each frame alone. Frames below
     ``least_confidence``, by default what the model has learned, take no part in the curve, and have
     their points from it. Pure and differentiable.
 
@@ -42,20 +42,18 @@ def predict_cine(
     """
     frames = image_path.check_images(frames)
     pose = poses_in(model, frames, aspect, image_path.grey_window(frames))
-    alone = prediction_of(model, pose, frames.shape[1:])
-    if least_confidence is None:
-        least_confidence = 0.0 if model.confidence is None else model.confidence.least
-    used = ~(alone.confidence < least_confidence)
+    least = model.least_confidence if least_confidence is None else least_confidence
+    used = ~(confidence_of(model, pose) < least)
     fitted = fit_cycle(model.shape, pose, used, harmonics=harmonics)
-    together = prediction_of(model, fitted, frames.shape[1:])
-    return together.replace(spread=alone.spread, confidence=alone.confidence)
+    return prediction_of(model, fitted, frames.shape[1:])
 
 
 @partial(jax.jit, static_argnames="harmonics")
 def fit_cycle(shape: ShapeModel, pose: Pose, used: jax.Array, *, harmonics: int = 4) -> Pose:
     """The poses (leading axis F) of a periodic curve through those that are ``used`` (F,).
 
-    ``harmonics`` of the cycle are kept, besides the mean. Where no frame is used, the poses stay.
+    ``harmonics`` of the cycle are kept, besides the mean. Where no frame is used, the poses stay;
+    what tells how sure a pose is (factor, cues) always does.
     """
     count = len(used)
     flat = jnp.concatenate([pose.theta.reshape(count, 6), pose.latent], axis=1)
@@ -65,17 +63,17 @@ def fit_cycle(shape: ShapeModel, pose: Pose, used: jax.Array, *, harmonics: int 
     known = jnp.where(used[:, None], flat, jnp.nan)
     curve = jnp.broadcast_to(jnp.nanmedian(known, axis=0), flat.shape)
     for _ in range(ROUNDS):
-        fitted = jax.vmap(decode, (None, 0))(shape, _as_pose(curve))[2]
+        fitted = jax.vmap(decode, (None, 0))(shape, _put(pose, curve))[2]
         away = jnp.sum((fitted - points) ** 2, axis=(1, 2))
         usual = USUAL**2 * jnp.nanmedian(jnp.where(used, away, jnp.nan))
         weighted = basis * (used / (1 + away / jnp.where(usual > 0, usual, 1.0)))[:, None]
         curve = basis @ jnp.linalg.solve(basis.T @ weighted + smooth, weighted.T @ flat)
-    return _as_pose(jnp.where(jnp.any(used), curve, flat))
+    return _put(pose, jnp.where(jnp.any(used), curve, flat))
 
 
-def _as_pose(flat: jax.Array) -> Pose:
-    """Poses of rows (F, 6 + K), θ by rows and latent."""
-    return Pose(flat[:, :6].reshape(-1, 2, 3), flat[:, 6:])
+def _put(pose: Pose, flat: jax.Array) -> Pose:
+    """The poses with θ and latent of these rows (F, 6 + K), θ by rows."""
+    return pose._replace(theta=flat[:, :6].reshape(-1, 2, 3), latent=flat[:, 6:])
 
 
 def _waves(count: int, harmonics: int) -> tuple[jax.Array, jax.Array]:

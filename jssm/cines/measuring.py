@@ -19,8 +19,8 @@ from jssm import files
 from jssm.cines import batch, outputs, segmenting, sending, tables
 from jssm.cines.measures import Poses, Segmented
 from jssm.cines.options import BATCH_SIZE
-from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of
-from jssm.cines.result import Result
+from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, report_name
+from jssm.cines.result import Result, is_read
 from jssm.methods.model import Model
 from jssm.report import record
 from jssm.report.pages import write_pages
@@ -104,7 +104,7 @@ def renew_tables(out: Path, patients: Collection[str], headers: Path) -> None:
         row = biplane_row(patient, *pair)
         rows.append(row)
         sending.write_biplane(
-            out / f"biplane_{row['cine_2ch']}_{row['cine_4ch']}.sr.dcm", row,
+            out / report_name(row), row,
             [(seen.motion, seen.sources) for seen in pair],
             about=pair[0].about, patient=patient, keep_names=keep_names,
         )  # fmt: skip
@@ -164,7 +164,7 @@ def _found(content: Mapping[str, Any]) -> files.Found:
         patient=content["patient"],
         paths=(),
         source=content["id"],
-        load=_is_read,
+        load=is_read,
         view=content["view"],
         described=content["view_by_description"],
         seen=content["view_by_geometry"],
@@ -172,10 +172,6 @@ def _found(content: Mapping[str, Any]) -> files.Found:
         study=content["study"],
         modality=content["modality"],
     )
-
-
-def _is_read() -> files.Cine:
-    raise AssertionError("the cine is read already")
 
 
 def _cine(content: Mapping[str, Any], folder: Path) -> files.Cine:

@@ -50,6 +50,11 @@ def biplane_row(patient: str, two: OneView, four: OneView) -> dict[str, Any]:
     return {"patient": patient, "cine_2ch": two.name, "cine_4ch": four.name} | numbers
 
 
+def report_name(row: Mapping[str, Any]) -> str:
+    """The file of the report of a row of biplane.csv."""
+    return f"biplane_{row['cine_2ch']}_{row['cine_4ch']}.sr.dcm"
+
+
 def unpaired(views: Mapping[tuple[str, str, str], list[OneView]]) -> list[str]:
     """A sentence for each patient whose 2ch and 4ch cines are of different examinations."""
     seen_of: dict[str, set[str]] = {}

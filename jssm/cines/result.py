@@ -57,3 +57,12 @@ class Result:
             return tuple(f"segment {k + 1}" for k in range(6))
         mirrored = self.supposed_mirrored if self.mirrored is None else self.mirrored
         return segment_names(self.found.view, mirrored=mirrored)
+
+
+def is_read() -> files.Cine:
+    """The ``load`` of what is found, once it is read: its own reader cannot go to other processes.
+
+    Raises:
+      AssertionError: always.
+    """
+    raise AssertionError("the cine is read already")

@@ -72,11 +72,9 @@ class Segmenter:
 
     @property
     def least(self) -> float:
-        """The confidence below which a frame is refused; 0 where the model does not tell."""
-        if self.least_confidence is not None:
-            return self.least_confidence
-        learned = self.model.confidence
-        return 0.0 if learned is None else float(learned.least)
+        """The confidence below which a frame is refused."""
+        told = self.least_confidence
+        return float(self.model.least_confidence) if told is None else told
 
     def finish(
         self, cine: files.Cine, poses: Poses, confidence: np.ndarray, used: np.ndarray

@@ -4,76 +4,62 @@ Both refer to the images, so there is neither for a cine that is not from DICOM.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from jssm import files
 from jssm.cines.measures import Motion
+from jssm.cines.result import Result
 from jssm.files import codes
 from jssm.files.segmentation import write_segmentation
 from jssm.files.structured_report import Image, Measure, Observer, write_report
 
-if TYPE_CHECKING:
-    from jssm.cines.outputs import Result
-
 
 def write_mask(
     path: Path,
-    result: "Result",
+    result: Result,
     *,
     about: Mapping[str, Any],
-    used: np.ndarray | None = None,
     keep_names: bool = False,
 ) -> list[str]:
     """Write the mask of one cine as a DICOM Segmentation; gives a sentence where it cannot be.
 
-    about: facts of the run, as summaries have them. used: (F,) bool, the frames that may be shown;
-    all without it.
+    about: facts of the run, as summaries have them. Frames that are refused are not shown.
     """
     path.unlink(missing_ok=True)
     if not result.cine.sources:
         return []
-    try:
-        write_segmentation(
-            path, result.segmented.mask, result.cine, patient=result.found.patient,
-            model=about["model_run"], version=about["jssm_version"], used=used,
-            is_corrected=about.get("corrected", False), keep_names=keep_names,
-        )  # fmt: skip
-    except files.BadInput as error:
-        return [str(error)]
-    return []
+    return _told(
+        write_segmentation, path, result.segmented.mask, result.cine,
+        patient=result.found.patient, model=about["model_run"], version=about["jssm_version"],
+        used=result.segmented.used, is_corrected=about.get("corrected", False),
+        keep_names=keep_names,
+    )  # fmt: skip
 
 
 def write_measures(
     path: Path,
-    result: "Result",
+    result: Result,
     *,
     about: Mapping[str, Any],
-    used: np.ndarray | None = None,
     keep_names: bool = False,
 ) -> list[str]:
     """Write the measures of one cine as a DICOM SR; gives a sentence where it cannot be.
 
-    Without a measure there is no report. about, used: as for :func:`write_mask`.
+    Without a measure there is no report. about: as for :func:`write_mask`.
     """
     path.unlink(missing_ok=True)
     sources = result.cine.sources
-    used = np.ones(len(result.cine.frames), bool) if used is None else used
+    used = result.segmented.used
     images = [image for image, is_used in zip(sources, used, strict=False) if is_used]
-    measures = measures_of(result, used) if sources else []
+    measures = measures_of(result) if sources else []
     if not measures:
         return []
-    try:
-        write_report(
-            path, measures, images, observer=observer_of(about), name=result.cine.name,
-            patient=result.found.patient, keep_names=keep_names,
-        )  # fmt: skip
-    except files.BadInput as error:
-        return [str(error)]
-    return []
+    return _told(
+        write_report, path, measures, images, observer=observer_of(about), name=result.cine.name,
+        patient=result.found.patient, keep_names=keep_names,
+    )  # fmt: skip
 
 
 def write_biplane(
@@ -96,24 +82,29 @@ def write_biplane(
     measures = biplane_measures(volumes, ed, es)
     if not measures:
         return []
+    return _told(
+        write_report, path, measures, [*ed, *es], observer=observer_of(about),
+        name=path.name.removesuffix(".sr.dcm"), patient=patient, keep_names=keep_names,
+    )  # fmt: skip
+
+
+def _told(write: Callable[..., None], *args: Any, **options: Any) -> list[str]:
+    """Call a writer; gives the sentence where it says that it cannot write."""
     try:
-        write_report(
-            path, measures, [*ed, *es], observer=observer_of(about),
-            name=path.name.removesuffix(".sr.dcm"), patient=patient, keep_names=keep_names,
-        )  # fmt: skip
+        write(*args, **options)
     except files.BadInput as error:
         return [str(error)]
     return []
 
 
-def measures_of(result: "Result", used: np.ndarray) -> list[Measure]:
+def measures_of(result: Result) -> list[Measure]:
     """All that a report of one cine says; without what is not known or lies in an unused frame."""
     if result.motion is None:
         return []
     motion, sources = result.motion, result.cine.sources
     ed, es = int(motion.ed_frame), int(motion.es_frame)
     measures = list(_strains(motion, result.found.view, result.segments))
-    if used[[ed, es]].all():
+    if result.segmented.used[[ed, es]].all():
         measures = [*_volumes(motion, result.found.modality, sources[ed], sources[es]), *measures]
     return [measure for measure in measures if math.isfinite(measure.value)]
 

@@ -20,7 +20,6 @@ from tqdm import tqdm
 from jssm import dataset
 from jssm.dataset import Dataset
 from jssm.evaluation import doubt
-from jssm.evaluation.doubt import halves
 from jssm.methods import model_file, registry
 from jssm.methods.model import Model, predict_prepared, uncertainty
 from jssm.shape import labels
@@ -116,7 +115,7 @@ def crossed_coverage(squares: NDArray, patients: NDArray) -> NDArray:
       ValueError: when there is but one patient.
     """
     held = []
-    for own in halves(patients):
+    for own in doubt.halves(patients):
         scaled = squares[own] / temperature(squares[~own])
         held.append([scaled <= ellipse(share) for share in SHARES])
     return np.array([np.concatenate([a, b]).mean() for a, b in zip(*held, strict=True)])

@@ -41,6 +41,11 @@ class Model(struct.PyTreeNode):
     temperature: jax.Array | float = 1.0
     confidence: Confidence | None = None
 
+    @property
+    def least_confidence(self) -> jax.Array | float:
+        """The confidence below which a frame is refused; 0 of a model that has not learned it."""
+        return 0.0 if self.confidence is None else self.confidence.least
+
 
 class Prediction(struct.PyTreeNode):
     """What a model sees in N images of (H, W), in the pixels of those images.

@@ -3,7 +3,7 @@ import { Cine } from "./cine.js";
 import { SCALES } from "./colours.js";
 import { COLOURS, Controls } from "./controls.js";
 import { Curves } from "./curves.js";
-import { element, told } from "./dom.js";
+import { element, pageHeader, told } from "./dom.js";
 import { headlines, numberTable, numbersOf } from "./numbers.js";
 import { Player, ZOOM_STEP } from "./player.js";
 import { pairTable, remarks } from "./remarks.js";
@@ -69,17 +69,11 @@ class Report {
     this.scale = element("div", { class: "scale" });
     this.badge = element("div", { class: "badge", role: "status" });
     document.body.append(
-      element(
-        "header",
-        {},
-        element(
-          "div",
-          { class: "name" },
-          element("h1", {}, this.patient),
-          element("span", {}, "jssm report"),
-        ),
+      pageHeader(
+        this.patient,
+        "jssm report",
         element("nav", { role: "tablist", "aria-label": "Cines" }, ...this.tabs),
-        element("div", { class: "actions" }, this.controls.undo, this.controls.save),
+        [this.controls.undo, this.controls.save],
       ),
       element(
         "main",

@@ -26,3 +26,15 @@ export function told(value, decimals) {
   const text = value.toFixed(decimals);
   return text.replace(/^-(?=0(\.0+)?$)/, "").replace("-", "−");
 }
+
+/** The header of a page: its name and what it is, what to choose from, what to do. */
+export function pageHeader(name, about, choices, actions) {
+  const title = element("h1", {}, name);
+  return element(
+    "header",
+    {},
+    element("div", { class: "name" }, title, element("span", {}, about)),
+    choices,
+    element("div", { class: "actions" }, ...actions),
+  );
+}

@@ -1,5 +1,5 @@
 import { certificate } from "./certificate.js";
-import { drawn, element, told } from "./dom.js";
+import { drawn, element, pageHeader, told } from "./dom.js";
 import { deform, outlineIndices, shapeModel } from "./shape.js";
 
 const BOUND = 3; // of a mode weight, in standard deviations
@@ -74,22 +74,11 @@ class Modes {
     });
     this.more.hidden = this.weights.length <= FIRST;
     document.body.append(
-      element(
-        "header",
-        {},
-        element(
-          "div",
-          { class: "name" },
-          element("h1", {}, this.source),
-          element("span", {}, `${this.shape.mean.length / 2} points, ${this.weights.length} modes`),
-        ),
+      pageHeader(
+        this.source,
+        `${this.shape.mean.length / 2} points, ${this.weights.length} modes`,
         element("nav"),
-        element(
-          "div",
-          { class: "actions" },
-          button("Mean", () => this.setAll(() => 0)),
-          button("Random", () => this.setAll(normal)),
-        ),
+        [button("Mean", () => this.setAll(() => 0)), button("Random", () => this.setAll(normal))],
       ),
       element(
         "main",
