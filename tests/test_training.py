@@ -1,6 +1,7 @@
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -137,6 +138,24 @@ def test_a_run_may_be_stopped_again_and_again(toy_run, small_data, tmp_path, mon
     for step, last in ((1, 3), (8, 8), (20, 22)):
         with pytest.raises(loop.Stopped, match=f"after step {last}; the same command"):
             loop.train(toy.config(small_data, ema=0.9), tmp_path / "run", on_step=stop_at(step))
+    loop.train(toy.config(small_data, ema=0.9), tmp_path / "run")
+    assert_same(toy_run, tmp_path / "run")
+
+
+def test_a_run_that_is_stopped_while_it_compiles_begins_there_again(
+    toy_run, small_data, tmp_path, monkeypatch
+):
+    toy.install(monkeypatch)
+    compiled = loop._compile
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return compiled(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_compile", interrupted)
+        with pytest.raises(loop.Stopped, match="after step 0; the same command"):
+            loop.train(toy.config(small_data, ema=0.9), tmp_path / "run")
     loop.train(toy.config(small_data, ema=0.9), tmp_path / "run")
     assert_same(toy_run, tmp_path / "run")
 

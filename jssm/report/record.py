@@ -114,9 +114,8 @@ def read(path: Path) -> dict[str, Any]:
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path}: not what a report saved") from error
     if version != FORMAT or missing:
-        raise ValueError(
-            f"{path}: not what a report of this version saved; lacks {sorted(missing)}"
-        )
+        lacks = f"; it lacks {min(missing)}" if missing else ""
+        raise ValueError(f"{path}: not what a report of this version saved{lacks}")
     return content
 
 

@@ -78,7 +78,8 @@ def follow(plan: Plan, run: Path, *, on_step: OnStep | None = None) -> None:
       FloatingPointError: when the loss is not finite, naming the step.
       Stopped: after an interrupt (Ctrl-C or SIGTERM), with everything saved.
     """
-    with checkpoint.Checkpoints(run) as files:
+    # An interrupt is kept from here on, for one that cuts the compiler short can crash the process.
+    with checkpoint.Checkpoints(run) as files, _interrupts() as stopping:
         progress, state_of = _start(files, plan)
         if progress.step == plan.steps:
             return
@@ -88,11 +89,7 @@ def follow(plan: Plan, run: Path, *, on_step: OnStep | None = None) -> None:
         with ThreadPoolExecutor(1) as beside:  # both programs take long to compile
             state = beside.submit(state_of)
             step = _compile(plan, feed)
-        with (
-            RunLog(run, step=progress.step) as log,
-            _bar(plan, progress) as bar,
-            _interrupts() as stopping,
-        ):
+        with RunLog(run, step=progress.step) as log, _bar(plan, progress) as bar:
             _Loop(
                 plan=plan,
                 step=step,
