@@ -44,6 +44,13 @@ def whole_resnets(monkeypatch):
     monkeypatch.setitem(resnet.STAGES, 18, WHOLE_18)
 
 
+@pytest.fixture
+def drawn():
+    """Figures that are drawn, for tests of pictures."""
+    with shallow.drawn():
+        yield
+
+
 @pytest.fixture(scope="module")
 def real_rasterizer():
     """The rasterizer that it is, for tests of the rasterizer itself."""
@@ -97,13 +104,18 @@ def random_model(shape: shape_model.ShapeModel) -> Model:
 
 
 def random_variables(network: Cascade, shape: shape_model.ShapeModel | None = None):
-    """Weights from numpy: to compile the network's own initializers takes many times longer."""
-    shapes = jax.eval_shape(
+    """Weights of our networks for such images."""
+    return random_weights(
         lambda: network.init(
             jax.random.key(0), jnp.zeros((1, SIZE, SIZE)), jnp.eye(2, 3), shape, train=False
         )
     )
-    rng = np.random.default_rng(0)
+
+
+def random_weights(init):
+    """Weights from numpy, of the shapes that ``init()`` would have: to compile a network's own
+    initializers takes many times longer."""
+    shapes, rng = jax.eval_shape(init), np.random.default_rng(0)
 
     def fill(path, leaf):
         name = path[-1].key

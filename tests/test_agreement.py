@@ -54,6 +54,7 @@ def test_pairs_are_told_by_their_names(paired):
         agreement.pairs_of(data, data.rows("train"), agreement.PAIRS)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_command_writes_table_and_plot(paired, tmp_path, small_model, monkeypatch, capsys):
     """Of a method that finds the true points."""
 

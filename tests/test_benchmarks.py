@@ -75,6 +75,7 @@ def test_no_rounds_are_refused(wrong):
         measure.measure({}, **wrong)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_report_holds_what_was_measured(tmp_path, capsys):
     timings = {
         "draw, jssm": Timing(0.002, 0.001, 0.003, (0.002,)),
@@ -144,6 +145,7 @@ def test_the_share_outside_the_device(monkeypatch):
     assert train.outside_share(args, train.Load(32, 2)) == pytest.approx(0.2)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_curves_are_drawn(tmp_path):
     rows = [{"pixels": n, "jssm": n / 9, "pixels near the outline": n} for n in (8, 16, 32)]
     rasterizer.draw_curves(tmp_path / "curves.png", rows, rows, ["jssm"])
@@ -190,7 +192,7 @@ def test_a_made_up_study_is_read(tmp_path):
 def test_prep_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(measure, "WARM_UPS", 0)
     benchmarks.main(
-        f"prep --patients 3 --frames 2 --size 96 --jobs 1 --repeats 1 --out {tmp_path}".split()
+        f"prep --patients 2 --frames 2 --size 96 --jobs 1 --repeats 1 --out {tmp_path}".split()
     )
     found = report_of(tmp_path, capsys)
     ((row,),) = found["tables"].values()

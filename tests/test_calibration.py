@@ -55,6 +55,7 @@ def test_what_was_found_goes_into_the_file(small_shape, data, tmp_path, capsys, 
     settings.model = config.ModelConfig(size=SIZE, depth=18, width=2, num_modes=2, searches=1)
     network = EvidenceNetwork(width=2, searches=1)
     model = Model(random_variables(network, small_shape), small_shape, np.eye(2, 3), network, SIZE)
+    model = model.replace(temperature=np.float32(9))  # of an earlier calibration: it does not count
     file = tmp_path / "m.npz"
     model_file.write(file, settings, weights_of(model))
     assert main(["calibrate", str(file), "--data", str(data)]) == 0
@@ -62,7 +63,7 @@ def test_what_was_found_goes_into_the_file(small_shape, data, tmp_path, capsys, 
     assert "| 95%" in told
     assert "refused below a confidence of" in told
     calibrated = jssm.load(file)
-    assert float(calibrated.temperature) != 1
+    assert float(calibrated.temperature) != 9
     found = jssm.load_dataset(data)
     squares = calibration.distances(calibrated, found, found.rows("val"))
     assert np.mean(squares <= calibration.ellipse(0.95)) == pytest.approx(0.95, abs=0.05)
@@ -71,9 +72,6 @@ def test_what_was_found_goes_into_the_file(small_shape, data, tmp_path, capsys, 
     assert np.ptp(sure) > 0
     pose = Pose(np.zeros((3, 2, 3)), np.zeros((3, 2)), cues=np.zeros((3, 15)))
     assert np.isnan(confidence_of(model, pose)).all()  # it has not learned it
-    again = calibrated.temperature
-    assert main(["calibrate", str(file), "--data", str(data)]) == 0
-    assert float(jssm.load(file).temperature) == pytest.approx(float(again), rel=1e-4)
 
 
 def test_what_cannot_be_calibrated_says_why(small_model, data, tmp_path, capsys):

@@ -163,6 +163,7 @@ def test_some_unknown_spacings_show_both_units(data):
     assert len(table.splitlines()) == 4
 
 
+@pytest.mark.usefixtures("drawn")
 def test_all_files_are_written(data, tmp_path):
     found = run(data, shifted(data, empty=[7]))
     paths = report.write(found, data, tmp_path, name="ours", progress=False)

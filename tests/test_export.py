@@ -6,6 +6,7 @@ import sys
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.export import deserialize
 
 import jssm
 from jssm import checkpoint, config
@@ -30,12 +31,9 @@ sys.meta_path.insert(0, Refuse())
 import jax, numpy as np
 from jax import export
 
-for folder in sys.argv[1:]:
-    exported = export.deserialize(bytearray(open(folder + "/model.jax", "rb").read()))
-    images = np.load(folder + "/images.npy")
-    for count in {1, len(images)}:
-        out = exported.call(images[:count])
-    np.savez(folder + "/out.npz", **out)
+exported = export.deserialize(bytearray(open("model.jax", "rb").read()))
+images = np.load("images.npy")
+np.savez("out.npz", **exported.call(images))
 """
 
 
@@ -74,36 +72,35 @@ def evidence(small_shape):
     return Model(random_variables(network, small_shape), small_shape, mean_theta, network, SIZE)
 
 
-def test_the_artifact_runs_without_this_package(run_directory, model, evidence, tmp_path):
-    """For one image of the model's own size, and for three of a size that is asked for, of the
-    network that tells how sure it is."""
-    of_evidence = write_run(tmp_path / "run", evidence, method="evidence")
-    seen = {}
-    for name, run, of, shape in (
-        ("own", run_directory, model, ()),
-        ("asked", of_evidence, evidence, (40, 24)),
-    ):
-        folder, more = tmp_path / name, ["--shape", *map(str, shape)] if shape else []
-        folder.mkdir()
-        words = ["--ckpt", str(run), "--out", str(folder / "model.jax"), *more]
-        assert main(["export", *words]) == 0
-        size = (3 if shape else 1, *(shape or (SIZE, SIZE)))
-        images = np.random.default_rng(0).uniform(0, 900, size).astype(np.float32)
-        np.save(folder / "images.npy", images)
-        seen[folder] = (of, images)
-    command = [sys.executable, "-c", PROGRAM, *map(str, seen)]
+def test_the_artifact_runs_without_this_package(evidence, tmp_path):
+    """For images of a size that is asked for."""
+    run = write_run(tmp_path / "run", evidence, method="evidence")
+    words = ["--ckpt", str(run), "--out", str(tmp_path / "model.jax"), "--shape", "40", "24"]
+    assert main(["export", *words]) == 0
+    images = np.random.default_rng(0).uniform(0, 900, (3, 40, 24)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for folder, (of, images) in seen.items():
-        expected = jssm.predict(of, images)
-        with np.load(folder / "out.npz") as out:
-            fields = {name for name, value in vars(expected).items() if value is not None}
-            fields -= {"integrity"}
-            assert set(out) == fields | {f"integrity.{name}" for name in vars(expected.integrity)}
-            assert ("spread" in fields) == (of is evidence)
-            for name in fields:
-                np.testing.assert_allclose(out[name], getattr(expected, name), atol=2e-3)
-            np.testing.assert_array_equal(out["integrity.ok"], expected.integrity.ok)
+    expected = jssm.predict(evidence, images)
+    with np.load(tmp_path / "out.npz") as out:
+        fields = {name for name, value in vars(expected).items() if value is not None}
+        fields -= {"integrity"}
+        assert set(out) == fields | {f"integrity.{name}" for name in vars(expected.integrity)}
+        assert "spread" in fields
+        for name in fields:
+            np.testing.assert_allclose(out[name], getattr(expected, name), atol=2e-3)
+        np.testing.assert_array_equal(out["integrity.ok"], expected.integrity.ok)
+
+
+def test_a_cascade_is_exported_at_its_own_size(run_directory, tmp_path):
+    """With the least squares of its search, for any number of images, for all platforms."""
+    out = tmp_path / "model.jax"
+    assert main(["export", "--ckpt", str(run_directory), "--out", str(out)]) == 0
+    exported = deserialize(bytearray(out.read_bytes()))
+    (images,) = exported.in_avals
+    assert str(images.shape) == f"(batch, {SIZE}, {SIZE})"
+    assert exported.platforms == ("cpu", "cuda")
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def test_bytes_do_not_depend_on_jobs_or_patients(tmp_path):
     assert not set(digests(tmp_path / "d").values()) & set(first.values())
 
 
+@pytest.mark.usefixtures("drawn")
 def test_files_hold_what_they_say(tmp_path, capsys):
     out = tmp_path / "cohort"
     words = ("--view", "3ch", "--patients", 2, "--seed", 1, "--frames", 4, "--size", 72)

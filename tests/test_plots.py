@@ -8,6 +8,7 @@ from PIL import Image
 from jssm.pictures import plots
 from tests import reference
 
+pytestmark = pytest.mark.usefixtures("drawn")
 SIZE = 48
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from jssm import dataset
 from prep.__main__ import main
-from prep.dataset import build
+from prep.dataset import build, report
 from prep.dataset.verify import check
 from prep.phantom.cohort import write_cohort
 from prep.phantom.patient import Options
@@ -90,9 +90,13 @@ def test_true_points_want_phantoms(good, tmp_path, capsys):
     assert "only phantoms have them" in capsys.readouterr().err
 
 
-def test_the_report_shows_itself(good):
-    page = (good / "out/report/report.html").read_text()
+@pytest.mark.usefixtures("drawn")
+def test_the_report_shows_itself(good, tmp_path):
+    shutil.copytree(good / "out", tmp_path / "out")
+    page = report.write(tmp_path / "out").read_text()
     assert page.count("data:image/png;base64,") == 5
+    for path in (tmp_path / "out" / "report").glob("*.png"):
+        assert len(np.unique(iio.imread(path).reshape(-1, 4), axis=0)) > 20
     assert "8 of 8 included" in page
     assert re.search(r"Random shapes that fold.*?\d\.\d% \(uniform\)", page)
 

@@ -28,7 +28,7 @@ from prep.shapes import landmarks
 from tests.prep_shapes import SIZE, Horseshoe, cohort, write_data_set, write_png_cohort
 from tests.runs import never, records
 
-SMALL = ("--size", "32", "--width", "8", "--levels", "2", "--epochs", "100", "--batch-size", "8")
+SMALL = ("--size", "32", "--width", "8", "--levels", "2", "--epochs", "70", "--batch-size", "8")
 OLD_RUN = Path(__file__).parent / "data" / "landmark_run_0.3.0.zip"
 
 
@@ -140,7 +140,7 @@ def test_a_network_of_version_0_3_finds_the_same_landmarks_but_trains_no_further
     expected = np.load(tmp_path / "expected.npz")
     found = locator.load(tmp_path)(expected["images"], threshold=0.01)
     np.testing.assert_allclose(found.points, expected["points"], atol=1e-3)
-    np.testing.assert_allclose(found.confidence, expected["confidence"], atol=1e-6)
+    np.testing.assert_allclose(found.confidence, expected["confidence"], atol=1e-5)
     with pytest.raises(Refused, match=r"latest.30: the checkpoint is .* of another version"):
         training.train(data, tmp_path, locator.load(tmp_path).settings, threshold=0.5)
 

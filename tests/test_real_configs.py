@@ -1,4 +1,5 @@
-"""Each configuration's training step, as far as XLA: traced and lowered, but not compiled.
+"""Each configuration's training step, traced: its state keeps its shapes and types, also where
+the network computes in bfloat16.
 
 tests/test_cli.py trains the demonstration's for real.
 """
@@ -17,12 +18,14 @@ from jssm.training import steps
 from tests.test_config import load as load_config
 
 
-@pytest.mark.parametrize("name", ["4ch", "4ch_mri", "echo", "phantom"])
+@pytest.mark.parametrize("name", ["4ch", "4ch_mri", "mri"])
 def test_the_step_of_each_config(name, small_data):
-    """2ch and 3ch are 4ch with other data (see test_config)."""
+    """2ch and 3ch are 4ch with other data (see test_config); echo is mri with fewer looks."""
     config = load_config(Path(f"configs/{name}.py"))
     config.data = str(small_data)
-    config.model = replace(config.model, size=0, depth=18, width=4, locate_size=0, view_size=32)
+    config.model = replace(
+        config.model, size=0, depth=18, width=4, locate_size=0, view_size=32, bfloat16=True
+    )
     config.train = replace(config.train, batch_size=4)
     data = dataset.load(small_data)
     config = plans.settle(config, data)
@@ -39,7 +42,9 @@ def test_the_step_of_each_config(name, small_data):
 
     named = jax.vmap(step, (None, None), axis_name="batch", axis_size=1, out_axes=None)
     state, metrics = jax.eval_shape(named, plan.shapes, batch | common)
-    assert jax.tree.structure(state) == jax.tree.structure(plan.shapes)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), plan.shapes
+    )
     assert {"loss", "points_loss", "mask_loss"} <= metrics.keys()
     parts = {path[0].key for path, _ in jax.tree.leaves_with_path(state.variables["params"])}
     wanted = {f"refine_{k}" for k in range(config.model.refinements)}

@@ -13,6 +13,7 @@ from jssm import dataset
 from jssm.evaluation.scores import Evaluation
 from jssm.pictures import movies, plots
 
+pytestmark = pytest.mark.usefixtures("drawn")
 FRAMES = 8
 
 
