@@ -192,7 +192,7 @@ def test_a_made_up_study_is_read(tmp_path):
 def test_prep_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(measure, "WARM_UPS", 0)
     benchmarks.main(
-        f"prep --patients 2 --frames 2 --size 96 --jobs 1 --repeats 1 --out {tmp_path}".split()
+        f"prep --patients 3 --frames 2 --size 96 --jobs 1 --repeats 1 --out {tmp_path}".split()
     )
     found = report_of(tmp_path, capsys)
     ((row,),) = found["tables"].values()

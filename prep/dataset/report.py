@@ -62,7 +62,7 @@ def write(directory: Path) -> Path:
     body = [_summary(meta, shape, rows, included)]
     for name, (caption, figure) in figures.items():
         buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=90, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(buffer, dpi=90, metadata={"Software": None})
         (folder / f"{name}.png").write_bytes(buffer.getvalue())
         code = base64.b64encode(buffer.getvalue()).decode()
         body.append(f'<h2>{caption}</h2><img alt="{caption}" src="data:image/png;base64,{code}">')
@@ -101,9 +101,15 @@ def _folds(shape: ShapeModel, count: int = 1000) -> str:
     }
     shares = []
     for name, share_of_limit in weights.items():
-        points = jax.vmap(shape.deform)(jnp.asarray(share_of_limit) * shape.limits)
-        shares.append(f"{1 - float(jnp.mean(jax.vmap(integrity)(points).ok)):.1%} ({name})")
+        folded = 1 - float(_whole_share(shape, jnp.asarray(share_of_limit, jnp.float32)))
+        shares.append(f"{folded:.1%} ({name})")
     return f"{', '.join(shares)}; mode weights within ±3√λ"
+
+
+@jax.jit
+def _whole_share(shape: ShapeModel, share_of_limit: jax.Array) -> jax.Array:
+    points = jax.vmap(shape.deform)(share_of_limit * shape.limits)
+    return jnp.mean(jax.vmap(integrity)(points).ok)
 
 
 def _excluded(rows: list[dict]) -> str:
@@ -127,7 +133,7 @@ def _closed(points: np.ndarray) -> np.ndarray:
 
 
 def _mean_shape(mean: np.ndarray) -> Figure:
-    figure = Figure(figsize=(6, 6.5))
+    figure = Figure(figsize=(6, 6.5), layout="constrained")
     axes = figure.add_subplot()
     middle = mean.mean(axis=0)
     axes.plot(*_closed(mean).T, color="0.8", lw=1)
@@ -144,7 +150,7 @@ def _mean_shape(mean: np.ndarray) -> Figure:
 
 def _modes(mean: np.ndarray, modes: np.ndarray, variances: np.ndarray) -> Figure:
     count = min(6, len(modes))
-    figure = Figure(figsize=(3 * count, 3.8))
+    figure = Figure(figsize=(3 * count, 3.8), layout="constrained")
     for k in range(count):
         axes = figure.add_subplot(1, count, k + 1)
         for weight, colour, label in ((-3, INNER, "−3√λ"), (0, "0.4", "mean"), (3, OUTER, "+3√λ")):
@@ -154,13 +160,13 @@ def _modes(mean: np.ndarray, modes: np.ndarray, variances: np.ndarray) -> Figure
         _frame(axes)
         if k == 0:
             figure.legend(
-                *axes.get_legend_handles_labels(), loc="lower center", ncols=3, fontsize=8
+                *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8
             )
     return figure
 
 
 def _explained(variances: np.ndarray, total: float) -> Figure:
-    figure = Figure(figsize=(6, 3.5))
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot()
     part = np.cumsum(variances) / max(total, 1e-12)
     axes.plot(np.arange(1, len(part) + 1), 100 * part, ".-", color=INNER)
@@ -171,7 +177,7 @@ def _explained(variances: np.ndarray, total: float) -> Figure:
 
 
 def _histogram(scores: list[float], meta: dict) -> Figure:
-    figure = Figure(figsize=(6, 3.5))
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
     axes = figure.add_subplot()
     axes.hist(scores, bins=np.linspace(min([0.85, *scores]), 1, 41).tolist(), color=INNER)
     axes.axvline(meta["min_dice"], color=OUTER, ls="--")
@@ -187,7 +193,7 @@ def _contact_sheet(directory: Path, included: list[dict], meta: dict) -> Figure:
     drawn = np.random.default_rng(meta["seed"]).choice(len(included), count, replace=False)
     columns = min(5, count)
     lines = -(-count // columns)
-    figure = Figure(figsize=(3 * columns, 3.2 * lines))
+    figure = Figure(figsize=(3 * columns, 3.2 * lines), layout="constrained")
     for place, i in enumerate(np.sort(drawn)):
         axes = figure.add_subplot(lines, columns, place + 1)
         axes.imshow(images[i], cmap="gray", vmin=0, vmax=255)
@@ -197,7 +203,6 @@ def _contact_sheet(directory: Path, included: list[dict], meta: dict) -> Figure:
         axes.plot(*points[i, firsts].T, "+", color="yellow", ms=6)
         axes.set_title(f"{included[i]['case']} {included[i]['point_mask_dice'][:5]}", size=7)
         axes.axis("off")
-    figure.subplots_adjust(wspace=0.03, hspace=0.12)
     return figure
 
 
