@@ -1,5 +1,6 @@
 """What is written of one segmented cine: one folder, described in docs/PREDICT.md."""
 
+import gc
 import importlib
 import json
 import shutil
@@ -59,6 +60,7 @@ def get_ready() -> None:
             importlib.import_module(name)
     plots.get_ready()
     segmentation.get_ready()
+    gc.freeze()  # else each DICOM object has all that was imported searched for garbage
 
 
 def write(

@@ -5,7 +5,6 @@ have one place. So it is given places that differ, and the true place and the fr
 time are put in afterwards (PS3.3 A.51, C.7.6.16.2.2 and C.7.6.17).
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from jssm.files import source_headers
 from jssm.files.cine import Cine
 from jssm.files.errors import BadInput
+from jssm.files.header import quiet
 
 # Between the places that tell frames apart while the object is built; towards the side on which
 # highdicom begins, so that the frames come in order.
@@ -86,8 +86,7 @@ def write_segmentation(
         if has_a_file_each:  # in one file, the frames that are left out are empty
             images = [image for image, is_used in zip(images, used, strict=True) if is_used]
             pixels = pixels[used]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values in the source's header that are not used
+        with quiet():  # of values in the source's header that are not used
             object_ = hd.seg.Segmentation(
                 source_images=images,
                 pixel_array=pixels,

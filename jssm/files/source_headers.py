@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jssm.files.header import quiet
+
 # All that is taken over from the source images: nothing in it is about the patient.
 TAGS = [
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"),
@@ -33,23 +35,25 @@ def read(paths: Sequence[Path], *, patient: str, keep_names: bool) -> list[Any]:
     """
     import pydicom
 
+    tags = TAGS + (NAME_TAGS if keep_names else [])
     headers = []
-    for path in dict.fromkeys(paths):
-        tags = TAGS + (NAME_TAGS if keep_names else [])
-        header = pydicom.dcmread(path, specific_tags=list(tags), stop_before_pixels=True)
-        if not keep_names:
-            _call(header, patient)
+    with quiet():
+        common = pydicom.Dataset() if keep_names else _pseudonym(patient)
         for keyword in NAME_TAGS:  # these must be there, if only empty
-            if keyword not in header and keyword not in ("PatientAge", "StudyDescription"):
-                setattr(header, keyword, "")
-        headers.append(header)
+            if keyword not in common and keyword not in ("PatientAge", "StudyDescription"):
+                setattr(common, keyword, "")
+        for path in dict.fromkeys(paths):
+            header = pydicom.dcmread(path, specific_tags=list(tags), stop_before_pixels=True)
+            header.update({tag: item for tag, item in common.items() if tag not in header})
+            headers.append(header)
     return headers
 
 
-def _call(header: Any, patient: str) -> None:
-    """Give a header the pseudonym as name and id, and tell how the identity was removed."""
+def _pseudonym(patient: str) -> Any:
+    """A header with the pseudonym as name and id, which tells how the identity was removed."""
     from pydicom import Dataset
 
+    header = Dataset()
     header.PatientName = header.PatientID = patient
     header.PatientIdentityRemoved = "YES"
     header.DeidentificationMethod = METHOD
@@ -58,3 +62,4 @@ def _call(header: Any, patient: str) -> None:
         header.DeidentificationMethodCodeSequence, METHOD_CODES, strict=True
     ):
         item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
+    return header

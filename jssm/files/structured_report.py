@@ -1,6 +1,5 @@
 """Measures as a DICOM Structured Report: an Imaging Measurement Report (PS3.16, TID 1500)."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from jssm.files import codes, source_headers
 from jssm.files.codes import Code
 from jssm.files.errors import BadInput
+from jssm.files.header import quiet
 
 DIGITS = 6
 Image = tuple[Path, int]  # a DICOM file and the number of the frame in it, from 0
@@ -79,8 +79,7 @@ def write_report(
         _uid(part, measures, images, headers, observer) for part in ("series", "instance", "group")
     ]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values in the source's header that are not used
+        with quiet():  # of values in the source's header that are not used
             group = hd.sr.MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=hd.sr.TrackingIdentifier(uids[2], name),
                 algorithm_id=hd.sr.AlgorithmIdentification(
@@ -98,6 +97,8 @@ def write_report(
                     hd.sr.LanguageOfContentItemAndDescendants(_coded(codes.ENGLISH))
                 ),
             )
+            # Put in afterwards, as highdicom copies what it is given, and searches it three times.
+            measured = content[0].ContentSequence.pop()
             report = hd.sr.ComprehensiveSR(
                 evidence=headers,
                 content=content,
@@ -113,6 +114,7 @@ def write_report(
                 series_description="jssm",
                 specific_character_set="ISO_IR 192",
             )
+            report.ContentSequence.append(measured)
             report.save_as(path)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         cause = " ".join(str(error).split())[:160]
