@@ -5,7 +5,9 @@
 takes the validation cases that come in pairs, end-diastole and end-systole of one view, and
 measures both from the predicted and from the true points: bias, limits of agreement, and a
 Bland–Altman plot (Bland and Altman, "Statistical methods for assessing agreement between two
-methods of clinical measurement", Lancet 327, 1986).
+methods of clinical measurement", Lancet 327, 1986). A method that gives masks alone is measured on
+the boundaries of the largest piece; pairs in which that is no wall with two ends are left out, and
+counted.
 """
 
 import argparse
@@ -23,10 +25,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks import report
+from benchmarks.tables.tracked import points_of_mask
 from jssm import dataset
 from jssm.cines.motion import measure_motion
 from jssm.dataset import Dataset
-from jssm.evaluation.scores import evaluate
+from jssm.evaluation.scores import Evaluation, evaluate
 from jssm.methods import registry
 
 MEASURES = {"ef_percent": "Ejection fraction (%)", "gls_percent": "GLS, endocardium (%)"}
@@ -59,22 +62,31 @@ def run(args: argparse.Namespace) -> int:
         return 2
     predict = jax.jit(method.predict)
     paired = np.array(list(pairs.values()))
-    found = evaluate(lambda images: predict(variables, images), data, paired.ravel()).points
-    if found is None:
-        print(f"agreement: {args.ckpt}: its method gives no points", file=sys.stderr)
-        return 2
     true = data.points[paired]
+    found = points_of(
+        evaluate(lambda images: predict(variables, images), data, paired.ravel()), true.shape[2]
+    )
     measured = pd.DataFrame({"pair": list(pairs)})
     for kind, points in (("predicted", found.reshape(true.shape)), ("true", true)):
         for name, values in measures(points).items():
             measured[f"{kind}_{name}"] = values
     args.out.mkdir(parents=True, exist_ok=True)
     measured.to_csv(args.out / "pairs.csv", index=False)
+    measured = measured.dropna()
     table = report.table([agreement(measured, name) for name in MEASURES])
     (args.out / "agreement.md").write_text(table + "\n")
     draw(args.out / "bland_altman.png", measured)
-    print(f"{len(pairs)} pairs of {args.split} of {args.data}\n\n{table}\n\nwritten to {args.out}")
+    print(f"{len(measured)} of {len(pairs)} pairs of {args.split} of {args.data} could be measured")
+    print(f"\n{table}\n\nwritten to {args.out}")
     return 0
+
+
+def points_of(found: Evaluation, num_points: int) -> NDArray:
+    """The points (N, T, 2) px of a method, or those on the boundaries of its masks; NaN where there
+    are none."""
+    if found.points is not None:
+        return found.points
+    return np.stack([points_of_mask(mask, num_points) for mask in found.masks])
 
 
 def pairs_of(data: Dataset, rows: NDArray, regex: str) -> dict[str, tuple[int, int]]:

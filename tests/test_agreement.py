@@ -13,6 +13,7 @@ from jssm import dataset
 from jssm.methods import registry, regression
 from tests import reference
 from tests.conftest import write_dataset
+from tests.prep_shapes import Horseshoe
 
 ENDS = reference.horseshoe(88, center=(0, 0), inner=20.0, outer=26.0)
 
@@ -79,3 +80,12 @@ def test_what_is_missing_is_said_in_a_sentence(tmp_path, capsys):
         == "agreement: nowhere: no training run there (config.json is missing); "
         "models of the package: echo, mri\n"
     )
+
+
+def test_a_method_of_masks_is_measured_on_their_boundaries():
+    """Each end of the inner boundary within two pixels; of an empty mask nothing is known."""
+    wall = Horseshoe()
+    masks = np.stack([wall.mask(), np.zeros((64, 64), bool)])
+    points = agreement.points_of(SimpleNamespace(points=None, masks=masks), 88)
+    assert np.abs(points[0, [0, 44, 43, 87]] - wall.corners()).max() < 2
+    assert np.isnan(points[1]).all()
