@@ -1,8 +1,11 @@
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 
 from prep.errors import Refused, Unsuitable
-from prep.shapes import landmarks
+from prep.shapes import kinds, landmarks
 from tests.prep_shapes import Horseshoe
 
 HEAD = "case," + ",".join(landmarks.COLUMNS) + "\n"
@@ -13,6 +16,32 @@ def test_landmarks_of_a_known_horseshoe(turn):
     shape = Horseshoe(turn=turn, centre=(31.5, 31.5), arm=12)
     found = landmarks.from_mask(shape.mask())
     assert np.abs(found - shape.landmarks()).max() < 1.5
+
+
+@pytest.mark.parametrize("turn", [0, 90, -135])
+def test_the_landmarks_of_an_arch_are_its_middle_and_its_ends(turn):
+    shape = Horseshoe(turn=turn, centre=(31.5, 31.5), arm=12)
+    found = landmarks.from_mask(shape.mask(), kinds.find("arch"))
+    wanted = shape.landmarks()
+    wanted[0] = shape.to_image([[0, -(shape.inner + shape.outer) / 2]])[0]
+    assert np.abs(found - wanted).max() < 1.5
+
+
+def test_a_kind_of_ones_own_is_found_by_module_and_name(monkeypatch):
+    own = kinds.Kind(kinds.ARCH.boundaries, lambda inner, outer: outer[:3])
+    module = ModuleType("kinds_of_a_user")
+    module.OWN, module.OTHER = own, 5
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert kinds.find("kinds_of_a_user:OWN") is own
+    for name, message in {
+        "star": "one of horseshoe, arch, or module:name",
+        "no_such_module:OWN": "no_such_module",
+        "kinds_of_a_user:NONE": "NONE",
+        "kinds_of_a_user:OTHER": "Kind was expected",
+        ":OWN": "Empty module name",
+    }.items():
+        with pytest.raises(Refused, match=message):
+            kinds.find(name)
 
 
 def test_landmarks_of_a_mirrored_heart_run_clockwise_too():

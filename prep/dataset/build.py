@@ -18,7 +18,7 @@ from prep.dataset.cases import Case, Mean
 from prep.dataset.layouts import Public
 from prep.dataset.settings import Settings
 from prep.errors import BadInput, Refused, Unsuitable
-from prep.shapes import landmarks, point_cloud, procrustes, registration
+from prep.shapes import kinds, landmarks, point_cloud, procrustes, registration
 
 MEAN_CASES = 64  # training cases that the mean mask is made of, evenly picked
 MEAN_ROUNDS = 2
@@ -183,9 +183,8 @@ def mean_shape(
 
 def _mean_points(soft: np.ndarray, settings: Settings) -> np.ndarray:
     try:
-        return point_cloud.sample_points(
-            soft, settings.num_points, point_cloud.SHAPES[settings.shape]
-        )
+        boundaries = kinds.find(settings.shape).boundaries
+        return point_cloud.sample_points(soft, settings.num_points, boundaries)
     except Unsuitable as error:
         raise Refused(
             f"the mean mask of the training cases is no {settings.shape}: {error}; walls of one or "

@@ -22,7 +22,7 @@ from jssm.shape import affine
 from prep.dataset import images
 from prep.dataset.settings import Settings
 from prep.errors import BadInput, Unsuitable
-from prep.shapes import landmarks, point_cloud, procrustes, registration
+from prep.shapes import kinds, landmarks, point_cloud, procrustes, registration
 
 MAX_STRETCH = 3.0  # a refined affine may stretch one direction this much more than another
 
@@ -232,7 +232,7 @@ def _prepare(case: Case, settings: Settings) -> dict:
     found = read_frame(case, settings)
     to_square = found.pop("to_square")
     if not case.needs_given:
-        marks = landmarks.from_mask(found["mask"], point_cloud.SHAPES[settings.shape])
+        marks = landmarks.from_mask(found["mask"], kinds.find(settings.shape))
     elif case.given is None:
         raise BadInput(f"{case.name}: the table of landmarks has no row for this case")
     else:

@@ -11,29 +11,22 @@ import numpy as np
 from jssm.networks.heatmaps import NAMES
 from prep import tables
 from prep.errors import Refused
-from prep.shapes.point_cloud import Boundaries, horseshoe_boundaries, resample_arc, signed_area
+from prep.shapes.kinds import HORSESHOE, Kind
+from prep.shapes.point_cloud import signed_area
 
 COLUMNS = tuple(f"{name}_{axis}" for name in NAMES for axis in "xy")
-NEAR_APEX = 0.95  # outer points at least this far from the base, relative to the farthest
 
 
-def from_mask(mask: np.ndarray, boundaries: Boundaries = horseshoe_boundaries) -> np.ndarray:
+def from_mask(mask: np.ndarray, kind: Kind = HORSESHOE) -> np.ndarray:
     """Apex, first and second basal landmark (3, 2) of a mask (H, W), in pixels (x, y).
 
-    A basal landmark is the middle of the wall's end. The apex is the mean of the outer points
-    farthest from the basal middle, steadier than the farthest alone, taken from the middle third
-    of the outer boundary, so that a wide, low arch has its apex there too. Basal 1, apex, basal 2
-    run clockwise as displayed.
+    Of another kind of shape, its top and its ends. Basal 1, apex, basal 2 run clockwise as
+    displayed.
 
     Raises:
       Unsuitable: when the mask has no such boundaries.
     """
-    inner, outer = boundaries(mask)
-    basal1, basal2 = (inner[0] + outer[0]) / 2, (inner[-1] + outer[-1]) / 2
-    top = resample_arc(outer, 91)[30:61]
-    distance = np.linalg.norm(top - (basal1 + basal2) / 2, axis=1)
-    apex = top[distance >= NEAR_APEX * distance.max()].mean(axis=0)
-    return in_order(np.stack([apex, basal1, basal2]))
+    return in_order(kind.landmarks(*kind.boundaries(mask)))
 
 
 def in_order(landmarks: np.ndarray) -> np.ndarray:

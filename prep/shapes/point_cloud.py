@@ -1,8 +1,8 @@
 """The two boundaries of a wall, and points spread evenly over them (Appendix B).
 
-How the boundaries are found is the one thing that depends on the kind of shape, so it is a
+How the boundaries are found depends on the kind of shape (:mod:`prep.shapes.kinds`), so it is a
 function of its own: anything of the type :data:`Boundaries` can take the place of
-:func:`horseshoe_boundaries`; register it in :data:`SHAPES`.
+:func:`horseshoe_boundaries`.
 """
 
 from collections.abc import Callable
@@ -75,10 +75,6 @@ def horseshoe_boundaries(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(outer) + len(inner) > n or _length(outer) < width or _length(inner) < width:
         raise Unsuitable("the two ends of the wall could not be told apart")
     return inner, outer
-
-
-SHAPES: dict[str, Boundaries] = {"horseshoe": horseshoe_boundaries}
-"""The kinds of shape that `--shape` offers."""
 
 
 def resample_arc(polyline: np.ndarray, count: int) -> np.ndarray:
