@@ -33,7 +33,7 @@ def imported_by(statements):
     [
         ("import jssm, jssm.__main__; assert 'predict' in dir(jssm)", []),
         ("from jssm.cines import command", []),
-        ("from jssm.cines import outputs; outputs.np", ["pandas", "matplotlib"]),
+        ("from jssm.cines import outputs; outputs.np", []),
         ("from jssm import load", ["jax", "flax"]),
     ],
 )

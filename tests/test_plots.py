@@ -3,9 +3,9 @@
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
-from jssm.pictures import plots
+from jssm.pictures import panels, plots, style
 from tests import reference
 
 pytestmark = pytest.mark.usefixtures("drawn")
@@ -109,14 +109,34 @@ def test_curves_of_ragged_records(tmp_path):
         plots.curves(tmp_path / "none.png", [])
 
 
-def test_curves_of_a_cine_show_nothing_of_the_one_before(tmp_path):
+def test_panels_show_curves_with_gaps_and_marks(tmp_path):
     x = np.linspace(0, 1, 5)
-    for name, count in (("before", 4), ("after", 2), ("fresh", 2)):
-        if name == "fresh":
-            plots._motion_figure.cache_clear()
-        lines = {f"{k}": count * x**k for k in range(count)}
-        panels = {f"panel {k}": lines for k in range(count)}
-        marks = {"ED": count / 10}
-        plots.motion_curves(tmp_path / name, panels, x=x, x_label="s", marks=marks, title=name[:0])
-    assert (tmp_path / "after").read_bytes() == (tmp_path / "fresh").read_bytes()
-    assert (tmp_path / "after").read_bytes() != (tmp_path / "before").read_bytes()
+    curves = {"flat": np.full(5, 2.0), "gap": np.array([1, 1, np.nan, 3, 3])}
+    marks = {"ED": 0.5}
+    panels.draw(tmp_path / "a.png", {"p": curves, "q": {"none": np.full(5, np.nan)}}, x=x,
+                x_label="s", marks=marks)  # fmt: skip
+    drawn = imageio.imread(tmp_path / "a.png").astype(int)
+    left, top = panels.LEFTS[0], panels.TOPS[0]
+    inside = drawn[top + 1 : top + panels.DOWN, left + 1 : left + panels.ACROSS]
+
+    def columns(colour):
+        """Where, as a share of the panel's width, a colour is found above the legend."""
+        wanted = np.array(ImageColor.getrgb(colour))
+        near = (np.abs(inside - wanted).max(axis=-1) < 60)[: panels.DOWN // 2 + 5]
+        return np.flatnonzero(near.any(axis=0)) / panels.ACROSS
+
+    flat, gap = (columns(colour) for colour in style.CURVE_COLOURS[:2])
+    margin = panels.MARGIN / (1 + 2 * panels.MARGIN)
+    np.testing.assert_allclose([flat.min(), flat.max()], [margin, 1 - margin], atol=0.01)
+    # Only the second half of the other is in the upper half of the panel, and only past the gap.
+    np.testing.assert_allclose(gap.min(), 0.5 + 0.25 * (1 - 2 * margin), atol=0.01)
+    mark = np.flatnonzero((np.abs(inside - 0x99).max(axis=-1) < 20).any(axis=0)) / panels.ACROSS
+    np.testing.assert_allclose(mark.mean(), 0.5, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0, 1, [0, 0.25, 0.5, 0.75, 1]), (-19, 1, [-15, -10, -5, 0]), (36, 104, [40, 60, 80, 100])],
+)
+def test_ticks_are_round(low, high, expected):
+    assert panels.ticks(low, high) == pytest.approx(expected)

@@ -24,7 +24,7 @@ from benchmarks.tables.plan import OURS
 from jssm.dataset import Dataset
 from jssm.evaluation import metrics
 from jssm.evaluation.scores import Evaluation
-from jssm.pictures import movies, plots
+from jssm.pictures import movies, plots, style
 from jssm.shape.masks import binarize
 
 STRAY_COLOUR = "#D55E00"  # vermilion: what does not belong to a mask's largest piece
@@ -269,7 +269,7 @@ def arc_lines(path: Path, arcs: Mapping[str, NDArray], *, ours: str = OURS) -> N
 
 def method_colours(methods: Sequence[str], *, ours: str = OURS) -> dict[str, str]:
     """A colour per method: ours is orange, the others have the house's, in their order."""
-    free = [c for c in plots.CURVE_COLOURS if c != plots.PREDICTION_COLOUR] + ["#000000", "#999999"]
+    free = [c for c in style.CURVE_COLOURS if c != plots.PREDICTION_COLOUR] + ["#000000", "#999999"]
     others = [method for method in dict.fromkeys(methods) if method != ours]
     chosen = {method: free[k % len(free)] for k, method in enumerate(others)}
     return {**chosen, ours: plots.PREDICTION_COLOUR}

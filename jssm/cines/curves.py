@@ -1,15 +1,14 @@
 """The curves of one segmented cine over its frames: tables and a figure (docs/PREDICT.md)."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from jssm.cines import tables
 from jssm.cines.measures import Motion
 from jssm.cines.result import Result
 from jssm.cines.summary import DIGITS, LINES, per_frame
-from jssm.pictures import plots
+from jssm.pictures import panels
 
 
 def write_curves(folder: Path, result: Result) -> None:
@@ -17,15 +16,14 @@ def write_curves(folder: Path, result: Result) -> None:
     motion = result.motion
     if motion is None:
         return
-    curves, thickness = _curve_table(result, motion), thickness_table(result, motion)
-    curves.to_csv(folder / "curves.csv", index=False, float_format=f"%.{DIGITS}g")
-    thickness.to_csv(folder / "thickness.csv", index=False, float_format=f"%.{DIGITS}g")
+    for name, columns in (("curves", _curve_columns), ("thickness", _thickness_columns)):
+        tables.write_columns(folder / f"{name}.csv", columns(result, motion), f".{DIGITS}g")
     _draw_curves(folder / "curves.png", result, motion)
 
 
-def _curve_table(result: Result, motion: Motion) -> pd.DataFrame:
+def _curve_columns(result: Result, motion: Motion) -> dict[str, np.ndarray]:
     """A row per frame: every curve of the motion, units in the columns' names."""
-    columns: dict[str, Any] = {
+    columns = {
         "frame": np.arange(len(result.points)),
         "time_s": result.cine.time_s,
         **per_frame(result),
@@ -44,18 +42,21 @@ def _curve_table(result: Result, motion: Motion) -> pd.DataFrame:
         columns[f"strain_mid_{place}_percent"] = motion.mid.segment_strain_percent[:, k]
         columns[f"radial_strain_{place}_percent"] = motion.segment_radial_strain_percent[:, k]
         columns[f"thickness_{place}_mm"] = motion.segment_thickness_mm[:, k]
-    return pd.DataFrame(columns)
+    return columns
 
 
-def thickness_table(result: Result, motion: Motion) -> pd.DataFrame:
-    """A row per frame: the thickness at each inner point along the arc; mm, px where unknown."""
-    in_mm = np.isfinite(motion.wall_thickness_mm).any()
-    unit, values = ("mm", motion.wall_thickness_mm) if in_mm else ("px", motion.wall_thickness_px)
-    names = [f"point{k:02d}_{unit}" for k in range(values.shape[1])]
-    table = pd.DataFrame(values, columns=names)
-    table.insert(0, "time_s", result.cine.time_s)
-    table.insert(0, "frame", np.arange(len(values)))
-    return table
+def _thickness_columns(result: Result, motion: Motion) -> dict[str, np.ndarray]:
+    """A row per frame: the thickness at each inner point along the arc."""
+    values, unit = wall_thickness(motion)
+    columns = {"frame": np.arange(len(values)), "time_s": result.cine.time_s}
+    return columns | {f"point{k:02d}_{unit}": column for k, column in enumerate(values.T)}
+
+
+def wall_thickness(motion: Motion) -> tuple[np.ndarray, str]:
+    """The thickness (F, T/2) at each inner point, and its unit: mm, px where that is unknown."""
+    if np.isfinite(motion.wall_thickness_mm).any():
+        return np.asarray(motion.wall_thickness_mm), "mm"
+    return np.asarray(motion.wall_thickness_px), "px"
 
 
 def _draw_curves(path: Path, result: Result, motion: Motion) -> None:
@@ -64,7 +65,7 @@ def _draw_curves(path: Path, result: Result, motion: Motion) -> None:
     timed = bool(np.isfinite(result.cine.time_s).all())
     x = result.cine.time_s if timed else np.arange(len(result.points))
     thickness = motion.segment_thickness_mm if in_mm else motion.wall_thickness_px.mean(1)[:, None]
-    panels = {
+    shown = {
         "longitudinal strain (%)": {k: getattr(motion, k).strain_percent for k in LINES},
         "longitudinal strain of the segments, mid-wall (%)": dict(
             zip(result.segments, motion.mid.segment_strain_percent.T, strict=True)
@@ -79,7 +80,7 @@ def _draw_curves(path: Path, result: Result, motion: Motion) -> None:
     moments = {"ED": int(motion.ed_frame), "ES": int(motion.es_frame)}
     is_known = result.segmented.is_measurable
     marks = {name: float(x[frame]) for name, frame in moments.items()} if is_known else {}
-    plots.motion_curves(
-        path, panels, x=x, x_label="time (s)" if timed else "frame", marks=marks,
+    panels.draw(
+        path, shown, x=x, x_label="time (s)" if timed else "frame", marks=marks,
         title=result.cine.name,
     )  # fmt: skip

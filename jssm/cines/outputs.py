@@ -18,7 +18,7 @@ from jssm.cines import curves, places, sending
 from jssm.cines.result import NAMES, Result
 from jssm.cines.summary import summarize
 from jssm.files import segmentation
-from jssm.pictures import movies, plots
+from jssm.pictures import movies
 from jssm.report import record
 
 SUMMARY = "summary.json"
@@ -54,11 +54,10 @@ class Written:
 
 
 def get_ready() -> None:
-    """Do what the first cine would wait for: slow imports, figures, the tables of DICOM."""
+    """Do what the first cine would wait for: slow imports, the tables of DICOM."""
     with suppress(ImportError):
         for name in ("pydicom.sr.codedict", "nibabel", "av"):
             importlib.import_module(name)
-    plots.get_ready()
     segmentation.get_ready()
     gc.freeze()  # else each DICOM object has all that was imported searched for garbage
 

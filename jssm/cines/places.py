@@ -5,10 +5,10 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from jssm import files
-from jssm.cines.curves import thickness_table
+from jssm.cines import tables
+from jssm.cines.curves import wall_thickness
 from jssm.cines.result import Result
 from jssm.cines.summary import per_frame, plain
 from jssm.files import vtk
@@ -19,8 +19,7 @@ def write_points(folder: Path, result: Result) -> None:
     """points.csv, a row per frame and point, and points.json, the same nested."""
     cine, points = result.cine, result.points
     patient_mm = None if cine.to_patient_mm is None else files.patient_mm(cine, points)
-    table = _point_table(cine, points, patient_mm)
-    table.to_csv(folder / "points.csv", index=False, float_format="%.3f")
+    tables.write_columns(folder / "points.csv", _columns(cine, points, patient_mm), ".3f")
     nested = {
         "id": cine.name,
         "about": "points_px[frame][point] is (x, y), x right, y down, the centre of the first "
@@ -36,26 +35,24 @@ def write_points(folder: Path, result: Result) -> None:
     (folder / "points.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _point_table(
+def _columns(
     cine: files.Cine, points: np.ndarray, patient_mm: np.ndarray | None
-) -> pd.DataFrame:
+) -> dict[str, np.ndarray]:
     """A row per frame and point, of ``points`` (F, T, 2) px and their places (F, T, 3)."""
     frames, count = points.shape[:2]
     boundary = np.where(order.is_outer(count), "epi", "endo")
-    table = pd.DataFrame(
-        {
-            "frame": np.repeat(np.arange(frames), count),
-            "time_s": np.repeat(cine.time_s, count),
-            "point": np.tile(np.arange(count), frames),
-            "wall": np.tile(boundary, frames),
-            "x_px": points[..., 0].ravel(),
-            "y_px": points[..., 1].ravel(),
-        }
-    )
+    columns = {
+        "frame": np.repeat(np.arange(frames), count),
+        "time_s": np.repeat(cine.time_s, count),
+        "point": np.tile(np.arange(count), frames),
+        "wall": np.tile(boundary, frames),
+        "x_px": points[..., 0].ravel(),
+        "y_px": points[..., 1].ravel(),
+    }
     if patient_mm is not None:
-        columns = ["left_mm", "posterior_mm", "superior_mm"]
-        table[columns] = patient_mm.reshape(-1, 3)
-    return table
+        names = ("left_mm", "posterior_mm", "superior_mm")
+        columns |= dict(zip(names, patient_mm.reshape(-1, 3).T, strict=True))
+    return columns
 
 
 def write_vtk(folder: Path, result: Result) -> None:
@@ -65,8 +62,7 @@ def write_vtk(folder: Path, result: Result) -> None:
     fields: dict[str, np.ndarray] = {"displacement": places - places[0]}
     if motion is not None:
         fields["displacement"] = places - places[int(motion.ed_frame)]
-        thickness = thickness_table(result, motion).to_numpy()[:, 2:]
-        fields["wall_thickness"] = np.tile(thickness, 2)
+        fields["wall_thickness"] = np.tile(wall_thickness(motion)[0].astype(float), 2)
     (folder / "vtk").mkdir(exist_ok=True)
     digits = max(2, len(str(len(places) - 1)))
     names = [f"vtk/frame_{k:0{digits}d}.vtp" for k in range(len(places))]

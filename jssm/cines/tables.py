@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def row_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     """A summary as one row of the table: lists as text, without segments and single frames."""
@@ -25,6 +27,20 @@ def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         table = csv.DictWriter(file, list(columns), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
+
+
+def write_columns(path: Path, columns: Mapping[str, np.ndarray], form: str) -> None:
+    """Write columns of one length by name, floats as ``format(value, form)`` and NaN as nothing."""
+
+    def texts(values: np.ndarray) -> list[Any]:
+        if not np.issubdtype(values.dtype, np.floating):
+            return values.tolist()
+        return ["" if value != value else format(value, form) for value in values.tolist()]
+
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(zip(*map(texts, columns.values()), strict=True))
 
 
 def read(path: Path) -> list[dict[str, str]]:

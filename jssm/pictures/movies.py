@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
-from jssm.pictures import plots
+from jssm.pictures import style
 from jssm.shape import order
 
 SIDE_PX = 400  # of the picture; MP4 needs a multiple of 16
@@ -39,14 +39,14 @@ def draw(
     One view, cropped to all places of the heart, holds for all frames. The outline of the wall is
     orange; points have one colour per place along the wall, from the first basal end (dark) to the
     last (bright). aspect: height over width of the pixels; the picture shows them as they are.
-    labels: a text for each frame. window: what to show instead, of ``plots.crop_window``.
+    labels: a text for each frame. window: what to show instead, of ``style.crop_window``.
     dashed: (F,), the frames whose outline is not to be trusted: it is dashed, without points.
     Points that are not finite are left out.
     """
     dashed = np.zeros(len(frames), bool) if dashed is None else dashed
     tall = np.array([1.0, aspect])
     height, width = frames.shape[1], frames.shape[2]
-    window = window or plots.crop_window(
+    window = window or style.crop_window(
         (math.ceil(height * aspect), width), None, points.reshape(-1, 2) * tall
     )
     left, top, side = window
@@ -74,7 +74,7 @@ def grey(
 ) -> Iterator[Image.Image]:
     """The palette pictures of :func:`draw` without points: what ``window`` shows of the frames."""
     left, top, side = window
-    low, high = plots.grey_range(frames)
+    low, high = style.grey_range(frames)
     scale = SIDE_PX / side
     palette = _palette()
     # Pillow counts from the corner of the first pixel, we from its centre.
@@ -143,7 +143,7 @@ def write_mp4(path: Path, pictures: Sequence[Image.Image], fps: float) -> None:
 
 def _palette() -> bytes:
     greys = np.repeat(np.linspace(0, 255, GREYS)[:, None], 3, axis=1)
-    walls = 255 * plots.WALL_COLOURS(np.linspace(0, 1, WALL))[:, :3]
-    orange = [int(plots.PREDICTION_COLOUR[k : k + 2], 16) for k in (1, 3, 5)]
+    walls = style.wall_colours(WALL)
+    orange = ImageColor.getrgb(style.PREDICTION_COLOUR)
     colours = np.concatenate([greys, walls, [orange, [255, 255, 255]]])
     return colours.round().astype(np.uint8).tobytes()

@@ -6,31 +6,31 @@ viridis, which colour-blind eyes can tell apart.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from os import PathLike
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from jssm.pictures.style import (
+    PREDICTION_COLOUR,
+    TRAIN_COLOUR,
+    TRUTH_COLOUR,
+    VAL_COLOUR,
+    crop_window,
+    grey_range,
+    wall_colours,
+)
 from jssm.shape import order
 from jssm.shape.masks import binarize
 
-TRUTH_COLOUR = "#56B4E9"  # sky blue
-PREDICTION_COLOUR = "#E69F00"  # orange
-TRAIN_COLOUR, VAL_COLOUR = "#0072B2", "#D55E00"  # blue, vermilion
-CURVE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
-
-# Viridis without its darkest part, which cannot be seen on the black of an image.
-WALL_COLOURS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.3, 1.0, 256)))
+WALL_COLOURS = ListedColormap(wall_colours(256) / 255)
 _BACKGROUND = "black"
 
 
@@ -156,72 +156,6 @@ def curves(path: str | PathLike[str], history: Sequence[Mapping[str, float]]) ->
     FigureCanvasAgg(figure).print_png(str(path))
 
 
-def motion_curves(
-    path: str | PathLike[str],
-    panels: Mapping[str, Mapping[str, NDArray]],
-    *,
-    x: NDArray,
-    x_label: str,
-    marks: Mapping[str, float],
-    title: str = "",
-) -> None:
-    """Writes a PNG of up to four panels of curves over time.
-
-    panels: by the panel's label, with its unit, the curves (F,) by name. x: (F,), the same for all.
-    marks: names and places on the x axis of vertical lines, such as end-diastole. Values that are
-    not finite leave a gap. Of panels with curves of the same names, the first has the legend.
-    """
-    figure = _motion_figure()
-    for axes in figure.axes:
-        _empty(axes)
-    told: set[tuple[str, ...]] = set()
-    for axes, (label, curves_by_name) in zip(figure.axes, panels.items(), strict=False):
-        axes.set_visible(True)
-        for (name, values), colour in zip(curves_by_name.items(), CURVE_COLOURS, strict=False):
-            axes.plot(x, values, color=colour, label=name, linewidth=1.5)
-        for name, place in marks.items():
-            axes.axvline(place, color="0.6", linestyle=":", linewidth=1)
-            axes.annotate(name, (place, 1.01), xycoords=("data", "axes fraction"), fontsize=7)
-        axes.set_title(label, fontsize=9, loc="center", pad=10)
-        axes.set_xlabel(x_label, fontsize=8)
-        names = tuple(curves_by_name)
-        if len(names) > 1 and names not in told:
-            axes.legend(fontsize=6, loc="best", framealpha=0.6)
-            told.add(names)
-    figure.suptitle(title, fontsize=10)
-    FigureCanvasAgg(figure).print_png(str(path))
-
-
-def get_ready() -> None:
-    """Make what :func:`motion_curves` keeps, and find the fonts."""
-    FigureCanvasAgg(_motion_figure()).draw()
-
-
-@cache
-def _motion_figure() -> Figure:
-    """The figure of :func:`motion_curves`: kept, as its axes and ticks take as long to make as all
-    that is drawn on them."""
-    figure = Figure(figsize=(10, 6.4), dpi=80)
-    for axes in figure.subplots(2, 2).flat:
-        axes.tick_params(labelsize=7)
-        axes.grid(alpha=0.3)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(MaxNLocator(5))
-    figure.subplots_adjust(0.07, 0.08, 0.985, 0.92, 0.17, 0.3)
-    return figure
-
-
-def _empty(axes: Axes) -> None:
-    """Take away what :func:`motion_curves` drew."""
-    legend = axes.get_legend()
-    for artist in [*axes.lines, *axes.texts, *([legend] if legend else [])]:
-        artist.remove()
-    axes.set_prop_cycle(None)
-    axes.relim()
-    axes.autoscale()
-    axes.set_visible(False)
-
-
 def _sheet(
     images: NDArray,
     true_masks: NDArray | None,
@@ -327,31 +261,6 @@ def _gif_palette() -> Image.Image:
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.concatenate([greys, walls, *blends]).round().astype(np.uint8).tobytes())
     return palette
-
-
-def crop_window(
-    image_shape: Sequence[int], heart: NDArray[np.bool_] | None, points: NDArray | None
-) -> tuple[float, float, float]:
-    """The square (left, top, side), in px, round the mask and the points, with a margin.
-
-    Points outside the image do not widen it beyond the image; an empty case shows the whole image.
-    """
-    height, width = image_shape
-    places = np.zeros((0, 2)) if heart is None else np.argwhere(heart)[:, ::-1].astype(float)
-    if points is not None:
-        places = np.concatenate([places, points[np.isfinite(points).all(axis=1)]])
-    if len(places) == 0:
-        return -0.5, -0.5, float(max(height, width))
-    limit = np.array([width - 1.0, height - 1.0])
-    low, high = np.clip(places.min(0), 0, limit), np.clip(places.max(0), 0, limit)
-    side = min(1.5 * max(8.0, *(high - low)), float(max(height, width)))
-    left, top = np.maximum(np.minimum((low + high - side) / 2, limit + 0.5 - side), -0.5)
-    return float(left), float(top), side
-
-
-def grey_range(images: NDArray) -> tuple[float, float]:
-    low, high = np.percentile(images, [0.5, 99.5])
-    return float(low), float(max(high, low + 1e-6))
 
 
 def _pixels(figure: Figure) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from jssm import files
 from jssm.files import source_headers
-from jssm.pictures import plots
+from jssm.pictures import style
 
 if TYPE_CHECKING:
     from jssm.cines.result import Result
@@ -121,7 +121,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def jpegs(frames: np.ndarray) -> list[str]:
     """The frames (F, H, W) as base64 of JPEGs, one grey window for all."""
-    low, high = plots.grey_range(frames)
+    low, high = style.grey_range(frames)
     grey = np.clip((frames.astype(np.float32) - low) * (255 / (high - low)), 0, 255)
     texts = []
     for picture in np.rint(grey).astype(np.uint8):
