@@ -1,4 +1,4 @@
-"""Kinds of shape: what preparation has to know of one, and nothing else.
+"""Kinds of shape: what preparation has to know of one, and nothing else (docs/SHAPES.md).
 
 Every kind is a strip: T/2 points on an inner boundary, T/2 on an outer one, triangles between
 (:mod:`jssm.shape.order`). How a mask gives its boundaries, and which three points of them tell
