@@ -75,15 +75,20 @@ def grey(
     """The palette pictures of :func:`draw` without points: what ``window`` shows of the frames."""
     left, top, side = window
     low, high = style.grey_range(frames)
-    scale = SIDE_PX / side
+    height, width = frames.shape[1:]
     palette = _palette()
     # Pillow counts from the corner of the first pixel, we from its centre.
-    affine = (1 / scale, 0, left + 0.5, 0, 1 / scale / aspect, (top + 0.5 * aspect) / aspect)
+    x, y, tall = left + 0.5, top / aspect + 0.5, side / aspect
+    whole = (  # the frame, and black as far as the window reaches beyond it
+        min(0, math.floor(x)), min(0, math.floor(y)),
+        max(width, math.ceil(x + side)), max(height, math.ceil(y + tall)),
+    )  # fmt: skip
+    x, y = x - whole[0], y - whole[1]
     for k, frame in enumerate(frames):
         shade = np.clip((frame - low) * ((GREYS - 1) / (high - low)), 0, GREYS - 1)
-        flat = Image.fromarray(np.nan_to_num(shade).astype(np.uint8))
-        flat = flat.transform(
-            (SIDE_PX, SIDE_PX), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR
+        flat = Image.fromarray(np.nan_to_num(shade).astype(np.uint8)).crop(whole)
+        flat = flat.resize(
+            (SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR, (x, y, x + side, y + tall)
         )
         picture = Image.frombytes("P", flat.size, flat.tobytes())
         picture.putpalette(palette)
