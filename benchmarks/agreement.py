@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -29,7 +29,7 @@ from benchmarks.tables.tracked import points_of_mask
 from jssm import dataset
 from jssm.cines.motion import measure_motion
 from jssm.dataset import Dataset
-from jssm.evaluation.scores import Evaluation, evaluate
+from jssm.evaluation.scores import Evaluation, Predict, evaluate
 from jssm.methods import registry
 
 MEASURES = {"ef_percent": "Ejection fraction (%)", "gls_percent": "GLS, endocardium (%)"}
@@ -61,24 +61,29 @@ def run(args: argparse.Namespace) -> int:
         print(f"agreement: {error}", file=sys.stderr)
         return 2
     predict = jax.jit(method.predict)
-    paired = np.array(list(pairs.values()))
-    true = data.points[paired]
-    found = points_of(
-        evaluate(lambda images: predict(variables, images), data, paired.ravel()), true.shape[2]
-    )
-    measured = pd.DataFrame({"pair": list(pairs)})
-    for kind, points in (("predicted", found.reshape(true.shape)), ("true", true)):
-        for name, values in measures(points).items():
-            measured[f"{kind}_{name}"] = values
+    measured = compare(lambda images: predict(variables, images), data, pairs)
     args.out.mkdir(parents=True, exist_ok=True)
     measured.to_csv(args.out / "pairs.csv", index=False)
     measured = measured.dropna()
     table = report.table([agreement(measured, name) for name in MEASURES])
     (args.out / "agreement.md").write_text(table + "\n")
-    draw(args.out / "bland_altman.png", measured)
+    draw(args.out / "bland_altman.png", {"": measured})
     print(f"{len(measured)} of {len(pairs)} pairs of {args.split} of {args.data} could be measured")
     print(f"\n{table}\n\nwritten to {args.out}")
     return 0
+
+
+def compare(predict: Predict, data: Dataset, pairs: dict[str, tuple[int, int]]) -> pd.DataFrame:
+    """Both measures of each of :func:`pairs_of`, predicted and true; NaN where the method gives
+    no points."""
+    paired = np.array(list(pairs.values()))
+    true = data.points[paired]
+    found = points_of(evaluate(predict, data, paired.ravel()), true.shape[2])
+    measured = pd.DataFrame({"pair": list(pairs)})
+    for kind, points in (("predicted", found.reshape(true.shape)), ("true", true)):
+        for name, values in measures(points).items():
+            measured[f"{kind}_{name}"] = values
+    return measured
 
 
 def points_of(found: Evaluation, num_points: int) -> NDArray:
@@ -136,19 +141,25 @@ def agreement(measured: pd.DataFrame, name: str) -> dict[str, Any]:
     }
 
 
-def draw(path: Path, measured: pd.DataFrame) -> None:
-    """The Bland–Altman plot of each measure."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (name, title) in zip(
-        figure.subplots(1, len(MEASURES)), MEASURES.items(), strict=True
-    ):
-        predicted, true = measured[f"predicted_{name}"], measured[f"true_{name}"]
-        row = agreement(measured, name)
-        axes.scatter((predicted + true) / 2, predicted - true, s=14, alpha=0.7)
-        for line in ("bias", "lower limit", "upper limit"):
-            axes.axhline(row[line], color="black", linestyle="-" if line == "bias" else "--")
-            axes.annotate(f" {row[line]:+.1f}", (1, row[line]), xycoords=("axes fraction", "data"),
-                va="center")  # fmt: skip
-        axes.set(title=title, xlabel="mean of both", ylabel="predicted − true (points)")
-    figure.savefig(path, dpi=120)
+def draw(path: Path, methods: dict[str, pd.DataFrame]) -> None:
+    """The Bland–Altman plot of each measure, a row for each method; a column has one scale."""
+    figure = Figure(figsize=(10, 1 + 3 * len(methods)), layout="constrained")
+    grid = figure.subplots(len(methods), len(MEASURES), squeeze=False, sharex="col", sharey="col")
+    for row, (method, measured) in zip(grid, methods.items(), strict=True):
+        for axes, (name, title) in zip(row, MEASURES.items(), strict=True):
+            _plot(axes, measured, name)
+            axes.set(title=f"{method}: {title}" if method else title)
+    for axes in grid[-1]:
+        axes.set(xlabel="mean of both")
+    report.save(figure, path)
+
+
+def _plot(axes: Axes, measured: pd.DataFrame, name: str) -> None:
+    predicted, true = measured[f"predicted_{name}"], measured[f"true_{name}"]
+    found = agreement(measured, name)
+    axes.scatter((predicted + true) / 2, predicted - true, s=14, alpha=0.7)
+    for line in ("bias", "lower limit", "upper limit"):
+        axes.axhline(found[line], color="black", linestyle="-" if line == "bias" else "--")
+        axes.annotate(f" {found[line]:+.1f}", (1, found[line]), xycoords=("axes fraction", "data"),
+            va="center")  # fmt: skip
+    axes.set(ylabel="predicted − true (points)")

@@ -72,6 +72,12 @@ def test_best_median_and_worst_are_chosen():
         pictures.choose([np.nan])
 
 
+def test_the_worst_come_first(monkeypatch):
+    monkeypatch.setattr(pictures, "WORST", 2)
+    assert pictures.worst(np.array([0.5, np.nan, 0.1, 0.7])) == {"worst 1": 2, "worst 2": 0}
+    assert pictures.worst(np.array([np.nan, 0.7])) == {"worst 1": 1}
+
+
 def test_the_chosen_cases_hold_what_was_found(data, found):
     cases = pictures.chosen_cases(data, found, view="4ch")
     last = len(data.images) - 1

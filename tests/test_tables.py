@@ -11,9 +11,11 @@ from PIL import Image
 from scipy import stats
 
 from benchmarks import __main__ as benchmarks
+from benchmarks import agreement
 from benchmarks.tables import (
     figures,
     paper,
+    pictures,
     plan,
     robustness,
     runs,
@@ -43,10 +45,14 @@ import pathlib, sys
 folder = pathlib.Path(sys.argv[sys.argv.index("--ckpt") + 1])
 ours = folder.name.startswith("evidence")
 (folder / "eval").mkdir()
-lines = ["case,patient,dice,hd_mm,hd_px,components"]
+lines = [
+    "case,patient,dice,hd_mm,hd_px,components,hd95_mm,hd95_px,assd_mm,assd_px,point_rmse_px,folded"
+]
+more = "1.5,,0.5,," + ("2,0" if ours else ",")
 for k in range(12):
     dice = (0.9 if ours else 0.8) + 0.001 * (k % 3) * (1 if ours else 2)
-    lines.append(f"c{k},p{k // 3},{dice},{2 if ours else 4 + k % 2},1,{1 if ours else 1 + k % 2}")
+    hd, pieces = (2, 1) if ours else (4 + k % 2, 1 + k % 2)
+    lines.append(f"c{k},p{k // 3},{dice},{hd},1,{pieces},{more}")
 (folder / "eval" / "cases.csv").write_text("\\n".join(lines))
 """
 
@@ -226,6 +232,10 @@ def test_a_table_is_trained_once_and_written(scripts, small_data, monkeypatch, c
     text = unpadded(out / "table1.md")
     assert "| Ours | ✓ | ✓ | **0.901 ± 0.001**† |" in text
     assert "| Tracking | × | ✓ |" in text
+    text = unpadded(out / "table1_details.md")
+    assert "| Ours | 1.50 ± 0.00 | 0.50 ± 0.00 | 2.00 ± 0.00 | 0.0 |" in text
+    assert "| U-Net | 1.50 ± 0.00 | 0.50 ± 0.00 | – | – |" in text
+    assert "Function" not in text  # no pairs
     commands = (out / "table1_commands.txt").read_text()
     assert commands.count("--config.method=unet --config.model.width=8") == 1
     log = out / "runs/small" / small_data.name / "unet-width8/log.txt"
@@ -319,14 +329,24 @@ def test_what_table_six_writes(scripts, methods, phantom_data, capsys):
         assert (out / f"table6_{name}_4ch.png").is_file()
 
 
-def test_the_pictures_of_table_one(scripts, methods, phantom_data):
+def test_the_pictures_of_table_one(scripts, methods, phantom_data, monkeypatch):
+    """Of a data set whose validation cases come in pairs; the measures are toys."""
+    monkeypatch.setattr(
+        agreement, "measures", lambda p: dict.fromkeys(agreement.MEASURES, p[:, 0, 0, 0])
+    )
+    monkeypatch.setattr(pictures, "WORST", 1)
+    table = pd.read_csv(phantom_data / "cases.csv")
+    table["case"] = [f"c{k // 2}_{'ES' if k % 2 else 'ED'}" for k in range(len(table))]
+    table.to_csv(phantom_data / "cases.csv", index=False)
     out = scripts / "out"
     # The scores of the scripts have other names of cases than the data set; these have its own.
     names = pd.read_csv(phantom_data / "cases.csv").query("split == 'val'")["case"].tolist()
     text = EVAL.replace('f"c{k},', 'f"{names[k % 8]},').replace("range(12)", "range(8)")
     (scripts / "eval.py").write_text(f"names = {names}\n{text}")
     call("--table", 1, "--data", phantom_data, "--small", "--out", out)
-    for name in ("cases.png", "cycles.png", "cycle_4ch_1.gif"):
+    assert unpadded(out / "table1_details.md").count("| 4 of 4 |") == 6
+    sheets = ("cases.png", "worst.png", "cycles.png", "table1_agreement_4ch.png")
+    for name in (*sheets, "cycle_4ch_1.gif"):
         with Image.open(out / name) as picture:
             assert min(picture.size) > 100
             assert getattr(picture, "n_frames", 1) == (3 if name.endswith("gif") else 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.tables import beyond, figures, plan, runs, writing
+from benchmarks.tables import beyond, details, figures, plan, runs, writing
 from benchmarks.tables.plan import Size, Table
 from benchmarks.tables.runs import Run, Source
 
@@ -88,4 +88,6 @@ def write(table: Table, sources: list[Source], size: Size, out: Path) -> list[Pa
     if table.number == BEYOND:
         return beyond.write(table, sources, size, out)
     paths = writing.write(table, rows, out)
-    return paths + figures.write(rows, sources, out) if table.number == METHODS else paths
+    if table.number == METHODS:
+        paths += details.write(rows, sources, out) + figures.write(rows, sources, out)
+    return paths

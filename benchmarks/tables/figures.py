@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from benchmarks import motion
 from benchmarks.tables import pictures, trained
-from benchmarks.tables.pictures import Case
+from benchmarks.tables.pictures import Case, Choice
 from benchmarks.tables.plan import OURS
 from benchmarks.tables.runs import Source
 from benchmarks.tables.writing import Row
@@ -25,12 +25,14 @@ def write(rows: list[Row], sources: list[Source], out: Path) -> list[Path]:
     """
     paths: list[Path] = []
     cases: list[Case] = []
+    worst: list[Case] = []
     cines: dict[str, tuple[NDArray, NDArray]] = {}
     for source in sources:
         methods = {row.label: row for row in rows if row.data == source.path.name}
         if OURS not in methods:
             continue
-        cases += chosen(methods, source)
+        cases += chosen(methods, source, pictures.choose)
+        worst += chosen(methods, source, pictures.worst)
         if dataset.load(source.path).truth_points is None:
             continue
         follow = trained.follower(methods[OURS].run)
@@ -46,23 +48,24 @@ def write(rows: list[Row], sources: list[Source], out: Path) -> list[Path]:
             path = out / f"cycle_{title.replace(' ', '_')}.gif"
             pictures.movie(path, cine, tracks, frame_time_s=float(patient.truth["time_s"][1]))
             paths.append(path)
-    if cases:
-        paths.append(out / "cases.png")
-        pictures.qualitative(paths[-1], cases)
+    for name, chosen_ones in (("worst.png", worst), ("cases.png", cases)):
+        if chosen_ones:
+            paths.append(out / name)
+            pictures.qualitative(paths[-1], chosen_ones)
     if cines:
         paths.append(out / "cycles.png")
         pictures.cycle_sheet(paths[-1], cines)
     return paths
 
 
-def chosen(methods: dict[str, Row], source: Source) -> list[Case]:
-    """The best, median and worst case of one data set by our Dice, as every method sees them."""
+def chosen(methods: dict[str, Row], source: Source, choice: Choice) -> list[Case]:
+    """Cases of one data set, by a choice from our Dice, as every method sees them."""
     data = dataset.load(source.path)
     table = methods[OURS].cases
-    names = [table["case"].iloc[k] for k in pictures.choose(table["dice"].to_numpy()).values()]
+    names = [table["case"].iloc[k] for k in choice(table["dice"].to_numpy()).values()]
     rows = np.flatnonzero(data.cases["case"].isin(names))
     found = {
         label: evaluate(trained.predictor(row.run), data, rows, progress=False)
         for label, row in methods.items()
     }
-    return pictures.chosen_cases(data, found, view=source.path.name)
+    return pictures.chosen_cases(data, found, choice=choice, view=source.path.name)

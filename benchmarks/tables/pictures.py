@@ -5,7 +5,7 @@ this project among the others: it is orange and drawn last.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -28,6 +28,7 @@ from jssm.pictures import movies, plots, style
 from jssm.shape.masks import binarize
 
 STRAY_COLOUR = "#D55E00"  # vermilion: what does not belong to a mask's largest piece
+WORST = 6  # cases in the picture of the worst
 SCORE_LABELS = {
     "dice": "Dice ↑",
     "hd_mm": "Hausdorff distance (mm) ↓",
@@ -77,10 +78,24 @@ def choose(dice: NDArray) -> dict[str, int]:
     return {name: found[name] for name in ("best", "median", "worst") if name in found}
 
 
+def worst(dice: NDArray) -> dict[str, int]:
+    """The places of the :data:`WORST` least of the numbers ``dice`` (n,), the least first."""
+    places = np.argsort(dice, kind="stable")[: min(WORST, np.count_nonzero(~np.isnan(dice)))]
+    return {f"worst {k + 1}": int(place) for k, place in enumerate(places)}
+
+
+Choice = Callable[[NDArray], dict[str, int]]
+
+
 def chosen_cases(
-    data: Dataset, found: Mapping[str, Evaluation], *, ours: str = OURS, view: str = ""
+    data: Dataset,
+    found: Mapping[str, Evaluation],
+    *,
+    choice: Choice = choose,
+    ours: str = OURS,
+    view: str = "",
 ) -> list[Case]:
-    """The rows of :func:`qualitative` that one data set gives: by :func:`choose`, from our Dice.
+    """The rows of :func:`qualitative` that one data set gives: by a ``choice`` from our Dice.
 
     found: what each method, by name, gave for the same rows of ``data``. The true points are the
     phantom's material points where there are any, else those of the data set.
@@ -103,7 +118,7 @@ def chosen_cases(
             {method: evaluation.masks[place] for method, evaluation in found.items()},
             own.points[place],
         )
-        for name, place in choose(own.table["dice"].to_numpy()).items()
+        for name, place in choice(own.table["dice"].to_numpy()).items()
     ]
 
 

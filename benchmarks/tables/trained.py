@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks import agreement
 from benchmarks.tables import cycles, robustness, tracked
 from benchmarks.tables.cycles import Cycles, Follow
 from benchmarks.tables.runs import Run, Source
@@ -63,6 +64,15 @@ def degraded(run: Run) -> pd.DataFrame:
         return robustness.curves(predictor(run), data, data.rows("val"), seed=SEED)
 
     return _kept(run.folder / "degraded.csv", measure)
+
+
+def paired(run: Run, pairs: dict[str, tuple[int, int]]) -> pd.DataFrame:
+    """:func:`agreement.compare` over ``pairs`` of end-diastole and end-systole."""
+
+    def measure() -> pd.DataFrame:
+        return agreement.compare(predictor(run), dataset.load(run.data), pairs)
+
+    return _kept(run.folder / "pairs.csv", measure)
 
 
 def followed(run: Run, source: Source, name: str) -> Cycles:
