@@ -4,8 +4,8 @@
         --view cc --out data/arch
     python train.py --config configs/arch.py
 
---config.method=unet trains the U-Net by the same steps and augmentation. Neither has been trained to
-the end yet, so these settings are not tuned.
+--config.method=unet trains the U-Net by the same steps and augmentation. Neither has been trained
+to the end yet, so these settings are not tuned.
 """
 
 from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
