@@ -142,9 +142,9 @@ def agreement(measured: pd.DataFrame, name: str) -> dict[str, Any]:
 
 
 def draw(path: Path, methods: dict[str, pd.DataFrame]) -> None:
-    """The Bland–Altman plot of each measure, a row for each method; a column has one scale."""
+    """The Bland–Altman plot of each measure, a row for each method."""
     figure = Figure(figsize=(10, 1 + 3 * len(methods)), layout="constrained")
-    grid = figure.subplots(len(methods), len(MEASURES), squeeze=False, sharex="col", sharey="col")
+    grid = figure.subplots(len(methods), len(MEASURES), squeeze=False)
     for row, (method, measured) in zip(grid, methods.items(), strict=True):
         for axes, (name, title) in zip(row, MEASURES.items(), strict=True):
             _plot(axes, measured, name)
