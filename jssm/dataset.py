@@ -1,8 +1,10 @@
 """Reading a data set directory (prep/DATASET.md), and drawing batches from it."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,15 @@ class Dataset:
             place = np.arange(len(frames))[:, None] + np.arange(count)
             following[frames] = frames[place % len(frames)]
         return following[rows]
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells this data set from another: of its tables, points and at most 64 images."""
+        picked = np.unique(np.linspace(0, len(self.images) - 1, 64).round().astype(int))
+        parts = [json.dumps(self.meta, sort_keys=True), self.cases.to_csv(index=False)]
+        arrays = [self.points, self.thetas, self.images[picked], self.masks[picked]]
+        content = [part.encode() for part in parts] + [np.asarray(a).tobytes() for a in arrays]
+        return hashlib.sha256(b"".join(content)).hexdigest()[:16]
 
     @property
     def covers(self) -> np.ndarray:

@@ -33,7 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     add_verify_parser(commands)
     add_landmark_parser(commands)
     args = parser.parse_args(arguments)
-    return args.run(args)
+    try:
+        return args.run(args)
+    except OSError as error:  # a full disk, a folder that may not be written to
+        return _refuse(f"{error}; what is finished is kept, and the same command goes on with it")
 
 
 def add_build_parser(commands: argparse._SubParsersAction) -> None:

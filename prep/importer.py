@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jssm import files
-from prep.dataset.store import replace_text
+from jssm.files.whole import alone, write_whole
 from prep.errors import BadInput, Refused
 
 COLUMNS = (
@@ -87,8 +87,18 @@ def import_dicom(
     outcome = Outcome()
     for problem in problems:
         (outcome.damaged if problem.damaged else outcome.skipped).append(problem.sentence)
+    with alone(out):
+        _write_all(found, out, outcome, keep_names=keep_names)
+    if not outcome.rows:
+        first = (outcome.damaged + outcome.skipped + ["it is empty"])[0]
+        raise Refused(f"{directory}: no cine was found; {first}")
+    return outcome
+
+
+def _write_all(found: list[files.Found], out: Path, outcome: Outcome, *, keep_names: bool) -> None:
+    """Write each cine and, at the end, the table."""
     images = out / "images"
-    images.mkdir(parents=True, exist_ok=True)
+    images.mkdir(exist_ok=True)
     for item in tqdm(found, desc="importing", unit="cine", disable=None):
         try:
             cine = item.load()
@@ -99,10 +109,6 @@ def import_dicom(
         outcome.damaged += [item.about(sentence) for sentence in cine.problems]
         outcome.rows.append(_row(item, cine, keep_source=keep_names or item.is_public))
     _write_table(out / "cines.csv", outcome.rows)
-    if not outcome.rows:
-        first = (outcome.damaged + outcome.skipped + ["it is empty"])[0]
-        raise Refused(f"{directory}: no cine was found; {first}")
-    return outcome
 
 
 def _row(item: files.Found, cine: files.Cine, *, keep_source: bool) -> dict:
@@ -135,4 +141,4 @@ def _write_table(path: Path, rows: list[dict]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    replace_text(path, text.getvalue())
+    write_whole(path, text.getvalue())

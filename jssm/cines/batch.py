@@ -22,6 +22,7 @@ from jssm.cines.measures import Segmented
 from jssm.cines.options import VIEWS, Options, Outcome
 from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, report_name, unpaired
 from jssm.cines.result import Result, is_read
+from jssm.files.whole import alone
 from jssm.version import __version__
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def predict_all(options: Options, *, began: float) -> Outcome:
       ValueError, OSError: when the model or an input is missing or damaged, or nothing can be
         written.
     """
-    with writing.Writers(options.jobs) as writers:  # they get ready meanwhile
+    with alone(options.out), writing.Writers(options.jobs) as writers:  # they get ready meanwhile
         return _Predicting(options, writers).run(began)
 
 

@@ -18,6 +18,7 @@ from jssm.cines import curves, places, sending
 from jssm.cines.result import NAMES, Result
 from jssm.cines.summary import summarize
 from jssm.files import segmentation
+from jssm.files.whole import write_whole
 from jssm.pictures import movies
 from jssm.report import record
 
@@ -87,7 +88,7 @@ def write(
         seconds[name] = time.perf_counter() - began
     summary = {**summarize(result), **about, "warnings": warnings}
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-    (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / SUMMARY, text + "\n")
     return Written(summary, seconds)
 
 

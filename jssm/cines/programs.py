@@ -20,7 +20,7 @@ from jax import export
 
 import jssm
 from jssm.cines.motion import LineStrain, Motion
-from jssm.methods.model_file import write_whole
+from jssm.files.whole import write_whole
 from jssm.shape.integrity import Integrity
 
 MOST = 16  # that are held, those used last

@@ -1,11 +1,14 @@
 """The tables over all cines: summaries as rows, in CSV."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from jssm.files.whole import write_whole
 
 
 def row_of(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,14 +22,15 @@ def row_of(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows, whose keys may differ; what is not known is empty. Without rows, no file."""
-    path.unlink(missing_ok=True)
     if not rows:
+        path.unlink(missing_ok=True)
         return
     columns = dict.fromkeys(key for row in rows for key in row)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(columns), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(columns), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_whole(path, text.getvalue())
 
 
 def write_columns(path: Path, columns: Mapping[str, np.ndarray], form: str) -> None:

@@ -1,6 +1,7 @@
 """Reading PNG, JPEG, NIfTI and MetaImage files as cines."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from jssm.files.errors import BadInput
 PICTURES = (".png", ".jpg", ".jpeg")
 NIFTI = (".nii", ".nii.gz")
 METAIMAGE = (".mha", ".mhd")
+PIXELS = "ElementDataFile"  # the field of a MetaImage header that names them, its last
 SUFFIXES = PICTURES + NIFTI + METAIMAGE
 
 
@@ -59,7 +61,13 @@ def guarded(function: Callable, path: Path):
 
 def _read_picture(path: Path) -> Cine:
     import imageio.v3 as iio
+    from PIL import Image
 
+    with Image.open(path) as header:  # an animated one would be read to its end
+        count = getattr(header, "n_frames", 1)
+        check_size(header.width * header.height * 8, path.name)
+    if count != 1:
+        raise BadInput(f"{path.name}: {count} pictures; 1 was expected")
     return Cine(stem(path), grey(np.asarray(iio.imread(path)), path.name)[None])
 
 
@@ -97,11 +105,15 @@ def _read_metaimage(path: Path) -> Cine:
 
 
 def _fields(path: Path) -> dict[str, str]:
-    """The fields of a MetaImage header as text."""
+    """The fields of a MetaImage header as text, the first of a name, up to that of the pixels."""
+    fields: dict[str, str] = {}
     with path.open("rb") as file:
-        lines = file.read(10_000).decode("latin-1").splitlines()
-    pairs = (line.partition("=") for line in lines if "=" in line)
-    return {key.strip(): value.strip() for key, _, value in pairs}
+        for line in file.read(10_000).decode("latin-1").splitlines():
+            key, *value = re.split("[=:]", line, maxsplit=1)  # ITK takes both
+            fields.setdefault(key.strip(), "".join(value).strip())
+            if key.strip() == PIXELS:
+                break
+    return fields
 
 
 def _count_metaimage(path: Path) -> int:
@@ -111,10 +123,16 @@ def _count_metaimage(path: Path) -> int:
 def _metaimage_header(path: Path):
     import SimpleITK as sitk
 
-    pixels = _fields(path).get("ElementDataFile", "LOCAL")
-    is_beside = len(pixels.split()) == 1 and pixels not in ("LOCAL", "LIST")
-    if is_beside and not (path.parent / pixels).is_file():
-        raise BadInput(f"{path.name}: its pixels, the file {pixels}, are missing")
+    pixels = _fields(path).get(PIXELS, "")
+    if not pixels:
+        raise ValueError(f"no {PIXELS} in its header")
+    if pixels.upper() != "LOCAL":  # lists and patterns of files could name any file
+        if Path(pixels).name != pixels or "\\" in pixels or "%" in pixels:
+            raise BadInput(
+                f"{path.name}: {PIXELS} is {pixels[:40]!r}; LOCAL or a file beside it was expected"
+            )
+        if pixels.upper().startswith("LIST") or not (path.parent / pixels).is_file():
+            raise BadInput(f"{path.name}: its pixels, the file {pixels}, are missing")
     header = sitk.ImageFileReader()
     header.SetFileName(str(path))
     header.ReadImageInformation()

@@ -24,6 +24,7 @@ from jssm.files.common import (
     without_gaps,
 )
 from jssm.files.errors import BadInput
+from jssm.files.whole import write_whole
 
 TIME_UNITS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 LENGTH_UNITS = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
@@ -153,7 +154,10 @@ def write_nifti(path: Path, frames: np.ndarray, cine: Cine) -> None:
     zooms += [1.0] * (len(shape) - len(zooms))  # of axes of length 1
     file.header.set_zooms(zooms[: len(shape)])
     file.header.set_xyzt_units("mm", "sec")
-    nib.save(file, path)
+    content = file.to_bytes()
+    if path.suffix == ".gz":
+        content = gzip.compress(content, 1, mtime=0)  # as nibabel does: quick, and no time in it
+    write_whole(path, content)
 
 
 def _open(path: Path) -> Any:

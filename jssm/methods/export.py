@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
+from jssm.files.whole import write_whole
 from jssm.methods import packing, registry
 from jssm.methods.model import Model, predict
-from jssm.methods.model_file import write_whole
 
 PLATFORMS = ("cpu", "cuda")
 

@@ -6,8 +6,6 @@ its path, with the settings as JSON text beside them.
 """
 
 import io
-import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,8 @@ from flax import traverse_util
 
 from jssm import config as config_lib
 from jssm.config import Config
+from jssm.files.archive import read_npz
+from jssm.files.whole import write_whole
 
 SETTINGS = "settings"
 VARIABLES = "variables"
@@ -41,13 +41,6 @@ def write(path: Path, config: Config, weights: dict[str, Any]) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, all of it or nothing: one that was there stays until the new one is whole."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-
-
 def read(path: Path) -> tuple[Config, dict[str, Any]]:
     """The settings and the arrays, in single precision, of :func:`write`'s file.
 
@@ -55,12 +48,10 @@ def read(path: Path) -> tuple[Config, dict[str, Any]]:
       ValueError: when it is no such file, damaged or of another version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            config = config_lib.from_json(str(file[SETTINGS]))
-            arrays = {
-                name: file[name].astype(np.float32) for name in file.files if name != SETTINGS
-            }
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path)
+        config = config_lib.from_json(str(arrays.pop(SETTINGS)))
+        arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    except (ValueError, KeyError) as error:
         cause = " ".join(str(error).split())[:160] or type(error).__name__
         raise ValueError(
             f"{path}: no model file, or a damaged one or of another version ({cause})"

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from jssm.files.whole import write_whole
 from jssm.report import record
 from jssm.report.page import page
 
@@ -29,7 +30,7 @@ def write_pages(out: Path, patients: Collection[str] | None = None) -> list[Path
         path = out / f"{patient}_report.html"
         cines = [_cine(folder) for folder in folders[patient]]
         text = page(f"jssm report: {patient}", "app", _data(patient, cines, _pairs(out, patient)))
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
         written.append(path)
     return written
 

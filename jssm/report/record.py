@@ -11,6 +11,7 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from PIL import Image
 
 from jssm import files
 from jssm.files import source_headers
+from jssm.files.whole import write_whole
 from jssm.pictures import style
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ def near_px(theta: np.ndarray, deviation_px: np.ndarray) -> np.ndarray:
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write a record."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -116,6 +118,9 @@ def read(path: Path) -> dict[str, Any]:
     if version != FORMAT or missing:
         lacks = f"; it lacks {min(missing)}" if missing else ""
         raise ValueError(f"{path}: not what a report of this version saved{lacks}")
+    for key in ("id", "patient"):  # both become names of files
+        if not re.fullmatch(r"[^/\\\0]+", str(content[key])) or set(content[key]) == {"."}:
+            raise ValueError(f"{path}: {key} is {content[key]!r}, which is no name of a file")
     return content
 
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jssm.files.archive import read_npz
+
 
 class ShapeModel(struct.PyTreeNode):
     """Shapes in the canonical frame: centroid of the mean 0, its RMS radius 1.
@@ -73,13 +75,13 @@ def load(path: str | Path) -> ShapeModel:
 
     Raises:
       FileNotFoundError: when there is no such file.
-      ValueError: when an array is missing or the shapes do not belong together.
+      ValueError: when it is damaged, an array is missing or the shapes do not belong together.
     """
-    with np.load(path) as file:
-        missing = {"mean", "modes", "variances"} - set(file)
-        if missing:
-            raise ValueError(f"{path}: not a shape model, missing {sorted(missing)}")
-        mean, modes, variances = file["mean"], file["modes"], file["variances"]
+    arrays = read_npz(path)
+    missing = {"mean", "modes", "variances"} - set(arrays)
+    if missing:
+        raise ValueError(f"{path}: not a shape model, missing {sorted(missing)}")
+    mean, modes, variances = arrays["mean"], arrays["modes"], arrays["variances"]
     if mean.ndim != 2 or modes.shape[1:] != mean.shape or variances.shape != modes.shape[:1]:
         raise ValueError(
             f"{path}: expected mean (T, 2), modes (K, T, 2), variances (K,); "

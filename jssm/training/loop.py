@@ -24,6 +24,7 @@ from jssm import checkpoint
 from jssm import config as config_lib
 from jssm import dataset as dataset_lib
 from jssm.config import Config
+from jssm.files.whole import alone, write_whole
 from jssm.methods import registry, start
 from jssm.training import convergence, steps
 from jssm.training.convergence import Progress
@@ -34,6 +35,7 @@ from jssm.training.steps import TrainState
 from jssm.training.validation import Validation
 
 SHEETS = 5  # times that pictures are drawn in a whole run
+DATA = "data"  # in the saved progress: which data set it is
 SAVE_S = 10.0  # between two checkpoints, at least; a quick GPU validates every second
 
 # Gets the number of each step and its metrics, when they are known: up to AHEAD steps later.
@@ -55,6 +57,7 @@ def train(config: Config, run: str | Path, *, on_step: OnStep | None = None) -> 
         run that is already in ``run``.
       FileNotFoundError: when the data set is not there.
       FloatingPointError: when the loss is not finite, naming the step.
+      OSError: when nothing can be written, or another training is at work in ``run``.
       Stopped: after an interrupt (Ctrl-C or SIGTERM), with everything saved.
     """
     run = Path(run)
@@ -66,9 +69,9 @@ def train(config: Config, run: str | Path, *, on_step: OnStep | None = None) -> 
     constants = begin.constants or registry.constants_of(config, data)
     method = registry.method_from(config, constants)
     plan = make_plan(method, data, config, constants=constants, into=begin.into)
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "config.json").write_text(config_lib.to_json(config))
-    follow(plan, run, on_step=on_step)
+    with alone(run):
+        write_whole(run / "config.json", config_lib.to_json(config))
+        follow(plan, run, on_step=on_step)
 
 
 def follow(plan: Plan, run: Path, *, on_step: OnStep | None = None) -> None:
@@ -218,7 +221,8 @@ class _Loop:
         self._save_best()
         weights = _copy(_weights(self.state, self.plan.constants))
         training = _copy(_training(self.state))
-        self.files.save_latest(self.progress.step, weights, training, asdict(self.progress))
+        progress = asdict(self.progress) | {DATA: self.plan.data.digest}
+        self.files.save_latest(self.progress.step, weights, training, progress)
 
     def _save_best(self) -> None:
         if self.unsaved_best is not None:
@@ -265,6 +269,11 @@ def _start(files: checkpoint.Checkpoints, plan: Plan) -> tuple[Progress, Callabl
         progress = Progress(with_mask=not plan.method.learns_points)
         return progress, lambda: replicate(plan.first_state(), plan.devices)
     weights, training, values = restored
+    if values.pop(DATA, plan.data.digest) != plan.data.digest:  # older checkpoints have none
+        raise ValueError(
+            f"{plan.config.data}: the data set is not that with which this run began; bring "
+            "that back, or choose another --workdir"
+        )
     averaged = plan.shapes.average is not None
     state = TrainState(
         step=training["step"],

@@ -7,6 +7,7 @@ import imageio.v3 as imageio
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from jssm.files.whole import write_whole
 from jssm.pictures import plots
 
 
@@ -18,7 +19,7 @@ class RunLog:
         self._run = run
         self._path = run / "metrics.jsonl"
         self.history = [r for r in _read(self._path) if r["step"] <= step]
-        self._path.write_text("".join(json.dumps(r) + "\n" for r in self.history))
+        write_whole(self._path, "".join(json.dumps(r) + "\n" for r in self.history))
         self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self) -> "RunLog":

@@ -11,6 +11,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from jssm import files
+from jssm.files.whole import alone
 from prep.dataset import cases as steps
 from prep.dataset import images, layouts, split, store
 from prep.dataset import settings as settings_lib
@@ -73,6 +74,15 @@ def run(request: Request) -> Outcome:
         )
     wanted = split.read(request.split) if request.split else own_split(cases)
     parts = split.assign([c.patient for c in cases], settings.val_fraction, settings.seed, wanted)
+    with alone(request.out):
+        return _build(request, cases, parts, bad, own=bool(request.public and wanted is None))
+
+
+def _build(
+    request: Request, cases: list[Case], parts: dict[str, str], bad: list[str], *, own: bool
+) -> Outcome:
+    """The steps of all cases, and the data set of them."""
+    settings = request.settings
     folder = store.open_folder(request.out, parameters(request))
     pool = Parallel(n_jobs=request.jobs, return_as="generator_unordered")
 
@@ -95,7 +105,7 @@ def run(request: Request) -> Outcome:
 
     report.write(request.out)
     dice = float(np.mean([row.dice for row in found.rows]))
-    notes = found.notes + ([OWN_SPLIT] if request.public and wanted is None else [])
+    notes = found.notes + ([OWN_SPLIT] if own else [])
     return Outcome(len(cases), len(found.rows), dice, bad, notes)
 
 

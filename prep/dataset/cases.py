@@ -8,8 +8,6 @@ import functools
 import hashlib
 import io
 import math
-import os
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from jssm import files
+from jssm.files.archive import read_npz
+from jssm.files.whole import write_whole
 from jssm.shape import affine
 from prep.dataset import images
 from prep.dataset.settings import Settings
@@ -80,17 +80,15 @@ def write(path: Path, **arrays) -> None:
     """Write an .npz that appears whole or not at all."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(buffer.getvalue())
-    os.replace(temporary, path)
+    write_whole(path, buffer.getvalue())
 
 
 def read(path: Path, stamp: str) -> dict[str, np.ndarray] | None:
     """The arrays of a step's file, or None when it is missing, broken or of another stamp."""
     try:
-        with np.load(path) as file:
-            return dict(file) if str(file["stamp"]) == stamp else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = read_npz(path)
+        return arrays if str(arrays["stamp"]) == stamp else None
+    except (OSError, ValueError, KeyError):
         return None
 
 
@@ -239,8 +237,7 @@ def _prepare(case: Case, settings: Settings) -> dict:
         marks = registration.apply(to_square, case.given)
     found["landmarks"] = marks
     if case.truth is not None:
-        with np.load(case.truth) as truth:
-            points = truth["points"][case.frame]
+        points = read_npz(case.truth)["points"][case.frame]
         if points.shape != (settings.num_points, 2):
             raise BadInput(
                 f"{case.truth.name}: points has the shape {points.shape} per frame; "

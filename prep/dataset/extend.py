@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from jssm.files.whole import write_whole
 from jssm.shape import labels, order, shape_model
 from prep.dataset import build, corrected, split, store
 from prep.dataset import cases as steps
@@ -111,7 +112,7 @@ def run(request: Request) -> Outcome:
     source = f"{meta['source']}; {request.source}"
     meta = {"shape_cases": meta["num_cases"], **meta}  # those of the first shape model
     meta |= {"source": source, "num_cases": rows, "num_listed": len(table)}
-    store.replace_text(request.out / "dataset.json", json.dumps(meta, indent=1) + "\n")
+    write_whole(request.out / "dataset.json", json.dumps(meta, indent=1) + "\n")
     from prep.dataset import report
 
     report.write(request.out)

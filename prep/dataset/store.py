@@ -2,16 +2,20 @@
 
 import csv
 import hashlib
+import io
 import json
 import os
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import jax.numpy as jnp
 import numpy as np
 
+from jssm.files.archive import read_npz
+from jssm.files.whole import write_whole
 from jssm.shape import shape_model
 from prep.dataset import cases as steps
 from prep.dataset.cases import Case, Mean
@@ -70,7 +74,7 @@ def open_folder(out: Path, parameters: dict) -> Path:
         raise Refused(f"{out} is not empty and no build has begun there; name another --out")
     folder.mkdir(parents=True, exist_ok=True)
     listed = parameters | {"steps_format": STEPS_FORMAT}
-    replace_text(path, json.dumps(listed, indent=1, sort_keys=True))
+    write_whole(path, json.dumps(listed, indent=1, sort_keys=True))
     return folder
 
 
@@ -173,23 +177,20 @@ def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
     model = shape_model.ShapeModel(*(jnp.asarray(part, jnp.float32) for part in components))
 
     count = len(rows)
-    pictures = {
-        name: np.lib.format.open_memmap(
-            out / f"{name}.npy.tmp", "w+", dtype=np.uint8, shape=(count, size, size)
-        )
-        for name in ("images", "masks")
-    }
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
     spacing = np.full((count, 2), np.nan, np.float32)
     truth = np.full((count, num_points, 2), np.nan, np.float32)
-    for i, row in enumerate(rows):
-        data = _load(found.folder / f"{row.case.name}.input.npz")
-        pictures["images"][i], pictures["masks"][i] = data["image"], data["mask"]
-        spacing[i] = data["spacing_mm"]
-        if "truth" in data:
-            truth[i] = data["truth"]
-    for name, picture in pictures.items():
-        picture.flush()
-        os.replace(out / f"{name}.npy.tmp", out / f"{name}.npy")
+    # Not mapped: a full disk would end the process without a word.
+    with _replaced(out / "images.npy") as images, _replaced(out / "masks.npy") as masks:
+        for file in (images, masks):
+            np.lib.format.write_array_header_1_0(file, header)
+        for i, row in enumerate(rows):
+            data = _load(found.folder / f"{row.case.name}.input.npz")
+            images.write(np.ascontiguousarray(data["image"], np.uint8).data)
+            masks.write(np.ascontiguousarray(data["mask"], np.uint8).data)
+            spacing[i] = data["spacing_mm"]
+            if "truth" in data:
+                truth[i] = data["truth"]
     save_floats(out / "points.npy", points)
     save_floats(out / "canonical_points.npy", canonical)
     save_floats(out / "thetas.npy", thetas)
@@ -203,36 +204,36 @@ def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
         "num_modes": len(model.variances),
         "num_listed": len(found.table),
     }
-    replace_text(out / "dataset.json", json.dumps(meta, indent=1) + "\n")
+    write_whole(out / "dataset.json", json.dumps(meta, indent=1) + "\n")
 
 
 def write_table(out: Path, rows: list[dict]) -> None:
     """Write the table of cases of a data set."""
-    with open(out / "cases.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(out / "cases.csv", text.getvalue())
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path) as file:
-            return dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        return read_npz(path)
+    except (OSError, ValueError) as error:
         raise Refused(f"{path.name}: a step's file is broken; remove it and run again") from error
 
 
 def save_floats(path: Path, array: np.ndarray) -> None:
     """Write an array as float32; it appears whole or not at all."""
-    # A new file takes the old one's place, so that a reader who has it mapped keeps it.
+    with _replaced(path) as file:
+        np.save(file, np.ascontiguousarray(array, np.float32))
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the old one's place when it is whole; a reader who has the old one
+    mapped keeps it."""
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb") as file:
-        np.save(file, np.ascontiguousarray(array, np.float32))
+        yield file
     os.replace(temporary, path)

@@ -2,13 +2,13 @@
 
 import csv
 import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+from jssm.files.archive import read_npz
 from jssm.shape import labels, order
 from prep.dataset.split import leaks
 from prep.dataset.store import COLUMNS
@@ -203,9 +203,9 @@ def _model_findings(
     path: Path, arrays: dict[str, np.ndarray], included: list[dict], meta: dict
 ) -> Iterator[str]:
     try:
-        with np.load(path) as file:
-            mean, modes, variances = (file[n] for n in ("mean", "modes", "variances"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        arrays_of = read_npz(path)
+        mean, modes, variances = (arrays_of[n] for n in ("mean", "modes", "variances"))
+    except (OSError, ValueError, KeyError) as error:
         yield f"shape_model.npz: cannot be read ({_cause(error)})"
         return
     count, num_points = len(variances), meta["num_points"]
