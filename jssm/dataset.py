@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,7 +112,7 @@ def load(directory: str | Path) -> Dataset:
 
     Raises:
       FileNotFoundError: when it is not a data set directory, naming the files it lacks.
-      ValueError: when cases.csv names a kind of label that is not known.
+      ValueError: when a file is damaged, or cases.csv names a kind of label that is not known.
     """
     root = Path(directory)
     names = ["images", "masks", "points", "canonical_points", "thetas", "spacing_mm"]
@@ -122,7 +123,7 @@ def load(directory: str | Path) -> Dataset:
             f"{root}: not a data set directory, missing {', '.join(missing)}; "
             "make one with `python -m prep build`"
         )
-    arrays = {name: np.load(root / f"{name}.npy", mmap_mode="r") for name in names}
+    arrays = {name: mapped(root / f"{name}.npy") for name in names}
     truth = root / "truth_points.npy"
     table = read_table(root / "cases.csv")
     if "covers" not in table.columns:  # a data set of whole walls
@@ -135,11 +136,24 @@ def load(directory: str | Path) -> Dataset:
         )
     return Dataset(
         **arrays,
-        truth_points=np.load(truth, mmap_mode="r") if truth.is_file() else None,
+        truth_points=mapped(truth) if truth.is_file() else None,
         cases=included.sort_values("row").reset_index(drop=True),
         shape_model=shape_model.load(root / "shape_model.npz"),
         meta=json.loads((root / "dataset.json").read_text()),
     )
+
+
+def mapped(path: Path) -> np.ndarray:
+    """The array of an .npy, memory-mapped.
+
+    Raises:
+      OSError: when it cannot be opened.
+      ValueError: when it is damaged.
+    """
+    try:
+        return np.load(path, mmap_mode="r")
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError, OverflowError) as error:
+        raise ValueError(f"{path}: no array, or a damaged one ({error})") from error
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Reading archives of arrays (.npz) of which nothing is believed: no pickles, bounded memory."""
 
 import io
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -29,7 +30,7 @@ def read_npz(path: str | Path, *, most: int = MAX_BYTES) -> dict[str, np.ndarray
     # zipfile tells of damage by all of these; RuntimeError is a member with a password.
     except (
         ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError, MemoryError,
-        OverflowError, SyntaxError, zipfile.BadZipFile, zlib.error,
+        OverflowError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
         cause = " ".join(str(error).split())[:160] or type(error).__name__
         raise ValueError(f"{path}: no archive of arrays, or a damaged one ({cause})") from error

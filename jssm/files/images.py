@@ -127,11 +127,11 @@ def _metaimage_header(path: Path):
     if not pixels:
         raise ValueError(f"no {PIXELS} in its header")
     if pixels.upper() != "LOCAL":  # lists and patterns of files could name any file
-        if Path(pixels).name != pixels or "\\" in pixels or "%" in pixels:
+        if Path(pixels).name != pixels or set(pixels) & set("\\%") or pixels[:4].upper() == "LIST":
             raise BadInput(
                 f"{path.name}: {PIXELS} is {pixels[:40]!r}; LOCAL or a file beside it was expected"
             )
-        if pixels.upper().startswith("LIST") or not (path.parent / pixels).is_file():
+        if not (path.parent / pixels).is_file():
             raise BadInput(f"{path.name}: its pixels, the file {pixels}, are missing")
     header = sitk.ImageFileReader()
     header.SetFileName(str(path))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from jssm.dataset import mapped
 from jssm.files.archive import read_npz
 from jssm.shape import labels, order
 from prep.dataset.split import leaks
@@ -92,8 +93,8 @@ def _arrays(
         if name == "truth_points" and not path.exists():
             continue
         try:
-            array = np.load(path, mmap_mode="r")
-        except (OSError, ValueError, EOFError) as error:
+            array = mapped(path)
+        except (OSError, ValueError) as error:
             findings.append(f"{path.name}: cannot be read ({_cause(error)})")
             continue
         if array.shape != shape:
