@@ -64,10 +64,10 @@ def run(args: argparse.Namespace) -> int:
         for job in jobs:
             row, wanted[job.name] = kill(job, Path(folder), args.kills, args.seed)
             killed.append(row)
-            print(row, file=sys.stderr)
+            _show([row])
         for job in jobs:
-            told += try_faults(job, Path(folder), wanted[job.name])
-        told += try_training(jobs[1], Path(folder), wanted[jobs[1].name])
+            told += _show(try_faults(job, Path(folder), wanted[job.name]))
+        told += _show(try_training(jobs[1], Path(folder), wanted[jobs[1].name]))
     found = Report("faults", machine(), report.settings(args), {"Killed": killed, "Told": told})
     found.write(args.out)
     return int(any("lost" in str(row.values()) for row in killed + told))
@@ -188,11 +188,15 @@ def try_training(job: Job, folder: Path, wanted: str) -> Rows:
 @contextmanager
 def disk(place: Path, size: int) -> Iterator[Callable[[str], None]]:
     """A small file system in memory; gives what mounts it with other options. Needs root."""
+
+    def remount(options: str) -> None:
+        mount(["mount", "-o", f"remount,{options}", place])
+
     place.mkdir(exist_ok=True)
     mount = partial(subprocess.run, check=True, capture_output=True)
     mount(["mount", "-t", "tmpfs", "-o", f"size={max(size, 8192)}", "none", place])
     try:
-        yield lambda options: mount(["mount", "-o", f"remount,{options}", place]) and None
+        yield remount
     finally:
         subprocess.run(["umount", "-l", place], check=False)
 
@@ -262,6 +266,13 @@ def _read(path: Path) -> None:
         assert path.stat().st_size == 0, "its last line is cut off"
 
 
+def _show(rows: Rows) -> Rows:
+    """The same rows, told at once: all of it takes minutes."""
+    for row in rows:
+        print("  ".join(map(str, row.values())), file=sys.stderr, flush=True)
+    return rows
+
+
 def _row(job: Job, fault: str, status: int, said: str, *, is_error: bool = True) -> dict[str, Any]:
     """One row; what is no sentence with an error's status counts as lost."""
     lines = [line for line in said.splitlines() if line.startswith((f"{job.name}:", "prep:"))]
@@ -307,7 +318,7 @@ def _write_inputs(cohort: Path, study: Path) -> None:
     from prep.phantom.cohort import write_cohort
     from prep.phantom.patient import Options
 
-    write_cohort(Options("4ch", PATIENTS, 0, FRAMES, SIZE, 16), cohort)
+    write_cohort(Options("4ch", PATIENTS, 0, FRAMES, SIZE, 88), cohort)
     write_study(study, 4, FRAMES)
 
 
