@@ -86,8 +86,6 @@ def jobs_in(folder: Path) -> list[Job]:
         "4ch",
         "--size",
         SIZE,
-        "--points",
-        16,
         "--modes",
         2,
         "--jobs",
