@@ -74,9 +74,9 @@ def test_batch_norm_of_one_value_gives_the_bias(train):
 @pytest.mark.parametrize(
     ("kernel", "stride", "size"),
     [
-        *((3, 1, size) for size in [(9, 7), (3, 4), (2, 2), (1, 1)]),
-        *((3, 2, size) for size in [(9, 7), (5, 5), (2, 2), (1, 1)]),
-        *((7, 2, size) for size in [(9, 7), (3, 4), (1, 1)]),
+        *((3, 1, size) for size in [(9, 7), (2, 2), (1, 1)]),
+        *((3, 2, size) for size in [(9, 7), (2, 2), (1, 1)]),
+        *((7, 2, size) for size in [(9, 7), (1, 1)]),
         *((1, stride, (5, 4)) for stride in (1, 2)),
     ],
 )

@@ -121,7 +121,7 @@ def _points(text):
     return jnp.array([[float(x) for x in point.split()] for point in text.split(",")])
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=50)
 @given(shapes())
 @example(jnp.zeros((12, 2)).at[0, 1].set(16.0))  # a point on a pixel just below the image
 @example(jnp.zeros((12, 2)).at[10, 1].set(2.0).at[11, 0].set(1e-5))  # a triangle 1e-5 px high
@@ -162,11 +162,10 @@ def _value_and_gradients(points):
     return mask, gradient, jax.jacfwd(total, has_aux=True)(points)[0]
 
 
-@pytest.mark.parametrize("num_points", [88, 150])
-def test_a_large_image_agrees_with_the_slow_reference(num_points):
+def test_a_large_image_agrees_with_the_slow_reference():
     """Of many blocks of tiles; with more than 128 points the numbers of edges need more bits."""
-    shape, rng = (72, 150), np.random.default_rng(num_points)
-    points = reference.horseshoe(num_points, center=(70, 40), inner=22, outer=30, aspect=1.4)
+    shape, rng = (72, 150), np.random.default_rng(150)
+    points = reference.horseshoe(150, center=(70, 40), inner=22, outer=30, aspect=1.4)
     points = np.float32(points + rng.normal(size=points.shape) * 0.7)
     expected = reference.soft_mask(np.float64(points), shape, 0.5)
     weights = rng.normal(size=shape)
