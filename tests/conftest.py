@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-from pathlib import Path
 
 # Tests compile much and compute little; so they compile twice as fast. JAX reads it when it is
 # imported.
@@ -11,10 +10,8 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
-# Programs are compiled once for all workers and commands under test, and kept for the next run; the
-# user's own cache is left alone.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".cache" / "tests")
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+# Hardly a program is compiled twice, and to look for each on the disk costs more than that.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
 import jax
 import jax.numpy as jnp

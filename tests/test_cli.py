@@ -1,15 +1,17 @@
-"""The commands, end to end, as a user types them; most of them in this process."""
+"""The commands, end to end, as a user types them, in this process."""
 
+import contextlib
 import functools
 import importlib.util
+import io
 import json
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import app, flags
 
 import jssm
 from jssm import dataset
@@ -22,19 +24,27 @@ ROOT = Path(__file__).parent.parent
 def run(*commands):
     """Run scripts of the checkout, one after the other; gives the exit status, the output and the
     errors of each, which never hold a traceback."""
-    words = json.dumps([[*map(str, command)] for command in commands])
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.shallow"],
-        cwd=ROOT,
-        env=os.environ,
-        input=words,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        found = [run_script(patch, [*map(str, command)]) for command in commands]
+    assert not any("Traceback" in out + errors for _, out, errors in found)
+    return found
+
+
+def run_script(patch, words):
+    """Its exit status, output and errors."""
+    app.define_help_flags()  # they stay, beside others of absl's own
+    known, out, errors = set(flags.FLAGS), io.StringIO(), io.StringIO()
+    patch.setattr(sys, "argv", words)
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(errors),
+        pytest.raises(SystemExit) as ended,
+    ):
+        runpy.run_path(words[0], run_name="__main__")
+    for name in set(flags.FLAGS) - known:  # its own, which the next one may define too
+        delattr(flags.FLAGS, name)
+    return ended.value.code or 0, out.getvalue(), errors.getvalue()
 
 
 @pytest.fixture(scope="module")

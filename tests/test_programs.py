@@ -1,7 +1,7 @@
 """Programs: held for the shapes of their arguments, and kept traced between runs."""
 
-import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -21,14 +21,14 @@ def kept(tmp_path, monkeypatch):
     return tmp_path / "traced"
 
 
-def test_traced_programs_lie_beside_compiled_ones():
-    beside = FOLDER_OF()
-    assert beside == Path(os.environ["JAX_COMPILATION_CACHE_DIR"]) / programs.FOLDER
-    jax.config.update("jax_enable_compilation_cache", False)
-    try:
-        assert FOLDER_OF() is None
-    finally:
-        jax.config.update("jax_enable_compilation_cache", True)
+@pytest.mark.parametrize(
+    ("enabled", "where", "expected"),
+    [(True, "cache", Path("cache") / programs.FOLDER), (False, "cache", None), (True, None, None)],
+)
+def test_traced_programs_lie_beside_compiled_ones(monkeypatch, enabled, where, expected):
+    config = SimpleNamespace(jax_enable_compilation_cache=enabled, jax_compilation_cache_dir=where)
+    monkeypatch.setattr(programs, "jax", SimpleNamespace(config=config))
+    assert FOLDER_OF() == expected
 
 
 def test_the_programs_used_last_are_held_and_no_others_touched(monkeypatch):
