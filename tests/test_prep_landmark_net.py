@@ -28,7 +28,7 @@ from prep.shapes import landmarks
 from tests.prep_shapes import SIZE, Horseshoe, cohort, write_data_set, write_png_cohort
 from tests.runs import never, records
 
-SMALL = ("--size", "32", "--width", "8", "--levels", "2", "--epochs", "35", "--batch-size", "4")
+SMALL = ("--size", "32", "--width", "8", "--levels", "2", "--epochs", "70", "--batch-size", "8")
 OLD_RUN = Path(__file__).parent / "data" / "landmark_run_0.3.0.zip"
 
 

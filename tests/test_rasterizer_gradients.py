@@ -130,7 +130,7 @@ def test_second_derivatives_of_one_edge():
 
 def test_a_mask_loss_alone_pulls_a_shape_from_twenty_pixels_away():
     """At the final softness it has no gradient there; sharpening step by step, it arrives."""
-    shape, steps = (64, 64), 60
+    shape, steps = (64, 64), 80
     true = small_horseshoe(num_points=24, center=(42, 32))
     target = np.float32(reference.soft_mask(true, shape, 0.5) > 0.5)
     start = jnp.asarray(true - [20, 0], jnp.float32)
