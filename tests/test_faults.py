@@ -14,6 +14,7 @@ from prep.__main__ import main as prep
 from tests import toy
 from tests.conftest import write_dataset
 from tests.dicom_files import write_cine
+from tests.leaks import leaks
 from tests.runs import assert_same, stop_at
 
 
@@ -76,6 +77,7 @@ def test_a_run_keeps_to_its_data_set(small_data, tmp_path, monkeypatch):
     data = write_dataset(tmp_path / "data")
     config = toy.config(data, epochs=2)
     loop.train(config, tmp_path / "whole")
+    assert leaks(tmp_path / "whole", ["patient0", "case0", "patient1", "case1"]) == []
     with pytest.raises(loop.Stopped):
         loop.train(config, tmp_path / "run", on_step=stop_at(5))
     points = np.load(data / "points.npy")
