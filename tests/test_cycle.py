@@ -54,6 +54,31 @@ def test_bad_frames_are_outvoted_by_their_neighbours(small_shape, beating, is_to
     assert np.abs(places(small_shape, spoilt) - places(small_shape, beating)).max() > 10
 
 
+def test_frames_after_the_last_do_not_count(small_shape, beating):
+    """One program serves cines of many lengths."""
+    used = np.arange(F) != 3
+    expected = fit_cycle(small_shape, beating, jnp.asarray(used))
+    longer = jax.tree.map(lambda v: jnp.concatenate([v, v[-1:].repeat(5, axis=0)]), beating)
+    padded = np.concatenate([used, np.zeros(5, bool)])
+    found = fit_cycle(small_shape, longer, jnp.asarray(padded), count=F)
+    np.testing.assert_allclose(found.theta[:F], expected.theta, atol=1e-3)
+    np.testing.assert_allclose(found.latent[:F], expected.latent, atol=1e-4)
+
+
+def test_the_ends_of_half_a_cycle_are_free(small_shape, beating):
+    """A steady widening, whose end is not followed by its beginning."""
+    theta = np.asarray(beating.theta[:1]) * np.linspace(1, 1.3, F)[:, None, None]
+    half = Pose(jnp.asarray(theta, jnp.float32), jnp.zeros((F, 2)))
+    true = places(small_shape, half)
+
+    def worst(periodic):
+        fitted = fit_cycle(small_shape, half, jnp.ones(F, bool), periodic=periodic)
+        return np.abs(places(small_shape, fitted) - true).max()
+
+    assert worst(periodic=False) < 0.1
+    assert worst(periodic=True) > 0.5
+
+
 def test_where_no_frame_is_used_the_poses_stay(small_shape, beating):
     fitted = fit_cycle(small_shape, beating, jnp.zeros(F, bool))
     np.testing.assert_array_equal(fitted.theta, beating.theta)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssm.cines.deviations import measure_deviations
+from jssm.cines.deviations import drawn, measure_deviations
 from jssm.cines.motion import measure_motion
 from tests.test_motion import F, T, cine
 
@@ -25,11 +25,14 @@ def spread():
 
 
 def test_the_deviations_are_those_of_a_thousand_samples(spread):
-    points = cine(1.0, 0.9, 0.8, 0.9)
-    drawn = points + np.einsum("ftiq,nfq->nfti", spread, rng.normal(size=(1000, F, 4)))
+    """Of which a part is the same in all frames."""
+    points, common = cine(1.0, 0.9, 0.8, 0.9), 0.6
+    together, apart = rng.normal(size=(1000, 1, 4)), rng.normal(size=(1000, F, 4))
+    weights = np.sqrt(common) * together + np.sqrt(1 - common) * apart
+    drawn = points + np.einsum("ftiq,nfq->nfti", spread, weights)
     # Which frame is end-diastole is held, as the linear propagation does.
     samples = jax.vmap(lambda p: measure_motion(p, ed_frame=0, **OPTIONS))(jnp.asarray(drawn))
-    told = measure_deviations(points, spread, used=np.ones(F), **OPTIONS)
+    told = measure_deviations(points, spread, common=common, used=np.ones(F), **OPTIONS)
     for name in ("ejection_fraction_percent", "volume_ml", "long_axis_mm", "wall_thickness_mm",
                  "displacement_mm", "segment_thickness_mm"):  # fmt: skip
         sampled = np.std(getattr(samples, name), axis=0)
@@ -43,9 +46,22 @@ def test_the_deviations_are_those_of_a_thousand_samples(spread):
     assert told.es_frame == 2
 
 
+def test_drawn_cines_vary_as_they_are_told_to(spread):
+    """A share of the variance is common to all frames."""
+    points = cine(1.0, 0.9, 0.8, 0.9)
+    away = drawn(points, spread, common=0.6, count=20_000)[:, :2, 5] - points[:2, 5]
+    own = np.einsum("nfi,nfj->fij", away, away) / len(away)
+    between = np.einsum("ni,nj->ij", away[:, 0], away[:, 1]) / len(away)
+    expected = np.einsum("fiq,gjq->fgij", spread[:2, 5], spread[:2, 5])
+    np.testing.assert_allclose(own, expected[[0, 1], [0, 1]], atol=0.02)
+    np.testing.assert_allclose(between, 0.6 * expected[0, 1], atol=0.02)
+    np.testing.assert_allclose(away.mean(axis=0), 0, atol=0.02)
+
+
 def test_shifts_change_no_length_and_sure_points_no_measure(spread):
     points = cine(1.0, 0.9, 0.8, 0.9)
-    shifted = measure_deviations(points, spread * [1, 1, 0, 0], used=np.ones(F), **OPTIONS)
+    shifts = spread * [1, 1, 0, 0]
+    shifted = measure_deviations(points, shifts, common=0, used=np.ones(F), **OPTIONS)
     assert np.abs(shifted.mid.strain_percent).max() < 1e-3
     assert np.abs(shifted.volume_ml).max() < 1e-3
     np.testing.assert_allclose(  # half a pixel in either frame, one of which is the first

@@ -18,7 +18,6 @@ from jssm import __main__ as command
 from jssm import files
 from jssm.cines import segmenting
 from jssm.cines.result import Result
-from jssm.image_path import grey_window
 from jssm.pictures import movies
 from jssm.shape import affine
 from tests import dicom_files, predicting
@@ -60,11 +59,9 @@ def cine(scans):
 
 @pytest.fixture(scope="module")
 def expected(small_model, cine):
-    """What ``jssm.predict`` says of the 4ch cine."""
-    frames = cine.frames.astype(np.float32)
-    aspect, window = affine.aspect_of(cine.spacing_mm), grey_window(cine.frames)
-    found = jssm.predict(small_model, frames, aspect=aspect, window=window)
-    return jax.tree.map(np.asarray, found)
+    """What ``jssm.predict_cine`` says of the 4ch cine."""
+    frames, aspect = cine.frames.astype(np.float32), affine.aspect_of(cine.spacing_mm)
+    return jax.tree.map(np.asarray, jssm.predict_cine(small_model, frames, aspect=aspect))
 
 
 def test_good_cines_are_written_and_damage_is_told_by_the_status(done):

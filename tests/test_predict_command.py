@@ -37,7 +37,7 @@ def scans(tmp_path_factory):
     [
         (["--ckpt", "nowhere"], "nowhere"),
         (["INPUT"], "no such file or folder"),
-        (["--smooth", "3", "--half-cycle"], "--half-cycle"),
+        (["--smooth", "-1"], "--smooth -1"),
         (["--patient-regex", "p"], "a group"),
         (["--batch-size", "0"], "--batch-size 0"),
         (["--outputs", "mask,masks"], "--outputs masks: expected some of mask,seg,"),

@@ -1,4 +1,4 @@
-"""A model over whole cines: smoothing, and few programs for many sizes."""
+"""A model over whole cines: one fit for all frames, and few programs for many sizes."""
 
 from dataclasses import replace
 from functools import partial
@@ -10,6 +10,10 @@ import pytest
 import jssm
 from jssm import files
 from jssm.cines import segmenting
+from jssm.cines.cycle import fit_cycle
+from jssm.methods.model import pose_of
+from jssm.shape.pose import Pose, decode
+from jssm.shape.uncertainty import spread_of
 from tests import dicom_files
 
 FRAMES, BATCH_SIZE = 4, 3  # the second batch is not full
@@ -30,39 +34,70 @@ def darken(data, number):
     data.PixelData = picture.tobytes()
 
 
-def test_smoothing_changes_points_and_mask_alike(small_model, cine):
-    segmenter = segmenting.Segmenter(small_model, BATCH_SIZE)
-    plain = segmenter(cine)
-    segmenter.harmonics = FRAMES
-    kept = segmenter(cine)
-    np.testing.assert_allclose(kept.points, plain.points, atol=1e-3)
-    assert (kept.mask != plain.mask).mean() < 1e-3
-    segmenter.harmonics = 1
-    smooth = segmenter(cine)
-    placed = jssm.warp(smooth.poses.theta, jax.vmap(small_model.shape.deform)(smooth.poses.beta))
-    np.testing.assert_allclose(smooth.points, placed, atol=1e-4)
-    assert np.abs(smooth.points - plain.points).max() > 1e-3
-    drawn = jax.vmap(lambda p: jssm.rasterize(p, cine.frames.shape[1:]))(smooth.points)
-    assert (smooth.mask != (np.asarray(drawn) > 0.5)).mean() < 1e-3
+@pytest.fixture
+def alone(small_model):
+    """Segments each frame by itself."""
+    return segmenting.Segmenter(small_model, BATCH_SIZE, harmonics=0)
 
 
-def test_a_frame_that_is_not_trusted_takes_part_in_no_number(small_model, cine, monkeypatch):
-    """Its points are written as they are; smoothing bridges it, and other frames do not see it."""
+@pytest.mark.parametrize("periodic", [True, False])
+def test_all_frames_are_fitted_together(small_model, cine, alone, periodic):
+    """As ``fit_cycle`` fits them, though the program is one for longer cines; the mask too."""
+    plain = alone(cine)
+    together = segmenting.Segmenter(small_model, BATCH_SIZE, harmonics=1, whole_cycle=periodic)
+    found = together(cine)
+    latent = np.arctanh(plain.poses.beta / np.asarray(small_model.shape.limits))
+    expected = fit_cycle(
+        small_model.shape, Pose(plain.poses.theta, latent), np.ones(FRAMES, bool),
+        harmonics=1, periodic=periodic,
+    )  # fmt: skip
+    np.testing.assert_allclose(found.points, places(small_model.shape, expected), atol=1e-3)
+    assert np.abs(found.points - plain.points).max() > 1e-3
+    drawn = jax.vmap(lambda p: jssm.rasterize(p, cine.frames.shape[1:]))(found.points)
+    assert (found.mask != (np.asarray(drawn) > 0.5)).mean() < 1e-3
+
+
+def places(shape, pose):
+    return jax.vmap(decode, (None, 0))(shape, pose)[2]
+
+
+def test_deviations_are_those_of_what_was_measured(small_model, cine, alone, monkeypatch):
+    sure = 9 * np.eye(8, dtype=np.float32)
+
+    def with_factor(model, images):
+        return pose_of(model, images)._replace(factor=np.tile(sure, (len(images), 1, 1)))
+
+    assert alone(cine).deviations is None  # such a network does not tell
+    monkeypatch.setattr(segmenting, "pose_of", with_factor)
+    found = segmenting.Segmenter(small_model, BATCH_SIZE, harmonics=0)(cine)
+    latent = np.arctanh(found.poses.beta / np.asarray(small_model.shape.limits))
+    poses = Pose(found.poses.theta, latent, np.tile(sure, (FRAMES, 1, 1)))
+    spread = jax.vmap(spread_of, (None, 0))(small_model.shape, poses)
+    expected = jssm.measure_deviations(
+        found.points, spread, spacing_mm=cine.spacing_mm, frame_time_s=files.frame_time_s(cine)
+    )
+    for name in ("volume_ml", "long_axis_mm", "mean_thickness_mm"):  # but for chance: 64 draws
+        told = getattr(found.deviations, name)
+        np.testing.assert_allclose(told, getattr(expected, name), rtol=0.35)
+    assert found.deviations.ed_frame == found.motion.ed_frame
+
+
+def test_a_frame_that_is_not_trusted_takes_part_in_no_number(small_model, cine, alone, monkeypatch):
+    """Its points are written as they are, and the fit of the others does not see it."""
     monkeypatch.setattr(segmenting, "confidence_of", brightness)
-    sure = segmenting.Segmenter(small_model, BATCH_SIZE, least_confidence=-1000.0)
-    every = sure(cine)
+    alone.least_confidence = -1000.0
+    every = alone(cine)
     least = float(np.sort(every.confidence)[1])
-    segmenter = segmenting.Segmenter(small_model, BATCH_SIZE, least_confidence=least)
+    segmenter = segmenting.Segmenter(small_model, BATCH_SIZE, harmonics=0, least_confidence=least)
     found = segmenter(cine)
     assert every.used.all()
     assert found.used.tolist() == (every.confidence >= least).tolist()
-    (refused,) = np.flatnonzero(~found.used)
+    assert found.used.sum() == FRAMES - 1
     np.testing.assert_array_equal(found.points, every.points)
     assert np.isnan(found.motion.volume_ml).tolist() == (~found.used).tolist()
     segmenter.harmonics = 1
-    smooth = segmenter(cine)
-    np.testing.assert_allclose(smooth.points[refused], every.points[refused], atol=1e-4)
-    assert np.abs(smooth.points - every.points).max() > 1e-3
+    together = segmenter(cine)  # three waves go through the three frames that are left
+    np.testing.assert_allclose(together.points, every.points, atol=1e-4)
     segmenter.least_confidence = 1000.0
     nothing = segmenter(cine)
     assert not nothing.is_measurable
@@ -72,13 +107,6 @@ def test_a_frame_that_is_not_trusted_takes_part_in_no_number(small_model, cine, 
 def brightness(model, pose):
     """A confidence that differs from frame to frame."""
     return pose.theta[:, 0, 2]
-
-
-def test_gaps_are_bridged_round_the_cycle():
-    values = np.array([[0.0, 9.0], [7, 7], [2, 5], [7, 7], [7, 7]])
-    used = np.array([True, False, True, False, False])
-    expected = [[0, 9], [1, 7], [2, 5], [4 / 3, 19 / 3], [2 / 3, 23 / 3]]
-    np.testing.assert_allclose(segmenting.across_gaps(values, used), expected)
 
 
 def test_images_and_cines_of_many_sizes_take_the_same_programs(small_model, cine):

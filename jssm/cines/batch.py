@@ -22,6 +22,7 @@ from jssm.cines.measures import Segmented
 from jssm.cines.options import VIEWS, Options, Outcome
 from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, report_name, unpaired
 from jssm.cines.result import Result, is_read
+from jssm.cines.summary import MOST_STRAIN_SD, doubtful_segments
 from jssm.files.whole import alone
 from jssm.version import __version__
 
@@ -275,6 +276,12 @@ def warnings_of(item: "files.Found", cine: "files.Cine", segmented: Segmented) -
     steps = np.diff(cine.time_s)
     if len(steps) and steps.max() > 1.5 * np.median(steps):
         warnings.append("there are gaps between the times of the frames: some may be missing")
+    doubtful = np.flatnonzero(doubtful_segments(segmented)) + 1
+    if len(doubtful):
+        warnings.append(
+            f"the strain of the segments {doubtful.tolist()}, counted from the first basal end, "
+            f"may be off by more than {MOST_STRAIN_SD:g} points"
+        )
     if segmented.motion is not None and not np.isfinite(cine.time_s).all():
         warnings.append("the times of the frames are unknown")
     if segmented.motion is not None and item.view not in VIEWS[:3]:

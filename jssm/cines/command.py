@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jssm.cines import writing
 from jssm.cines.batch import predict_all
-from jssm.cines.options import BATCH_SIZE, VIEWS, Options
+from jssm.cines.options import BATCH_SIZE, HARMONICS, VIEWS, Options
 from jssm.cines.result import NAMES
 from jssm.methods import packing
 
@@ -33,8 +33,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--out", type=Path, required=True, help="gets a folder for each cine, and cines.csv")
     add("--view", nargs="+", choices=VIEWS, help="segment cines of these views alone (default: "
         "all but short-axis cines and those described as another plane)")  # fmt: skip
-    add("--smooth", type=int, default=0, metavar="N",
-        help="keep N harmonics of the heart cycle: less jitter, smaller peaks")  # fmt: skip
+    add("--smooth", type=int, default=HARMONICS, metavar="N", help="harmonics of the heart cycle "
+        f"in the one fit of all frames ({HARMONICS}); 0 takes each frame alone")  # fmt: skip
     add("--half-cycle", action="store_true",
         help="the cines do not show a whole heart cycle")  # fmt: skip
     add("--mirrored", action="store_true", help="where a file does not say how it lies in the "

@@ -1,6 +1,6 @@
 """One fit for a whole heart cycle: what a frame does not show, its neighbours in time do.
 
-The poses of all frames, θ and the unbounded mode weights, follow a periodic curve: the first
+The poses of all frames, θ and the unbounded mode weights, follow a smooth curve: the first
 harmonics of the cycle, found by least squares in which a frame weighs by how far it is to be
 trusted. A frame that lies far from the curve weighs less (Student's t, by reweighting), so that a
 bad one is outvoted by its neighbours instead of ruling end-diastole.
@@ -10,8 +10,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jssm import image_path
+from jssm.cines.options import HARMONICS
 from jssm.methods.model import Model, Prediction, confidence_of, poses_in, prediction_of
 from jssm.shape.pose import Pose, decode
 from jssm.shape.shape_model import ShapeModel
@@ -19,18 +21,20 @@ from jssm.shape.shape_model import ShapeModel
 ROUNDS = 4  # of reweighting
 USUAL = 3.0  # medians of the frames' distances: one that lies as far counts half
 ROUGHNESS = 1e-5  # keeps the curve smooth, and known where few frames are used
+BEYOND = 1e6  # keeps out what so few frames cannot tell apart
 
 
-@partial(jax.jit, static_argnames="harmonics")
+@partial(jax.jit, static_argnames=("harmonics", "periodic"))
 def predict_cine(
     model: Model,
     frames: jax.Array,
     *,
-    harmonics: int = 4,
+    harmonics: int = HARMONICS,
+    periodic: bool = True,
     aspect: jax.Array | None = None,
     least_confidence: jax.Array | float | None = None,
 ) -> Prediction:
-    """Segment all ``frames`` (F, H, W) of one heart cycle together, the last followed by the first.
+    """Segment all ``frames`` (F, H, W) of one cine together.
 
     As :func:`jssm.predict`, but points, masks and poses are those of a curve through all frames
     (:func:`fit_cycle`); ``spread`` and ``confidence`` are as sure as each frame alone. Frames below
@@ -44,21 +48,33 @@ def predict_cine(
     pose = poses_in(model, frames, aspect, image_path.grey_window(frames))
     least = model.least_confidence if least_confidence is None else least_confidence
     used = ~(confidence_of(model, pose) < least)
-    fitted = fit_cycle(model.shape, pose, used, harmonics=harmonics)
+    fitted = fit_cycle(model.shape, pose, used, harmonics=harmonics, periodic=periodic)
     return prediction_of(model, fitted, frames.shape[1:])
 
 
-@partial(jax.jit, static_argnames="harmonics")
-def fit_cycle(shape: ShapeModel, pose: Pose, used: jax.Array, *, harmonics: int = 4) -> Pose:
-    """The poses (leading axis F) of a periodic curve through those that are ``used`` (F,).
+@partial(jax.jit, static_argnames=("harmonics", "periodic"))
+def fit_cycle(
+    shape: ShapeModel,
+    pose: Pose,
+    used: jax.Array,
+    *,
+    count: ArrayLike | None = None,
+    harmonics: int = HARMONICS,
+    periodic: bool = True,
+) -> Pose:
+    """The poses (leading axis F) of a smooth curve through those that are ``used`` (F,).
 
-    ``harmonics`` of the cycle are kept, besides the mean. Where no frame is used, the poses stay;
-    what tells how sure a pose is (factor, cues) always does.
+    ``harmonics`` of the cycle are kept, besides the mean. ``periodic``: the last frame is followed
+    by the first; else the curve's ends are free, and as many waves are kept. Where no frame is
+    used, the poses stay; what tells how sure a pose is (factor, cues) always does. count: how many
+    of the F are frames; what comes after them is not to be ``used``, and one program serves cines
+    of many lengths.
     """
-    count = len(used)
-    flat = jnp.concatenate([pose.theta.reshape(count, 6), pose.latent], axis=1)
-    basis, order = _waves(count, harmonics)
-    smooth = ROUGHNESS * count * jnp.diag(order**4)
+    length = len(used)
+    count = jnp.asarray(length if count is None else count)
+    flat = jnp.concatenate([pose.theta.reshape(length, 6), pose.latent], axis=1)
+    basis, order = _waves(length, count, harmonics, periodic)
+    smooth = ROUGHNESS * order**4 + BEYOND * (order > (count - 1) / 2)
     points = jax.vmap(decode, (None, 0))(shape, pose)[2]
     known = jnp.where(used[:, None], flat, jnp.nan)
     curve = jnp.broadcast_to(jnp.nanmedian(known, axis=0), flat.shape)
@@ -67,7 +83,8 @@ def fit_cycle(shape: ShapeModel, pose: Pose, used: jax.Array, *, harmonics: int 
         away = jnp.sum((fitted - points) ** 2, axis=(1, 2))
         usual = USUAL**2 * jnp.nanmedian(jnp.where(used, away, jnp.nan))
         weighted = basis * (used / (1 + away / jnp.where(usual > 0, usual, 1.0)))[:, None]
-        curve = basis @ jnp.linalg.solve(basis.T @ weighted + smooth, weighted.T @ flat)
+        normal = basis.T @ weighted + count * jnp.diag(smooth)
+        curve = basis @ jnp.linalg.solve(normal, weighted.T @ flat)
     return _put(pose, jnp.where(jnp.any(used), curve, flat))
 
 
@@ -76,11 +93,17 @@ def _put(pose: Pose, flat: jax.Array) -> Pose:
     return pose._replace(theta=flat[:, :6].reshape(-1, 2, 3), latent=flat[:, 6:])
 
 
-def _waves(count: int, harmonics: int) -> tuple[jax.Array, jax.Array]:
-    """The mean, cosines and sines over ``count`` frames (F, 1 + 2 H), and the order of each; no
-    more harmonics than these frames can tell apart."""
-    most = min(harmonics, (count - 1) // 2)
-    angle = 2 * jnp.pi * jnp.arange(count)[:, None] * jnp.arange(1, most + 1) / count
-    basis = jnp.concatenate([jnp.ones((count, 1)), jnp.cos(angle), jnp.sin(angle)], axis=1)
-    orders = jnp.arange(1, most + 1, dtype=jnp.float32)
-    return basis, jnp.concatenate([jnp.zeros(1), orders, orders])
+def _waves(
+    length: int, count: jax.Array, harmonics: int, periodic: bool
+) -> tuple[jax.Array, jax.Array]:
+    """The mean and the waves over ``count`` frames, and how often each goes round: (F, 1 + 2 H) and
+    (1 + 2 H,). Cosines and sines of the cycle, or cosines of halves of it, whose ends are free."""
+    frame = jnp.arange(length)[:, None]
+    if periodic:
+        rounds = jnp.repeat(jnp.arange(1.0, harmonics + 1), 2)
+        angle = 2 * jnp.pi * frame * rounds / count
+        waves = jnp.where(jnp.arange(2 * harmonics) % 2, jnp.sin(angle), jnp.cos(angle))
+    else:
+        rounds = jnp.arange(1.0, 2 * harmonics + 1) / 2
+        waves = jnp.cos(2 * jnp.pi * (frame + 0.5) * rounds / count)
+    return jnp.pad(waves, ((0, 0), (1, 0)), constant_values=1.0), jnp.pad(rounds, (1, 0))

@@ -50,12 +50,15 @@ class Motion:
 
     ed_frame, es_frame: end-diastole and end-systole. displacement_px, displacement_mm: (F, T, 2),
     from end-diastole, (x, y). velocity_px_per_s, velocity_mm_per_s: (F, T, 2). endo, mid, epi: the
-    longitudinal strain of the three lines. wall_thickness_px, wall_thickness_mm: (F, P).
+    longitudinal strain of the three lines. end_systole_s: from end-diastole to end-systole, between
+    frames too. wall_thickness_px, wall_thickness_mm: (F, P); mean_thickness_px, mean_thickness_mm:
+    (F,).
     radial_strain_percent: (F,), of the mean thickness; radial_peak_percent: its highest value,
     radial_time_to_peak_s after end-diastole. local_radial_strain_percent: (F, P).
-    segment_thickness_mm and segment_radial_strain_percent: (F, 6). cavity_area_px2,
-    cavity_area_mm2: (F,). long_axis_mm: (F,), of the cavity. disc_diameters_mm: (F, 20), from base
-    to apex. volume_ml: (F,), by area and length. ejection_fraction_percent: from these volumes.
+    segment_thickness_mm and segment_radial_strain_percent: (F, 6); segment_radial_peak_percent:
+    (6,), the highest. cavity_area_px2, cavity_area_mm2: (F,). long_axis_mm: (F,), of the cavity.
+    disc_diameters_mm: (F, 20), from base to apex. volume_ml: (F,), by area and length.
+    ejection_fraction_percent: from these volumes.
 
     ``_px`` is the side of a square pixel; ``_mm`` and ``_ml`` are NaN without a spacing, ``_s``
     without a frame time.
@@ -70,14 +73,18 @@ class Motion:
     endo: LineStrain
     mid: LineStrain
     epi: LineStrain
+    end_systole_s: "jax.Array"
     wall_thickness_px: "jax.Array"
     wall_thickness_mm: "jax.Array"
+    mean_thickness_px: "jax.Array"
+    mean_thickness_mm: "jax.Array"
     radial_strain_percent: "jax.Array"
     radial_peak_percent: "jax.Array"
     radial_time_to_peak_s: "jax.Array"
     local_radial_strain_percent: "jax.Array"
     segment_thickness_mm: "jax.Array"
     segment_radial_strain_percent: "jax.Array"
+    segment_radial_peak_percent: "jax.Array"
     cavity_area_px2: "jax.Array"
     cavity_area_mm2: "jax.Array"
     long_axis_mm: "jax.Array"
@@ -109,6 +116,7 @@ class Segmented:
     """Of one cine, as NumPy arrays: points (F, T, 2) px, mask (F, H, W) bool, integrity of each
     frame, motion (None for one frame), and what gave the points.
 
+    deviations: the standard deviations of what motion has, None where they are not known.
     confidence: (F,), the Dice to be expected, NaN where the model does not tell. used: (F,), False
     for frames that are refused and take no part in any number.
     """
@@ -120,6 +128,7 @@ class Segmented:
     poses: Poses
     confidence: np.ndarray
     used: np.ndarray
+    deviations: Motion | None = None
 
     @property
     def is_measurable(self) -> bool:
@@ -146,7 +155,7 @@ def segment_names(view: str, *, mirrored: bool = False) -> tuple[str, ...]:
 
 def without_measures(segmented: Segmented) -> Segmented:
     """The same with NaN in place of what was measured; the numbers of frames stay."""
-    return replace(segmented, motion=_unknown(segmented.motion))
+    return replace(segmented, motion=_unknown(segmented.motion), deviations=None)
 
 
 def _unknown(values: Any) -> Any:

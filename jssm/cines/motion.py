@@ -120,6 +120,7 @@ def _measure_motion(
     segments = segments / jnp.sum(segments, axis=1, keepdims=True)
     at_edges = (thickness[:, 1:] + thickness[:, :-1]) / 2
     segment_thickness = jnp.sum(segments * at_edges[:, None], axis=-1)
+    segment_radial = _strain(segment_thickness, ed)
 
     length, diameters = jax.vmap(cavity_discs)(inner)
     volume = area_length_volume(area, length)
@@ -134,14 +135,18 @@ def _measure_motion(
         endo=_line_strain(inner, clock, side_mm),
         mid=_line_strain(inner - across / 2, clock, side_mm),
         epi=_line_strain(outer, clock, side_mm),
+        end_systole_s=clock.between_s(clock.vertex(area, ed), clock.vertex(area, es)),
         wall_thickness_px=thickness,
         wall_thickness_mm=side_mm * thickness,
+        mean_thickness_px=mean_thickness,
+        mean_thickness_mm=side_mm * mean_thickness,
         radial_strain_percent=radial,
         radial_peak_percent=jnp.nanmax(radial),
         radial_time_to_peak_s=clock.since_ed_s(jnp.nanargmax(radial)),
         local_radial_strain_percent=_strain(thickness, ed),
         segment_thickness_mm=side_mm * segment_thickness,
-        segment_radial_strain_percent=_strain(segment_thickness, ed),
+        segment_radial_strain_percent=segment_radial,
+        segment_radial_peak_percent=jnp.nanmax(segment_radial, axis=0),
         cavity_area_px2=area,
         cavity_area_mm2=side_mm**2 * area,
         long_axis_mm=side_mm * length,
@@ -171,16 +176,9 @@ def smooth_points(
 
     A :class:`jssm.Prediction` has both. See :func:`smooth_cycle`; β stays within ±3√λ.
     """
-    theta, beta = smooth_poses(shape, theta, beta, harmonics=harmonics)
-    return affine.apply(theta, jax.vmap(shape.deform)(beta))
-
-
-def smooth_poses(
-    shape: ShapeModel, theta: jax.Array, beta: jax.Array, *, harmonics: int
-) -> tuple[jax.Array, jax.Array]:
-    """What :func:`smooth_points` makes of θ and β."""
     theta, beta = (smooth_cycle(v, harmonics=harmonics) for v in (theta, beta))
-    return theta, jnp.clip(beta, -shape.limits, shape.limits)
+    beta = jnp.clip(beta, -shape.limits, shape.limits)
+    return affine.apply(theta, jax.vmap(shape.deform)(beta))
 
 
 def segment_shares(line: jax.Array) -> jax.Array:
@@ -214,8 +212,29 @@ class _Clock(struct.PyTreeNode):
 
     def since_ed_s(self, frame: jax.Array) -> jax.Array:
         """The time from end-diastole to ``frame``."""
-        later = frame - self.ed
+        return self.between_s(self.ed, frame)
+
+    def between_s(self, first: jax.Array, last: jax.Array) -> jax.Array:
+        """The time from one moment to another, both in frames."""
+        later = last - first
         return (later % self.frames if self.periodic else later) * self.frame_time_s
+
+    def neighbours(self, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The frame before and the frame after; at the ends of a cine that does not go round, the
+        frame itself."""
+        if self.periodic:
+            return (frame - 1) % self.frames, (frame + 1) % self.frames
+        return jnp.maximum(frame - 1, 0), jnp.minimum(frame + 1, self.frames - 1)
+
+    def vertex(self, values: jax.Array, frame: jax.Array) -> jax.Array:
+        """The moment, in frames, at which the parabola through an extremum of values (F,) and its
+        neighbours in time has its own; the ``frame`` itself where a neighbour is missing."""
+        before, after = self.neighbours(frame)
+        near = values[jnp.stack([before, frame, after])]
+        is_known = jnp.all(jnp.isfinite(near)) & (before != frame) & (after != frame)
+        low, middle, high = jnp.where(is_known, near, 0.0)
+        shift = (low - high) / (2 * nonzero(low - 2 * middle + high))
+        return frame + jnp.clip(shift, -0.5, 0.5)
 
 
 def _line_strain(line: jax.Array, clock: _Clock, side_mm: jax.Array) -> LineStrain:
@@ -247,12 +266,8 @@ def _strain(values: jax.Array, ed: jax.Array) -> jax.Array:
 def _velocity(points: jax.Array, clock: _Clock) -> jax.Array:
     """Central differences over time, one-sided at the ends of a cine that does not go round."""
     frame = jnp.arange(len(points))
-    if clock.periodic:
-        after, before = (frame + 1) % clock.frames, (frame - 1) % clock.frames
-        apart = jnp.full(len(points), 2)
-    else:
-        after, before = jnp.minimum(frame + 1, clock.frames - 1), jnp.maximum(frame - 1, 0)
-        apart = after - before
+    before, after = clock.neighbours(frame)
+    apart = jnp.full(len(points), 2) if clock.periodic else after - before
     return (points[after] - points[before]) / apart[:, None, None] / clock.frame_time_s
 
 

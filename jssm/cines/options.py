@@ -11,6 +11,7 @@ from jssm.cines.result import NAMES
 VIEWS = ("2ch", "3ch", "4ch", "sax", "other")
 # Cines of a scanner have 20, 25 or 30 frames as a rule, so these batches are full.
 BATCH_SIZE = 5
+HARMONICS = 4  # more follow jitter, fewer shrink peaks (docs/MOTION.md)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +21,11 @@ class Options:
     inputs: files and folders. source, step: the model, as ``jssm.load`` takes it; without a source
     the package's model for what made the images, where their file tells. out: the folder
     of the results. views: segment these alone; () for all but short-axis cines and other planes.
-    harmonics: of the heart cycle that the smoothing keeps, 0 without. whole_cycle: a cine's last
-    frame is followed by its first. mirrored: what to suppose of the display where a file does not
-    tell. least_confidence: frames below it are refused; None for what the model has learned.
-    outputs: what to write of each cine. jobs: processes that write; 0 for this one.
+    harmonics: of the heart cycle in the one fit of a cine's frames, 0 to take each frame alone.
+    whole_cycle: a cine's last frame is followed by its first. mirrored: what to suppose of the
+    display where a file does not tell. least_confidence: frames below it are refused; None for what
+    the model has learned. outputs: what to write of each cine. jobs: processes that write; 0 for
+    this one.
     patient_regex: its first group, in a cine's name, is the patient; "" for what the file
     tells. salt, keep_names: see ``jssm.files.open_cines``.
 
@@ -36,7 +38,7 @@ class Options:
     out: Path
     step: str = "best"
     views: Sequence[str] = ()
-    harmonics: int = 0
+    harmonics: int = HARMONICS
     whole_cycle: bool = True
     mirrored: bool = False
     least_confidence: float | None = None
@@ -60,8 +62,6 @@ class Options:
             raise ValueError(f"--outputs {','.join(unknown)}: expected some of {','.join(NAMES)}")
         if self.harmonics < 0:
             raise ValueError(f"--smooth {self.harmonics}: 0 or more was expected")
-        if self.harmonics and not self.whole_cycle:
-            raise ValueError("--smooth needs the whole heart cycle, but --half-cycle was given")
         regex = f"--patient-regex {self.patient_regex}"
         try:
             if self.patient_regex and re.compile(self.patient_regex).groups < 1:

@@ -5,7 +5,8 @@ image's size rounded up, and what is measured on the number of frames rounded up
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,15 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jssm import files, image_path
+from jssm.cines.cycle import fit_cycle
+from jssm.cines.deviations import drawn
 from jssm.cines.measures import Motion, Poses, Segmented, without_measures
-from jssm.cines.motion import measure_first, smooth_poses
+from jssm.cines.motion import measure_first
+from jssm.cines.options import HARMONICS
 from jssm.cines.programs import Programs
 from jssm.methods.model import Model, confidence_of, pose_of
 from jssm.rasterizer import rasterize_whole
 from jssm.shape import affine
 from jssm.shape.integrity import Integrity, integrity
 from jssm.shape.masks import binarize
-from jssm.shape.pose import decode
+from jssm.shape.pose import Pose
 from jssm.shape.shape_model import ShapeModel
 from jssm.shape.uncertainty import deviations, spread_of
 
@@ -33,14 +37,15 @@ ROUND_FRAMES = 16  # and measures cines of all lengths that do
 class Segmenter:
     """Segments cines with one model.
 
-    batch_size: frames at a time. harmonics: of the heart cycle that θ and β keep (see
-    ``jssm.smooth_points``); 0 for all. whole_cycle: the last frame is followed by the first.
+    batch_size: frames at a time. harmonics: of the one fit for all frames (see
+    :func:`jssm.cines.cycle.fit_cycle`); 0 to take each frame alone. whole_cycle: the last frame is
+    followed by the first.
     least_confidence: frames below it are refused; None for what the model has learned.
     """
 
     model: Model
     batch_size: int
-    harmonics: int = 0
+    harmonics: int = HARMONICS
     whole_cycle: bool = True
     least_confidence: float | None = None
     programs: Programs = field(default_factory=Programs)
@@ -55,20 +60,18 @@ class Segmenter:
         """
         self._begin(cine)
         images, to_square = _squares(cine, self.model.size)
-        theta, beta, deviation_px, confidence = self._by_batches(
-            _look, images, self.model, to_square
-        )
-        if not np.isfinite(theta).all() or not np.isfinite(beta).all():
+        seen, spread, confidence = self._by_batches(_look, images, self.model, to_square)
+        if not np.isfinite(seen).all():
             raise files.BadInput(f"{cine.name}: the network's result is not finite")
         used = ~is_blank(cine.frames) & ~(confidence < self.least)
-        if self.harmonics and len(theta) > 1 and used.any():
-            theta, beta = self._smoothed(theta, beta, used)
+        theta, beta = self._together(seen, used)
         shape = jax.tree.map(np.asarray, self.model.shape)
         poses = Poses(
-            np.asarray(theta), np.asarray(beta), deviation_px, shape.mean, shape.modes,
-            shape.variances, self.model.tau,
+            theta, beta, np.asarray(deviations(spread)), shape.mean, shape.modes, shape.variances,
+            self.model.tau,
         )  # fmt: skip
-        return self.finish(cine, poses, confidence, used)
+        found = self.finish(cine, poses, confidence, used)
+        return self._with_deviations(found, spread, cine)
 
     @property
     def least(self) -> float:
@@ -94,18 +97,29 @@ class Segmenter:
         found = Segmented(points, mask, certificate, motion, poses, confidence, used)
         return found if found.is_measurable else without_measures(found)
 
-    def _smoothed(
-        self, theta: np.ndarray, beta: np.ndarray, used: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """θ and β over time; a frame that is not used stays as it is and moves no other."""
-        bridged = (across_gaps(values, used) for values in (theta, beta))
-        placed, bent = self.programs(
-            smooth_poses, self.model.shape, *bridged, harmonics=self.harmonics
-        )
-        return (
-            np.where(used[:, None, None], placed, theta),
-            np.where(used[:, None], bent, beta),
-        )
+    def _together(self, seen: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """θ (F, 2, 3) and β (F, K) of all frames, each of which was seen as :func:`_look` says."""
+        theta, beta = self.programs(_fit, *self._fittable(seen, used), **self._curve)
+        return np.asarray(theta)[: len(seen)], np.asarray(beta)[: len(seen)]
+
+    def _fittable(self, seen: np.ndarray, used: np.ndarray) -> tuple[Any, ...]:
+        """The arguments of :func:`_fit`."""
+        count = np.int32(len(seen))
+        return _longer(seen), _longer(used, False), count, self.model.shape
+
+    @property
+    def _curve(self) -> dict[str, Any]:
+        """The settings of the one fit."""
+        return {"harmonics": self.harmonics, "periodic": self.whole_cycle}
+
+    def _with_deviations(self, found: Segmented, spread: np.ndarray, cine: files.Cine) -> Segmented:
+        """The same with the deviations of what was measured, where the model tells any."""
+        if found.motion is None or not found.is_measurable or not np.isfinite(spread).all():
+            return found
+        motions = [self._measured(p, found.used, cine) for p in drawn(found.points, spread)]
+        told = jax.tree.map(lambda *values: np.std(values, axis=0), *motions)
+        moments = {"ed_frame": found.motion.ed_frame, "es_frame": found.motion.es_frame}
+        return replace(found, deviations=replace(told, **moments))
 
     def _begin(self, cine: files.Cine) -> None:
         """Have all programs compiled, while the first works."""
@@ -116,32 +130,26 @@ class Segmenter:
         begin(_draw, _like(batch, *points), model.tau, image_shape=_drawn(cine))
         begin(_place, _like(batch, 6 + model.shape.num_modes), model.shape)
         begin(_certify, _like(batch, *points))
-        if len(cine.frames) > 1:
-            padded = self._measurable(
-                np.zeros((len(cine.frames), *points)), np.ones(len(cine.frames), bool), cine
-            )
+        count = len(cine.frames)
+        used = np.ones(count, bool)
+        seen = np.zeros((count, 6 + model.shape.num_modes), np.float32)
+        begin(_fit, *self._fittable(seen, used), **self._curve)
+        if count > 1:
+            padded = self._measurable(np.zeros((count, *points)), used, cine)
             begin(_measure, *padded, periodic=self.whole_cycle)
 
     def _measured(self, points: np.ndarray, used: np.ndarray, cine: files.Cine) -> Motion:
         args = self._measurable(points, used, cine)
-        found = self.programs(_measure, *args, periodic=self.whole_cycle)
-
-        def known(values: jax.Array) -> np.ndarray:
-            array = np.asarray(values)
-            return array[: len(points)] if array.shape[:1] == args[0].shape[:1] else array
-
-        return jax.tree.map(known, found)
+        return _first(self.programs(_measure, *args, periodic=self.whole_cycle), len(points))
 
     def _measurable(
         self, points: np.ndarray, used: np.ndarray, cine: files.Cine
     ) -> tuple[Any, ...]:
         """The arguments of :func:`_measure`: with frames that are not used after the last."""
-        count = len(points)
-        more = -count % ROUND_FRAMES
         return (
-            np.concatenate([points, points[-1:].repeat(more, axis=0)]).astype(np.float32),
-            np.int32(count),
-            np.concatenate([used, np.zeros(more, bool)]),
+            _longer(points).astype(np.float32),
+            np.int32(len(points)),
+            _longer(used, False),
             np.array(cine.spacing_mm, np.float32),
             np.float32(files.frame_time_s(cine)),
             np.float32(cine.aspect),
@@ -176,28 +184,59 @@ def is_blank(frames: np.ndarray) -> np.ndarray:
     return flat.min(axis=1) == flat.max(axis=1)
 
 
-def across_gaps(values: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Values (F, ...) of a periodic cine, with those that are not ``used`` (F,), of which there are
-    some, on the straight line between their neighbours in time."""
-    frames, columns = np.arange(len(values)), values.reshape(len(values), -1).T
-    bridged = [np.interp(frames, frames[used], c[used], period=len(values)) for c in columns]
-    return np.stack(bridged, axis=1).reshape(values.shape).astype(values.dtype)
+def _longer(values: np.ndarray, more: Any = None) -> np.ndarray:
+    """Values (F, ...) of as many frames as F is rounded up to; the others have the value ``more``,
+    by default the last frame's."""
+    last = values[-1:] if more is None else np.full_like(values[-1:], more)
+    return np.concatenate([values, last.repeat(-len(values) % ROUND_FRAMES, axis=0)])
+
+
+def _first(found: Motion, count: int) -> Motion:
+    """What was measured of the first ``count`` frames, as NumPy arrays."""
+    length = _rounded_up(count, ROUND_FRAMES)
+
+    def known(values: jax.Array) -> np.ndarray:
+        array = np.asarray(values)
+        return array[:count] if array.shape[:1] == (length,) else array
+
+    return jax.tree.map(known, found)
 
 
 def _look(
     images: jax.Array, model: Model, to_square: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """θ (N, 2, 3), β (N, K), how far each point may be off (N, T), in the cine's pixels, and the
-    confidence (N,)."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The poses (N, 6 + K), θ by rows and latent, the spread of the points (N, T, 2, Q), in the
+    cine's pixels, NaN where the model does not tell, and the confidence (N,)."""
     pose = pose_of(model, images)
     sure = confidence_of(model, pose)
     pose = pose._replace(theta=affine.compose(affine.invert(to_square), pose.theta))
-    beta, _, _ = jax.vmap(decode, (None, 0))(model.shape, pose)
+    seen = jnp.concatenate([pose.theta.reshape(-1, 6), pose.latent], axis=1)
     if pose.factor is None:
-        unknown = jnp.full((len(images), model.shape.num_points), jnp.nan)
-        return pose.theta, beta, unknown, sure
+        return seen, jnp.full((len(images), model.shape.num_points, 2, 1), jnp.nan), sure
     spread = jax.vmap(spread_of, (None, 0))(model.shape, pose)
-    return pose.theta, beta, jnp.sqrt(model.temperature) * deviations(spread), sure
+    return seen, jnp.sqrt(model.temperature) * spread, sure
+
+
+def _fit(
+    seen: jax.Array,
+    used: jax.Array,
+    count: jax.Array,
+    shape: ShapeModel,
+    *,
+    harmonics: int,
+    periodic: bool,
+) -> tuple[jax.Array, jax.Array]:
+    """θ (N, 2, 3) and β (N, K) of one fit for all frames (N, 6 + K) that are used, the first
+    ``count``; those of a frame that is not used stay as they are."""
+    pose = Pose(seen[:, :6].reshape(-1, 2, 3), seen[:, 6:])
+    if harmonics:
+        together = fit_cycle(shape, pose, used, count=count, harmonics=harmonics, periodic=periodic)
+        pose = jax.tree.map(partial(_where, used), together, pose)
+    return pose.theta, shape.limits * jnp.tanh(pose.latent)
+
+
+def _where(used: jax.Array, values: jax.Array, others: jax.Array) -> jax.Array:
+    return jnp.where(used.reshape(-1, *[1] * (values.ndim - 1)), values, others)
 
 
 def _place(poses: jax.Array, shape: ShapeModel) -> jax.Array:

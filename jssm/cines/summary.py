@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from jssm import files
-from jssm.cines.measures import Motion
+from jssm.cines.measures import Motion, Segmented
 from jssm.cines.result import Result
 
 LINES = ("endo", "mid", "epi")
 DIGITS = 6
+MOST_STRAIN_SD = 5.0  # points of strain: a segment's that may be off by more is told so
 
 
 def summarize(result: Result) -> dict[str, Any]:
@@ -46,19 +47,52 @@ def summarize(result: Result) -> dict[str, Any]:
     return plain(summary)
 
 
+def doubtful_segments(segmented: Segmented) -> np.ndarray:
+    """Which of the six segments have a mid-wall peak strain that may be off by more than
+    :data:`MOST_STRAIN_SD`; none where that is not known."""
+    told = segmented.deviations
+    if told is None:
+        return np.zeros(6, bool)
+    return np.asarray(told.mid.segment_peak_percent) > MOST_STRAIN_SD
+
+
 def per_frame(result: Result) -> dict[str, np.ndarray]:
     """How far each frame is to be trusted, and whether it takes part in the numbers."""
     return {"confidence": result.segmented.confidence, "used": result.segmented.used}
 
 
 def _motion_summary(result: Result, motion: Motion) -> dict[str, Any]:
-    ed, es = int(motion.ed_frame), int(motion.es_frame)
-    thickness = np.mean(motion.wall_thickness_mm, axis=1)
-    lines = {name: getattr(motion, name) for name in LINES}
+    told = result.segmented.deviations
     is_measured = bool(np.isfinite(motion.cavity_area_px2).any())
     return {
-        "ed_frame": ed if is_measured else None,
-        "es_frame": es if is_measured else None,
+        "ed_frame": int(motion.ed_frame) if is_measured else None,
+        "es_frame": int(motion.es_frame) if is_measured else None,
+        **_measures(motion),
+        **_moments(motion),
+        **(_deviations(_measures(told)) if told else {}),
+        "segments": [
+            {"name": name, **_segment_summary(result.segmented, motion, k)}
+            for k, name in enumerate(result.segments)
+        ],
+    }
+
+
+def _segment_summary(segmented: Segmented, motion: Motion, k: int) -> dict[str, Any]:
+    found = {
+        **_segment_measures(motion, k),
+        "mid_time_to_peak_s": motion.mid.segment_time_to_peak_s[k],
+    }
+    if segmented.deviations is None:
+        return found
+    sure = {"strain_trusted": not doubtful_segments(segmented)[k]}
+    return found | _deviations(_segment_measures(segmented.deviations, k)) | sure
+
+
+def _measures(motion: Motion) -> dict[str, Any]:
+    """What is measured of the whole wall and the cavity, or the deviations of it."""
+    ed, es = int(motion.ed_frame), int(motion.es_frame)
+    lines = {name: getattr(motion, name) for name in LINES}
+    return {
         "ef_percent": motion.ejection_fraction_percent,
         "ed_volume_ml": motion.volume_ml[ed],
         "es_volume_ml": motion.volume_ml[es],
@@ -66,34 +100,37 @@ def _motion_summary(result: Result, motion: Motion) -> dict[str, Any]:
         "es_cavity_area_mm2": motion.cavity_area_mm2[es],
         "ed_long_axis_mm": motion.long_axis_mm[ed],
         "es_long_axis_mm": motion.long_axis_mm[es],
-        "ed_wall_thickness_mm": thickness[ed],
-        "es_wall_thickness_mm": thickness[es],
+        "ed_wall_thickness_mm": motion.mean_thickness_mm[ed],
+        "es_wall_thickness_mm": motion.mean_thickness_mm[es],
         **{f"gls_{k}_percent": line.gls_percent for k, line in lines.items()},
         **{f"gls_{k}_end_systole_percent": v.gls_end_systole_percent for k, v in lines.items()},
-        **{f"gls_{k}_time_to_peak_s": line.time_to_peak_s for k, line in lines.items()},
         "radial_strain_peak_percent": motion.radial_peak_percent,
-        "radial_strain_time_to_peak_s": motion.radial_time_to_peak_s,
-        "segments": [_segment_summary(motion, k, name) for k, name in enumerate(result.segments)],
     }
 
 
-def _segment_summary(motion: Motion, k: int, name: str) -> dict[str, Any]:
-    """Segment ``k``, called ``name``."""
-    peaks = {line: getattr(motion, line).segment_peak_percent[k] for line in LINES}
+def _moments(motion: Motion) -> dict[str, Any]:
+    """When it is, after end-diastole."""
+    return {
+        "end_systole_s": motion.end_systole_s,
+        **{f"gls_{k}_time_to_peak_s": getattr(motion, k).time_to_peak_s for k in LINES},
+        "radial_strain_time_to_peak_s": motion.radial_time_to_peak_s,
+    }
+
+
+def _segment_measures(motion: Motion, k: int) -> dict[str, Any]:
+    """What is measured of segment ``k``, or the deviations of it."""
     thickness_mm = motion.segment_thickness_mm[:, k]
     return {
-        "name": name,
-        **{f"{line}_strain_peak_percent": peak for line, peak in peaks.items()},
-        "mid_time_to_peak_s": motion.mid.segment_time_to_peak_s[k],
-        "radial_strain_peak_percent": highest(motion.segment_radial_strain_percent[:, k]),
+        **{f"{line}_strain_peak_percent": getattr(motion, line).segment_peak_percent[k]
+           for line in LINES},
+        "radial_strain_peak_percent": motion.segment_radial_peak_percent[k],
         "ed_thickness_mm": thickness_mm[int(motion.ed_frame)],
         "es_thickness_mm": thickness_mm[int(motion.es_frame)],
-    }
+    }  # fmt: skip
 
 
-def highest(values: Any) -> float:
-    """The highest of the values that are known; NaN where none is."""
-    return max((float(value) for value in values if math.isfinite(value)), default=math.nan)
+def _deviations(measures: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}_sd": value for name, value in measures.items()}
 
 
 def plain(value: Any) -> Any:

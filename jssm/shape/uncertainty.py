@@ -42,4 +42,4 @@ def covariances(spread: jax.Array) -> jax.Array:
 def deviations(spread: jax.Array) -> jax.Array:
     """The standard deviation (...) of each point along a direction, the root mean square over all
     directions, of ``spread`` (..., 2, Q); in its unit."""
-    return jnp.sqrt(jnp.sum(spread**2, axis=(-2, -1)) / 2)
+    return (spread**2).sum(axis=(-2, -1)) ** 0.5 / 2**0.5

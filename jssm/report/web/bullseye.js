@@ -16,7 +16,8 @@ const RADII = [14, 44, 74, 104];
 const VIEWS = ["2ch", "3ch", "4ch"];
 const QUANTITIES = { strain: "Peak strain", time: "Time to peak" };
 
-/** The 18 segments of the three views, by peak strain or time to peak; grey where unknown. */
+/** The 18 segments of the three views, by peak strain or time to peak; grey where that is unknown
+ * or not to be trusted. */
 export class Bullseye {
   constructor() {
     this.quantity = "strain";
@@ -89,7 +90,9 @@ function segmentValues(cines, quantity) {
       frameTime: record.frame_time_s ?? NaN,
     };
     segmentPeaks(measures.lines.mid.segments, -1).forEach(({ frame, value }, k) => {
-      values.set(record.segments[k], quantity === "strain" ? value : 1000 * sinceEd(frame, clock));
+      const isTrusted = record.summary.segments?.[k]?.strain_trusted ?? true;
+      const told = quantity === "strain" ? value : 1000 * sinceEd(frame, clock);
+      values.set(record.segments[k], isTrusted ? told : NaN);
     });
   }
   return values;
