@@ -2,9 +2,13 @@
 
 python train.py --config configs/4ch.py [--config.data=DIR] [--config.train.batch_size=64]
                 [--config.method=unet] [--workdir runs/4ch]
+
+Over several processes or hosts (docs/SCALE.md) the same command in each, with --distributed where a
+scheduler starts them, else with --coordinator HOST:PORT --processes N --process I.
 """
 
 import sys
+import traceback
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -12,7 +16,7 @@ from ml_collections import config_flags
 
 from jssm import config as config_lib
 from jssm import runtime
-from jssm.training import loop
+from jssm.training import hosts, loop
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.")
 _WORKDIR = flags.DEFINE_string(
@@ -20,6 +24,16 @@ _WORKDIR = flags.DEFINE_string(
     None,
     "Where the run is written; by default runs/ and the config's name, with that of a baseline.",
 )
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "Train together with the other processes that Slurm, Open MPI or Kubernetes has started.",
+)
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of the first process, which all others find there."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 
 
 def main(_: list[str]) -> int:
@@ -31,7 +45,18 @@ def main(_: list[str]) -> int:
     name = Path(source).stem + (f"_{method}" if method != config_lib.OURS else "")
     workdir = _WORKDIR.value or str(Path("runs") / name)
     try:
+        hosts.join(
+            _COORDINATOR.value,
+            _PROCESSES.value,
+            _PROCESS.value,
+            scheduler=_DISTRIBUTED.value,
+        )
         loop.train(_CONFIG.value, workdir)
+    except hosts.Alone as alone:
+        if not isinstance(alone.__cause__, (ValueError, OSError, RuntimeError)):
+            traceback.print_exception(alone.__cause__)
+        print(f"train.py: {alone}", file=sys.stderr)
+        hosts.end_now(1)
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1

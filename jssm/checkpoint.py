@@ -23,7 +23,10 @@ WEIGHTS = "weights"  # the item that both have
 
 
 class Checkpoints:
-    """The latest and the best checkpoint of a run, written in the background."""
+    """The latest and the best checkpoint of a run, written in the background.
+
+    Of several processes the first alone has them.
+    """
 
     def __init__(self, run: str | Path):
         self._latest = _manager(Path(run) / "checkpoints" / "latest")
@@ -107,8 +110,15 @@ def read_weights(run: str | Path, *, step: str = "best") -> Any:
 
 
 def _manager(directory: Path) -> ocp.CheckpointManager:
-    policy = ocp.checkpoint_managers.LatestN(1)
-    options = ocp.CheckpointManagerOptions(preservation_policy=policy, create=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=ocp.checkpoint_managers.LatestN(1), create=False
+    )
+    if jax.distributed.is_initialized():  # Orbax is not to wait for the other processes
+        own = jax.process_index()
+        options.multiprocessing_options = ocp.options.MultiprocessingOptions(
+            primary_host=own, active_processes={own}
+        )
     handlers = {
         WEIGHTS: ocp.StandardCheckpointHandler(),
         "training": ocp.StandardCheckpointHandler(),

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -20,11 +21,8 @@ from jssm.training import feed, loop, steps
 from tests import shallow, toy
 
 
-def gradients(directory: str) -> dict[str, float]:
-    """How far one step moves the weights on one device, and how far on eight it ends from there.
-
-    It is the step of plain descent, whose update is the gradient itself.
-    """
+def one_step(directory: str) -> tuple[Callable, steps.TrainState, dict]:
+    """A step of plain descent, whose update is the gradient itself, its first state, its batch."""
     shallow.install()
     resnet.STAGES[18] = (1,)
     config = Config(
@@ -59,11 +57,16 @@ def gradients(directory: str) -> dict[str, float]:
     batch |= {"covers": covers, "points": points}
     scalars = {"place": np.arange(16), "point_weight": np.ones(()), "mask_weight": np.float32(0.5)}
     _, compute = steps.first_state(ours, descent, config)
-    start = compute()
+    return step, compute(), batch | scalars
+
+
+def gradients(directory: str) -> dict[str, float]:
+    """How far one step moves the weights on one device, and how far on eight it ends from there."""
+    step, start, batch = one_step(directory)
     ends = []
     for devices in (jax.devices()[:1], jax.devices()):
         state = feed.replicate(jax.tree.map(jnp.copy, start), devices)
-        end, _ = steps.parallel(step, devices)(state, feed.place(batch | scalars, devices))
+        end, _ = steps.parallel(step, devices)(state, feed.place(batch, devices))
         ends.append(end.variables["params"])
     return {
         "moved": greatest_difference(ends[0], start.variables["params"]),

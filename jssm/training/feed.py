@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jssm import dataset as dataset_lib
 from jssm.dataset import Dataset
 from jssm.methods.method import AXIS
+from jssm.training import hosts
 
 RESIDENT_SHARE = 0.25  # of a device's memory that a data set may take
 AHEAD = 2  # batches
@@ -40,7 +41,10 @@ def place(batch: dict[str, Any], devices: list[jax.Device]) -> dict[str, jax.Arr
 
 
 class Feed:
-    """The cases of ``data`` as batches on ``devices``, as :func:`place` gives them."""
+    """The cases of ``data`` as batches on ``devices``, as :func:`place` gives them.
+
+    Of several processes each reads its own part of a batch.
+    """
 
     def __init__(self, data: Dataset, devices: list[jax.Device]):
         self._data, self._devices, self._resident = data, devices, None
@@ -54,7 +58,10 @@ class Feed:
         )
 
     def batches(self, order: np.ndarray) -> Iterator[dict[str, jax.Array]]:
-        """The cases of each row of ``order`` (batches, n)."""
+        """This process's part of the cases of each row of ``order`` (batches, n)."""
+        yield from self._placed(order[:, hosts.part(order.shape[1])])
+
+    def _placed(self, order: np.ndarray) -> Iterator[dict[str, jax.Array]]:
         if self._resident is not None:
             for rows in order:
                 yield self._gather(self._resident, place({"rows": rows}, self._devices)["rows"])
@@ -62,12 +69,13 @@ class Feed:
             yield from self._streamed(order)
 
     def whole_batches(self, order: np.ndarray) -> Iterator[dict[str, Any]]:
-        """The same, each (n, ...) on one device, or in the host's memory where there are several.
+        """All cases of each row, each (n, ...) on one device, or in the host's memory where this
+        process has several.
 
         Of arrays on all devices XLA spreads the work over them too, and it has hung.
         """
         if self._resident is not None and len(self._devices) == 1:
-            for batch in self.batches(order):
+            for batch in self._placed(order):
                 yield {name: array[0] for name, array in batch.items()}
         else:
             yield from dataset_lib.batches(self._data, order)

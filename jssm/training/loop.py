@@ -2,7 +2,8 @@
 
 Every random number is a function of the seed, the step and the case's place in the batch. A run
 that was stopped and started again is therefore bit-equal to one that was not, and the number of
-devices does not matter. (On a GPU both hold but for rounding: its sums have no fixed order.)
+devices and processes does not matter. (On a GPU both hold but for rounding: its sums have no fixed
+order.)
 """
 
 import signal
@@ -10,8 +11,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ from jssm import dataset as dataset_lib
 from jssm.config import Config
 from jssm.files.whole import alone, write_whole
 from jssm.methods import registry, start
-from jssm.training import convergence, steps
+from jssm.methods.method import AXIS
+from jssm.training import convergence, hosts, steps
 from jssm.training.convergence import Progress
 from jssm.training.feed import AHEAD, Feed, place, replicate
 from jssm.training.plan import Plan, check_free, make_plan, settle
@@ -36,6 +39,7 @@ from jssm.training.validation import Validation
 
 SHEETS = 5  # times that pictures are drawn in a whole run
 DATA = "data"  # in the saved progress: which data set it is
+STOP = "stop"  # in batches and metrics of several processes: whether one of them is to stop
 SAVE_S = 10.0  # between two checkpoints, at least; a quick GPU validates every second
 
 # Gets the number of each step and its metrics, when they are known: up to AHEAD steps later.
@@ -59,30 +63,39 @@ def train(config: Config, run: str | Path, *, on_step: OnStep | None = None) -> 
       FloatingPointError: when the loss is not finite, naming the step.
       OSError: when nothing can be written, or another training is at work in ``run``.
       Stopped: after an interrupt (Ctrl-C or SIGTERM), with everything saved.
+      hosts.Alone: when one of several processes cannot go on.
     """
     run = Path(run)
-    config_lib.validate(config)
-    data = dataset_lib.load(config.data)
-    begin = start.of(config)
-    config = settle(config, data, begin.constants)
-    check_free(run, config)
-    constants = begin.constants or registry.constants_of(config, data)
-    method = registry.method_from(config, constants)
-    plan = make_plan(method, data, config, constants=constants, into=begin.into)
-    with alone(run):
-        write_whole(run / "config.json", config_lib.to_json(config))
+    with hosts.all_or_none():
+        config_lib.validate(config)
+        data = dataset_lib.load(config.data)
+        begin = start.of(config)
+        config = settle(config, data, begin.constants)
+        check_free(run, config)
+        constants = begin.constants or registry.constants_of(config, data)
+        method = registry.method_from(config, constants)
+        plan = make_plan(method, data, config, constants=constants, into=begin.into)
+    hosts.check_same(settings=config_lib.to_json(config), data=data.digest)
+    with ExitStack() as held:
+        with hosts.all_or_none():
+            if hosts.is_first():
+                held.enter_context(alone(run))
+                write_whole(run / "config.json", config_lib.to_json(config))
         follow(plan, run, on_step=on_step)
 
 
 def follow(plan: Plan, run: Path, *, on_step: OnStep | None = None) -> None:
     """Train as planned, from where the directory ``run`` stands, and write everything to it.
 
+    Of several processes the first alone reads and writes there.
+
     Raises:
       FloatingPointError: when the loss is not finite, naming the step.
       Stopped: after an interrupt (Ctrl-C or SIGTERM), with everything saved.
+      hosts.Alone: when one of several processes cannot go on.
     """
     # An interrupt is kept from here on, for one that cuts the compiler short can crash the process.
-    with checkpoint.Checkpoints(run) as files, _interrupts() as stopping:
+    with hosts.on_first(lambda: checkpoint.Checkpoints(run)) as files, _interrupts() as stopping:
         progress, state_of = _start(files, plan)
         if progress.step == plan.steps:
             return
@@ -92,7 +105,11 @@ def follow(plan: Plan, run: Path, *, on_step: OnStep | None = None) -> None:
         with ThreadPoolExecutor(1) as beside:  # both programs take long to compile
             state = beside.submit(state_of)
             step = _compile(plan, feed)
-        with RunLog(run, step=progress.step) as log, _bar(plan, progress) as bar:
+        with (
+            hosts.together(FloatingPointError, Stopped),
+            hosts.on_first(lambda: RunLog(run, step=progress.step)) as log,
+            _bar(plan, progress) as bar,
+        ):
             _Loop(
                 plan=plan,
                 step=step,
@@ -112,16 +129,17 @@ def follow(plan: Plan, run: Path, *, on_step: OnStep | None = None) -> None:
 class _Loop:
     """A run at work: what it works with, and where it stands.
 
-    pending: the metrics of the last steps, still being computed. unsaved_best: the step and the
-    weights of the best validation, when they are not on the disk yet. saved_s: when it last saved.
+    files, log: None in all processes but the first. pending: the metrics of the last steps, still
+    being computed. unsaved_best: the step and the weights of the best validation, when they are not
+    on the disk yet. saved_s: when it last saved.
     """
 
     plan: Plan
-    step: jax.stages.Compiled
+    step: Callable[[TrainState, dict[str, jax.Array]], Any]
     feed: Feed
     validation: Validation
-    files: checkpoint.Checkpoints
-    log: RunLog
+    files: checkpoint.Checkpoints | None
+    log: RunLog | None
     bar: tqdm
     on_step: OnStep | None
     stopping: "_Flag"
@@ -154,16 +172,23 @@ class _Loop:
             for batch in self.feed.batches(order):
                 if self.stopping.is_set:
                     self._stop()
-                self.state, metrics = self.step(self.state, batch | same)
+                self.state, metrics = self.step(self.state, batch | same | self._request())
                 self.pending.append(metrics)
                 self._count(keep=AHEAD)
             self._count(keep=0)
         return order.size / (time.perf_counter() - began)
 
+    def _request(self) -> dict[str, jax.Array]:
+        """What tells the other processes, with the next step, that this one is to stop."""
+        if hosts.number() == 1:
+            return {}
+        return place({STOP: np.float32(self.stopping.is_asked)}, self.plan.devices)
+
     def _count(self, *, keep: int) -> None:
         """Take in the metrics of all but the last ``keep`` steps, on which devices still work."""
         while len(self.pending) > keep:
             fetched = jax.device_get(self.pending.popleft())
+            self.stopping.is_agreed |= bool(fetched.pop(STOP, 0.0))
             without = () if self.progress.with_mask else ("mask_loss",)  # it was not computed
             metrics = {name: float(v) for name, v in fetched.items() if name not in without}
             self.progress = convergence.count(self.progress, metrics)
@@ -188,10 +213,10 @@ class _Loop:
         if not is_last and epoch % options.validate_every:
             return
         self._validate(epoch, images_per_second)
-        if is_last or epoch % max(options.epochs // SHEETS, 1) == 0:
+        if self.log and (is_last or epoch % max(options.epochs // SHEETS, 1) == 0):
             variables = self.state.best_variables
             self.validation.draw(variables, self.log, step=self.progress.step, epoch=epoch)
-        if is_last:
+        if self.log and is_last:
             self.log.curves()
         if is_last or time.monotonic() - self.saved_s >= SAVE_S:
             self._save()
@@ -200,23 +225,26 @@ class _Loop:
         options, method, progress = self.plan.config.train, self.plan.method, self.progress
         scores = self.validation.scores(self.state.best_variables)
         weight = {"mask_weight": progress.with_mask * options.mask_weight}
-        self.log.record(
-            {"epoch": epoch, "step": progress.step}
-            | (weight if method.learns_points else {})
-            | {f"train_{name}": value for name, value in progress.means.items()}
-            | {f"val_{name}": value for name, value in scores.items()}
-            | {"images_per_second": images_per_second}
-        )
+        if self.log:
+            self.log.record(
+                {"epoch": epoch, "step": progress.step}
+                | (weight if method.learns_points else {})
+                | {f"train_{name}": value for name, value in progress.means.items()}
+                | {f"val_{name}": value for name, value in scores.items()}
+                | {"images_per_second": images_per_second}
+            )
         self.progress, is_best = convergence.judge(
             progress,
             merit=method.merit(scores),
             points_loss=scores.get("points_loss", float("inf")),
             patience=options.patience,
         )
-        if is_best:
+        if is_best and self.files:
             self.unsaved_best = progress.step, _copy(_weights(self.state, self.plan.constants))
 
     def _save(self) -> None:
+        if self.files is None:
+            return
         self.saved_s = time.monotonic()
         self._save_best()
         weights = _copy(_weights(self.state, self.plan.constants))
@@ -225,17 +253,17 @@ class _Loop:
         self.files.save_latest(self.progress.step, weights, training, progress)
 
     def _save_best(self) -> None:
-        if self.unsaved_best is not None:
+        if self.files and self.unsaved_best is not None:
             self.files.save_best(*self.unsaved_best)
             self.unsaved_best = None
 
 
-def _compile(plan: Plan, feed: Feed) -> jax.stages.Compiled:
+def _compile(plan: Plan, feed: Feed) -> Callable[[TrainState, dict[str, jax.Array]], Any]:
     """The training step on all devices."""
     config = plan.config
 
     def step(state: TrainState, batch: dict[str, jax.Array]) -> Any:
-        return steps.train_step(
+        state, metrics = steps.train_step(
             state,
             batch,
             method=plan.method,
@@ -244,17 +272,23 @@ def _compile(plan: Plan, feed: Feed) -> jax.stages.Compiled:
             ema=config.train.ema,
             seed=config.seed,
         )
+        if STOP in batch:
+            metrics = metrics | {STOP: jax.lax.pmax(batch[STOP], AXIS)}
+        return state, metrics
 
+    mapped = steps.parallel(step, plan.devices)
+    if hosts.number() > 1:
+        return mapped  # compiled when it is called: what pmap lowers takes no arrays of one process
     batch = next(feed.batches(plan.order(0)[:1])) | _common(plan, 0, with_mask=False)
     with steps.no_collection():
-        return steps.parallel(step, plan.devices).lower(plan.shapes, batch).compile()
+        return mapped.lower(plan.shapes, batch).compile()
 
 
 def _common(plan: Plan, epoch: int, *, with_mask: bool) -> dict[str, jax.Array]:
     """What the batches of an epoch have in common."""
     options = plan.config.train
     common = {
-        "place": np.arange(options.batch_size),
+        "place": np.arange(options.batch_size)[hosts.part(options.batch_size)],
         "point_weight": np.float32(options.point_weight),
         "mask_weight": np.float32(options.mask_weight * with_mask),
         "epoch": np.float32(epoch),
@@ -262,26 +296,38 @@ def _common(plan: Plan, epoch: int, *, with_mask: bool) -> dict[str, jax.Array]:
     return place(common, plan.devices)
 
 
-def _start(files: checkpoint.Checkpoints, plan: Plan) -> tuple[Progress, Callable[[], TrainState]]:
+def _start(
+    files: checkpoint.Checkpoints | None, plan: Plan
+) -> tuple[Progress, Callable[[], TrainState]]:
     """Where a run stands, by its latest checkpoint if any, and what gives its state there."""
-    restored = files.restore_latest(_weights(plan.shapes, plan.constants), _training(plan.shapes))
-    if restored is None:
-        progress = Progress(with_mask=not plan.method.learns_points)
-        return progress, lambda: replicate(plan.first_state(), plan.devices)
-    weights, training, values = restored
+    with hosts.all_or_none():
+        like = _weights(plan.shapes, plan.constants), _training(plan.shapes)
+        weights, training, values = (files and files.restore_latest(*like)) or (None, None, None)
+    values = hosts.everyones(values)[0]
+    state = partial(_state, plan, weights, training) if values else plan.first_state
+
+    def on_devices() -> TrainState:
+        return replicate(hosts.from_first(state, plan.shapes), plan.devices)
+
+    if values is None:
+        return Progress(with_mask=not plan.method.learns_points), on_devices
     if values.pop(DATA, plan.data.digest) != plan.data.digest:  # older checkpoints have none
         raise ValueError(
             f"{plan.config.data}: the data set is not that with which this run began; bring "
             "that back, or choose another --workdir"
         )
+    return convergence.from_json(values), on_devices
+
+
+def _state(plan: Plan, weights: Any, training: Any) -> TrainState:
+    """The state of which :func:`_weights` and :func:`_training` are these."""
     averaged = plan.shapes.average is not None
-    state = TrainState(
+    return TrainState(
         step=training["step"],
         variables=training["variables"] if averaged else weights["variables"],
         opt_state=training["opt_state"],
         average=weights["variables"] if averaged else None,
     )
-    return convergence.from_json(values), lambda: replicate(state, plan.devices)
 
 
 def _weights(state: TrainState, constants: dict[str, Any]) -> dict[str, Any]:
@@ -298,21 +344,35 @@ def _training(state: TrainState) -> dict[str, Any]:
 
 def _copy(tree: Any) -> Any:
     """Copies, since the next step reuses the memory while files are still being written."""
-    return jax.tree.map(jnp.copy, tree)
+    copies = jax.tree.map(jnp.copy, tree)
+    # Orbax takes no array for whole that lies on the devices of one of several processes.
+    return copies if hosts.number() == 1 else jax.device_get(copies)
 
 
 def _bar(plan: Plan, progress: Progress) -> tqdm:
     """A progress bar that counts images; says how large the network is."""
     sizes = [leaf.size for leaf in jax.tree.leaves(plan.shapes.variables["params"])]
-    tqdm.write(f"{plan.config.method}: {sum(sizes):,} parameters")
-    size = plan.config.train.batch_size
+    if hosts.is_first():
+        tqdm.write(f"{plan.config.method}: {sum(sizes):,} parameters")
     return tqdm(
-        total=plan.steps, initial=progress.step, unit_scale=size, unit="image", desc="train"
+        total=plan.steps,
+        initial=progress.step,
+        unit_scale=plan.config.train.batch_size,
+        unit="image",
+        desc="train",
+        disable=not hosts.is_first(),
     )
 
 
 class _Flag:
-    is_set = False
+    """is_asked: this process is to stop. is_agreed: one of several is, as all of them know."""
+
+    is_asked = False
+    is_agreed = False
+
+    @property
+    def is_set(self) -> bool:
+        return self.is_asked if hosts.number() == 1 else self.is_agreed
 
 
 @contextmanager
@@ -321,7 +381,7 @@ def _interrupts() -> Iterator[_Flag]:
     flag = _Flag()
 
     def set_flag(*_: Any) -> None:
-        flag.is_set = True
+        flag.is_asked = True
 
     kinds = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(kind, set_flag) for kind in kinds]

@@ -19,7 +19,7 @@ from jssm.dataset import Dataset
 from jssm.methods.method import Method
 from jssm.shape import labels
 from jssm.shape.shape_model import ShapeModel
-from jssm.training import steps
+from jssm.training import hosts, steps
 from jssm.training.steps import TrainState
 
 
@@ -136,19 +136,25 @@ def check_free(run: Path, config: Config) -> None:
 
 
 def _devices_for(batch_size: int, clip: int) -> list[jax.Device]:
-    """All local devices.
+    """All devices of this process.
 
     Raises:
-      ValueError: when they cannot share a batch evenly, in whole clips.
+      ValueError: when they, and those of the other processes, cannot share a batch evenly, in whole
+        clips.
     """
     devices = jax.local_devices()
-    if batch_size % len(devices):
+    count, processes = len(hosts.all_devices(devices)), hosts.number()
+    if count != len(devices) * processes:
         raise ValueError(
-            f"train.batch_size {batch_size} cannot be shared evenly by {len(devices)} devices"
+            f"this process has {len(devices)} of the {count} devices of {processes} processes, "
+            "which all need as many"
         )
-    if batch_size // len(devices) % clip:
+    where = f"{count} device(s)" + (f" of {processes} processes" if processes > 1 else "")
+    if batch_size % count:
+        raise ValueError(f"train.batch_size {batch_size} cannot be shared evenly by {where}")
+    if batch_size // count % clip:
         raise ValueError(
-            f"train.batch_size {batch_size} on {len(devices)} device(s) is not made of whole clips "
-            f"of {clip} frames (baseline.clip_frames)"
+            f"train.batch_size {batch_size} on {where} is not made of whole clips of {clip} frames "
+            "(baseline.clip_frames)"
         )
     return devices

@@ -13,6 +13,7 @@ from flax import struct
 from jssm.config import Augmentation, Config, TrainConfig
 from jssm.image_path import from_uint8
 from jssm.methods.method import AXIS, Method
+from jssm.training import hosts
 from jssm.training.augment import augment
 
 
@@ -132,15 +133,16 @@ def train_step(
 def parallel(step: Callable, devices: list[jax.Device]) -> jax.stages.Wrapped:
     """``step`` over all devices: the state replicated, the batch split along its first axis.
 
-    It takes and gives the state as :func:`feed.replicate` places it (and reuses its memory:
-    do not use the old one again), and batches as :func:`feed.place` does.
+    ``devices`` are those of this process; those of all others take part. It takes and gives the
+    state as :func:`feed.replicate` places it (and reuses its memory: do not use the old one again),
+    and takes batches as :func:`feed.place` does.
     """
     return jax.pmap(
         step,
         axis_name=AXIS,
         in_axes=(None, 0),
         out_axes=(None, None),
-        devices=devices,
+        devices=hosts.all_devices(devices),
         donate_argnums=(0,),
     )
 

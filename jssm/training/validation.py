@@ -14,6 +14,7 @@ from jssm.methods.method import Method
 from jssm.rasterizer import rasterize
 from jssm.shape import labels, order
 from jssm.shape.masks import binarize
+from jssm.training import hosts
 from jssm.training.feed import Feed
 from jssm.training.runlog import RunLog
 
@@ -63,12 +64,17 @@ class Validation:
         self._predict = jax.jit(method.predict)
 
     def scores(self, variables: Any) -> dict[str, float]:
-        """The mean of each score over the cases that have it."""
-        count, size = len(self._rows), self._batch_size
-        padded = np.resize(self._rows, (-(-count // size), size))
+        """The mean of each score over the cases that have it.
+
+        Of several processes each scores as many of the batches, and all have the means.
+        """
+        count, size, shares = len(self._rows), self._batch_size, hosts.number()
+        batches = -(-count // (size * shares)) * shares
+        padded = np.resize(self._rows, (batches, size))[hosts.part(batches)]
         variables = self._feed.on_one_device(variables)
         parts = [self._score(variables, batch) for batch in self._feed.whole_batches(padded)]
-        stacked = {name: np.concatenate([p[name] for p in parts])[:count] for name in parts[0]}
+        own = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        stacked = {name: values[:count] for name, values in hosts.joined(own).items()}
         known = {name: values[~np.isnan(values)] for name, values in stacked.items()}
         return {name: float(np.mean(values)) for name, values in known.items() if len(values)}
 
