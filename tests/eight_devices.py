@@ -13,6 +13,7 @@ import pytest
 
 from jssm import dataset
 from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
+from jssm.methods.method import Method
 from jssm.methods.model import Model
 from jssm.methods.regression import method, network_from
 from jssm.networks import resnet
@@ -21,8 +22,34 @@ from jssm.training import feed, loop, steps
 from tests import shallow, toy
 
 
-def one_step(directory: str) -> tuple[Callable, steps.TrainState, dict]:
-    """A step of plain descent, whose update is the gradient itself, its first state, its batch."""
+def descent(config: Config, method: Method) -> tuple[Callable, steps.TrainState]:
+    """A step of plain descent, whose update is the gradient itself, and its first state."""
+    optimizer = optax.sgd(1.0)
+
+    def step(state, batch):
+        return steps.train_step(
+            state,
+            batch,
+            method=method,
+            optimizer=optimizer,
+            augmentation=config.augment,
+            ema=0.0,
+            seed=0,
+        )
+
+    _, compute = steps.first_state(method, optimizer, config)
+    return step, compute()
+
+
+def first_batch(data: dataset.Dataset) -> dict[str, np.ndarray]:
+    """Sixteen cases, and what belongs to a batch beside them."""
+    (batch,) = dataset.batches(data, np.arange(16)[None])
+    weights = {"point_weight": np.ones(()), "mask_weight": np.float32(0.5)}
+    return batch | weights | {"place": np.arange(16)}
+
+
+def gradients(directory: str) -> dict[str, float]:
+    """How far one step moves the weights on one device, and how far on eight it ends from there."""
     shallow.install()
     resnet.STAGES[18] = (1,)
     config = Config(
@@ -35,34 +62,14 @@ def one_step(directory: str) -> tuple[Callable, steps.TrainState, dict]:
     network = network_from(config)
     shape = data.shape_model.truncate(3)
     ours = method(Model({}, shape, jnp.asarray(data.mean_theta()), network, 32))
-    descent = optax.sgd(1.0)
-
-    def step(state, batch):
-        return steps.train_step(
-            state,
-            batch,
-            method=ours,
-            optimizer=descent,
-            augmentation=config.augment,
-            ema=0.0,
-            seed=0,
-        )
-
-    (batch,) = dataset.batches(data, np.arange(16)[None])
+    batch = first_batch(data)
     # Labels of all kinds, unevenly dealt out: means must be over the whole batch.
     covers = np.array([2, 2, 2, 2, 1, 1, 0, 0, 2, 0, 1, 2, 1, 2, 0, 2], np.int8)
     points = np.array(batch["points"])
     points[covers == labels.CAVITY, points.shape[1] // 2 :] = np.nan
     points[covers == labels.NONE] = np.nan
     batch |= {"covers": covers, "points": points}
-    scalars = {"place": np.arange(16), "point_weight": np.ones(()), "mask_weight": np.float32(0.5)}
-    _, compute = steps.first_state(ours, descent, config)
-    return step, compute(), batch | scalars
-
-
-def gradients(directory: str) -> dict[str, float]:
-    """How far one step moves the weights on one device, and how far on eight it ends from there."""
-    step, start, batch = one_step(directory)
+    step, start = descent(config, ours)
     ends = []
     for devices in (jax.devices()[:1], jax.devices()):
         state = feed.replicate(jax.tree.map(jnp.copy, start), devices)

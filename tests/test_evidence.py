@@ -8,6 +8,7 @@ from scipy.ndimage import map_coordinates
 
 import jssm
 from jssm.methods import evidence
+from jssm.methods.method import AXIS
 from jssm.methods.model import Model
 from jssm.networks import evidence as network_module
 from jssm.networks import feature_search, heatmaps
@@ -239,3 +240,12 @@ def test_networks_that_do_not_tell_have_no_uncertainty(small_model):
     found = jax.jit(uncertain)(small_model, np.ones((1, SIZE, SIZE), np.float32))
     assert found.shape == (1, 8, 2, 2)
     assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_a_pose_is_shaken_alike_on_any_number_of_devices(devices):
+    key, place = jax.random.key(0), np.arange(8)
+    shares = {"image": np.zeros((devices, 8 // devices, 1, 1)), "place": place.reshape(devices, -1)}
+    shaken = jax.vmap(lambda batch: evidence.shaken(key, batch, AXIS), axis_name=AXIS)(shares)
+    alone = evidence.shaken(key, {"image": np.zeros((8, 1, 1))}, None)
+    np.testing.assert_array_equal(np.reshape(shaken, alone.shape), alone)

@@ -33,7 +33,9 @@ def method() -> Method:
     def loss(variables, batch, key):
         params, before = variables["params"], variables["batch_stats"]["mean"]
         mean = jax.lax.pmean(jnp.mean(batch["image"]), AXIS)
-        noisy = batch["image"] + 0.01 * jax.random.normal(key, batch["image"].shape)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["place"])
+        noise = jax.vmap(lambda key: jax.random.normal(key, batch["image"].shape[1:]))(keys)
+        noisy = batch["image"] + 0.01 * noise
         mask_loss = jnp.mean(jax.vmap(losses.dice_loss)(masks(params, mean, noisy), batch["mask"]))
         points_loss = jnp.mean(point_losses(params, batch["points"]))
         total = batch["point_weight"] * points_loss + batch["mask_weight"] * mask_loss

@@ -9,31 +9,33 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from jssm import dataset
 from jssm.methods.method import AXIS
 from jssm.training import feed, hosts, loop, steps
 from tests import toy
-from tests.eight_devices import greatest_difference, one_step
+from tests.eight_devices import descent, first_batch, greatest_difference
 from tests.runs import stop_at
 
 STOP_AT = 8  # the step with which the second process, alone, gets a signal
 
 
 def gradients(directory: str) -> dict[str, float]:
-    """How far one step moves the weights on four devices of two processes; and, as the first of
-    them finds, how far it ends from there on one."""
-    step, start, batch = one_step(directory)
-    devices, before = jax.local_devices(), jax.device_get(start)
-    own = {name: a[hosts.part(len(a))] if a.ndim else a for name, a in batch.items()}
+    """How far one step moves the weights on four devices, of two processes; and, as the first of
+    these finds, how far it ends from there on one, as a share of that."""
+    step, start = descent(toy.config(directory, batch_size=16), toy.method())
+    batch, devices = first_batch(dataset.load(directory)), jax.local_devices()
+    own = {name: a[hosts.part(len(a))] if np.ndim(a) else a for name, a in batch.items()}
     state = feed.replicate(jax.tree.map(jnp.copy, start), devices)
-    end, _ = steps.parallel(step, devices)(state, feed.place(own, devices))
-    found = {"moved": greatest_difference(end.variables["params"], before.variables["params"])}
+    end = steps.parallel(step, devices)(state, feed.place(own, devices))[0].variables
+    found = {"moved": greatest_difference(end["params"], start.variables["params"])}
     if hosts.is_first():
         one = jax.jit(jax.vmap(step, (None, 0), axis_name=AXIS))
-        expected, _ = one(start, feed.place(batch, devices[:1]))
-        params = jax.tree.map(lambda a: a[0], expected.variables["params"])
-        found["difference"] = greatest_difference(params, end.variables["params"])
+        expected = one(start, feed.place(batch, devices[:1]))[0].variables
+        expected = jax.tree.map(lambda a: a[0], expected)
+        found["difference"] = greatest_difference(end, expected) / found["moved"]
     return found
 
 
@@ -45,7 +47,9 @@ def follow(directory: str, run: Path, *, is_second: bool) -> str:
         patch.setattr(feed, "RESIDENT_SHARE", 0.25 * is_second)
         hook = stop_at(STOP_AT) if is_second else None
         with pytest.raises(loop.Stopped) as stopped:
-            loop.train(toy.config(directory, batch_size=4, ema=0.9), run, on_step=hook)
+            loop.train(
+                toy.config(directory, batch_size=4, ema=0.9, points_epochs=1), run, on_step=hook
+            )
     return str(stopped.value)
 
 

@@ -71,6 +71,16 @@ def method(model: Model) -> Method:
     )
 
 
+def shaken(key: jax.Array, batch: dict[str, jax.Array], axis_name: str | None) -> jax.Array:
+    """How the first pose of each case is shaken (n, 2, 3), wherever it stands in the whole batch of
+    all devices under the mapped axis ``axis_name``."""
+    count = len(batch["image"])
+    if axis_name is None:
+        return JITTER * jax.random.normal(key, (count, 2, 3))
+    whole = jax.random.normal(key, (count * lax.axis_size(axis_name), 2, 3))
+    return JITTER * whole[batch["place"]]
+
+
 def loss(
     model: Model, batch: dict[str, jax.Array], key: jax.Array
 ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
@@ -81,12 +91,11 @@ def loss(
     is drawn. Gives the loss and, beside it, its terms and the new batch statistics.
     """
     axis_name = model.network.axis_name
-    jitter = JITTER * jax.random.normal(key, (len(batch["image"]), 2, 3))
     seen, changed = model.network.apply(
         model.variables,
         batch["image"],
         model.shape,
-        jitter,
+        shaken(key, batch, axis_name),
         train=True,
         mutable=["batch_stats"],
         method="observe",

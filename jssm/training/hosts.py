@@ -69,7 +69,7 @@ def join(
 
     Raises:
       ValueError: when the values do not suit each other, the host is not known, the port is in use,
-        or the environment has nothing of a scheduler.
+        or the environment is not that of a scheduler.
     """
     if wrong := wrong_flags(coordinator, processes, process, scheduler=scheduler):
         raise ValueError(wrong)
@@ -77,11 +77,13 @@ def join(
         return
     place = coordinator or "the host that the scheduler names"
     if coordinator:
-        host = coordinator.rpartition(":")[0].strip("[]")
+        host, _, port = coordinator.rpartition(":")
         try:
-            socket.getaddrinfo(host, None)
+            socket.getaddrinfo(host.strip("[]"), None)
         except OSError as error:
             raise ValueError(f"--coordinator: no host {host!r} is known ({error})") from error
+        if process == 0:
+            _check_port(int(port))
     # The loop has handlers of its own for signals. And JAX crashes where it has waited in vain.
     jax.config.update("jax_enable_preemption_service", False)
     waiting = threading.Timer(timeout_s, _give_up, [f"{place}, after {timeout_s:g} s"])
@@ -96,10 +98,24 @@ def join(
             "--distributed: the environment is not that of a scheduler which JAX knows (Slurm, "
             f"Open MPI, Kubernetes, Cloud TPU); give --coordinator ... instead ({error})"
         ) from error
-    except RuntimeError as error:
-        raise ValueError(f"cannot listen at {place}; is its port in use? ({error})") from error
     finally:
         waiting.cancel()
+
+
+def _check_port(port: int) -> None:
+    """Check that the port is free, for JAX may crash where it is not.
+
+    Raises:
+      ValueError: when it is in use, or only the administrator's.
+    """
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    try:
+        socket.create_server(("", port), family=family, dualstack_ipv6=both).close()
+    except OSError as error:
+        raise ValueError(
+            f"--coordinator: this process cannot listen at port {port} ({error.strerror})"
+        ) from error
 
 
 def _give_up(where: str) -> None:
