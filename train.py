@@ -61,9 +61,11 @@ def main(_: list[str]) -> int:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
     except loop.Stopped as stopped:
-        print(f"train.py: {stopped}", file=sys.stderr)
+        if hosts.is_first():
+            print(f"train.py: {stopped}", file=sys.stderr)
         return 130
-    print(f"trained: {workdir}\nevaluate it with: python eval.py --ckpt {workdir}")
+    if hosts.is_first():
+        print(f"trained: {workdir}\nevaluate it with: python eval.py --ckpt {workdir}")
     return 0
 
 

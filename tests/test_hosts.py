@@ -43,6 +43,9 @@ def start_two(data, run):
     environment = os.environ | {
         "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
     }
+    slurm = {"JOB_ID": 1, "STEP_NODELIST": "localhost", "NTASKS": 2, "PROCID": 1, "LOCALID": 0}
+    environment |= {f"SLURM_{name}": str(value) for name, value in slurm.items()}
+    environment["JAX_COORDINATOR_PORT"] = str(port)
     command = [sys.executable, "-m", "tests.two_processes", str(port)]
     started = [
         subprocess.Popen(

@@ -1,6 +1,8 @@
 """One of two processes that train together: prints, as JSON, what its test looks at.
 
 python -m tests.two_processes PORT PROCESS DATA RUN
+
+The second finds the first by the environment that Slurm would give it.
 """
 
 import json
@@ -82,7 +84,10 @@ def refusals(directory: str, run: Path, *, is_second: bool) -> list[str]:
 if __name__ == "__main__":
     port, process, data, folder = sys.argv[1:]
     second = process == "1"
-    hosts.join(f"localhost:{port}", 2, int(process))
+    if second:
+        hosts.join(scheduler=True)
+    else:
+        hosts.join(f"localhost:{port}", 2, 0)
     found = gradients(data) | {
         "stopped": follow(data, Path(folder), is_second=second),
         "refusals": refusals(data, Path(folder), is_second=second),
