@@ -6,7 +6,7 @@ import pytest
 import jssm
 from jssm import config
 from jssm.__main__ import main
-from jssm.evaluation import calibration, doubt
+from jssm.evaluation import calibration, doubt, reliability
 from jssm.methods import model_file
 from jssm.methods.model import Model, confidence_of, weights_of
 from jssm.networks.evidence import EvidenceNetwork
@@ -16,18 +16,12 @@ from tests.conftest import SIZE, random_variables, write_dataset
 rng = np.random.default_rng(0)
 
 
-def test_the_ellipses_are_those_of_a_normal_distribution():
-    drawn = (rng.normal(size=(100_000, 2)) ** 2).sum(1)
-    for share in calibration.SHARES:
-        assert np.mean(drawn <= calibration.ellipse(share)) == pytest.approx(share, abs=0.005)
-
-
 def test_the_temperature_undoes_what_was_too_sure():
     """Deviations twice as large as told: the covariance is to be four times as large."""
     squares = ((2 * rng.normal(size=(400, 88, 2))) ** 2).sum(-1)
     assert calibration.temperature(squares) == pytest.approx(4, rel=0.05)
     held = calibration.crossed_coverage(squares, np.repeat(np.arange(100), 4))
-    np.testing.assert_allclose(held, calibration.SHARES, atol=0.01)
+    np.testing.assert_allclose(held, reliability.SHARES, atol=0.01)
 
 
 def test_each_half_of_the_patients_is_judged_by_the_other():
@@ -35,7 +29,7 @@ def test_each_half_of_the_patients_is_judged_by_the_other():
     squares = np.array([[1.0] * 100, [4.0] * 100]) * (rng.normal(size=(2, 100, 2)) ** 2).sum(-1)
     held = calibration.crossed_coverage(squares, np.array(["a", "b"]))
     own = [squares[i] / calibration.temperature(squares[1 - i]) for i in (0, 1)]
-    assert held[0] == np.mean(np.concatenate(own) <= calibration.ellipse(0.5))
+    assert held[0] == np.mean(np.concatenate(own) <= reliability.ellipse(0.5))
 
 
 def test_one_patient_is_too_few():
@@ -66,7 +60,7 @@ def test_what_was_found_goes_into_the_file(small_shape, data, tmp_path, capsys, 
     assert float(calibrated.temperature) != 9
     found = jssm.load_dataset(data)
     squares = calibration.distances(calibrated, found, found.rows("val"))
-    assert np.mean(squares <= calibration.ellipse(0.95)) == pytest.approx(0.95, abs=0.05)
+    assert np.mean(squares <= reliability.ellipse(0.95)) == pytest.approx(0.95, abs=0.05)
     sure = jssm.predict(calibrated, found.images[found.rows("val")]).confidence
     assert np.isfinite(sure).all()
     assert np.ptp(sure) > 0

@@ -179,6 +179,29 @@ def test_all_files_are_written(data, tmp_path):
     assert "0.612 ± 0.232" in (tmp_path / "table.md").read_text()
 
 
+@pytest.mark.usefixtures("drawn")
+def test_what_a_method_says_of_itself_is_held_against_the_truth(data, tmp_path):
+    """Points 3 px beside the true ones, by deviations of 1 px once and of 3 px else."""
+    beside = shifted(data)
+
+    def predict(images):
+        found = beside(images)
+        deviation = np.where(rows_of(images) == 0, 1.0, 3.0)
+        spread = deviation[:, None, None, None] * np.ones((16, 1, 1)) * np.eye(2)
+        return SimpleNamespace(**vars(found), spread=spread, confidence=0.9 - 0.1 * deviation)
+
+    found = run(data, predict)
+    away = 9 / np.where(np.arange(8) == 0, 1.0, 9.0)
+    np.testing.assert_allclose(found.squares, np.repeat(away[:, None], 16, axis=1), rtol=1e-4)
+    assert found.table["in_95_ellipse"].tolist() == [0, *[1] * 7]
+    assert found.summary["ellipses_hold"]["95%"] == pytest.approx(7 / 8)
+    error = np.abs(found.table["confidence"] - found.table["dice"]).mean()
+    assert found.summary["confidence_mean_absolute_error"] == pytest.approx(error)
+    report.write(found, data, tmp_path, name="ours", progress=False)
+    with Image.open(tmp_path / "reliability.png") as picture:
+        assert picture.width > 1000
+
+
 def test_sheets_are_ordered_by_dice():
     table = pd.DataFrame({"dice": np.linspace(0, 1, 21), "cavity_dice": np.nan})
     sheets = dict(report._sheets(table))

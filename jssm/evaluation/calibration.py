@@ -19,12 +19,11 @@ from tqdm import tqdm
 
 from jssm import dataset
 from jssm.dataset import Dataset
-from jssm.evaluation import doubt
+from jssm.evaluation import doubt, reliability
 from jssm.methods import model_file, registry
 from jssm.methods.model import Model, predict_prepared, uncertainty
 from jssm.shape import labels
 
-SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)  # of the points, in the ellipses of a normal distribution
 TARGET = 0.95
 BATCH = 16
 
@@ -59,7 +58,10 @@ def run(args: argparse.Namespace) -> int:
     found, confidence = temperature(squares), doubt.fit(examples)
     learned = {"temperature": np.float32(found), "confidence": dict(vars(confidence))}
     model_file.write(args.file, config, arrays | learned)
-    table = [{"share": f"{s:.0%}", "held": f"{h:.1%}"} for s, h in zip(SHARES, held, strict=True)]
+    table = [
+        {"share": f"{s:.0%}", "held": f"{h:.1%}"}
+        for s, h in zip(reliability.SHARES, held, strict=True)
+    ]
     print(f"temperature {found:.3g}, by {squares.size} points of {len(rows)} cases")
     print("true points in the ellipses, of patients that the temperature was not found on:\n")
     print(tabulate(table, headers="keys", tablefmt="github"))
@@ -78,44 +80,36 @@ def distances(model: Model, data: Dataset, rows: NDArray) -> NDArray:
     images = jnp.zeros((1, model.size, model.size))
     if jax.eval_shape(predict_prepared, model, images).spread is None:
         raise ValueError("the model does not tell how sure it is; the method evidence does")
-    look = jax.jit(partial(_squares, model))
+    look = jax.jit(partial(_points, model))
     parts = []
     for start in tqdm(range(0, len(rows), BATCH), "calibrating", unit="batch", disable=None):
         chosen = rows[start : start + BATCH]
         (batch,) = dataset.batches(data, chosen[None])
-        parts.append(np.asarray(look(batch["image"], batch["points"])))
+        points, covariance = look(batch["image"])
+        parts.append(reliability.squared_distances(batch["points"] - points, covariance))
     squares = np.concatenate(parts)
     if not np.isfinite(squares).all():
         raise ValueError("a case lacks some of its points")
     return squares
 
 
-def _squares(model: Model, images: jax.Array, true: jax.Array) -> jax.Array:
-    """dᵀ Σ⁻¹ d (N, T) of the differences d from the predicted points in images (N, S, S)."""
+def _points(model: Model, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The points (N, T, 2) in images (N, S, S), and their covariances (N, T, 2, 2)."""
     found = predict_prepared(model, images)
-    offset = (true - found.points)[..., None]
-    return jnp.sum(offset * jnp.linalg.solve(uncertainty(found), offset), axis=(-2, -1))
-
-
-def ellipse(share: float) -> float:
-    """The squared radius of the ellipse that holds this share of a normal distribution in 2D."""
-    return -2 * float(np.log1p(-share))
+    return found.points, uncertainty(found)
 
 
 def temperature(squares: NDArray) -> float:
     """What the covariances are multiplied by so that :data:`TARGET` of the points are held."""
-    return float(np.quantile(squares, TARGET)) / ellipse(TARGET)
+    return float(np.quantile(squares, TARGET) / reliability.ellipse(TARGET))
 
 
 def crossed_coverage(squares: NDArray, patients: NDArray) -> NDArray:
-    """The share of points (N, T) that the ellipses of :data:`SHARES` hold, each half of the
-    patients (N,) with the temperature of the other half.
+    """The share of points (N, T) that the ellipses of ``reliability.SHARES`` hold, each half of
+    the patients (N,) with the temperature of the other half.
 
     Raises:
       ValueError: when there is but one patient.
     """
-    held = []
-    for own in doubt.halves(patients):
-        scaled = squares[own] / temperature(squares[~own])
-        held.append([scaled <= ellipse(share) for share in SHARES])
-    return np.array([np.concatenate([a, b]).mean() for a, b in zip(*held, strict=True)])
+    halves = [squares[own] / temperature(squares[~own]) for own in doubt.halves(patients)]
+    return reliability.held(np.concatenate(halves))

@@ -14,11 +14,13 @@ from tqdm import tqdm
 
 from jssm import dataset
 from jssm.dataset import Dataset
+from jssm.evaluation import reliability
 from jssm.evaluation.scores import FAILURE_RULE, PREFIXES, Evaluation, evaluate
 from jssm.methods import registry
 from jssm.pictures import movies, plots
 
 SHEET_CASES = 8
+SHARES = np.linspace(0.02, 0.98, 49)  # of the ellipses in the diagram
 CINE_PATIENTS, CINE_FRAMES = 3, 5  # movies of so many patients, of those with so many frames
 
 
@@ -92,6 +94,7 @@ def write(
 
     Sheets: best, median and worst cases by Dice, of myocardia and of cavities. Cines: the first
     three patients (by id) with at least five frames among the cases, where the method has points.
+    Where it tells how sure it is, reliability.png shows how true that is.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -106,6 +109,7 @@ def write(
         *(out / file for file in texts),
         *_write_sheets(found, data, out, progress),
         *_write_cines(found, data, out, progress),
+        *_write_reliability(found, out),
     ]
 
 
@@ -157,6 +161,22 @@ def _write_cines(found: Evaluation, data: Dataset, out: Path, progress: bool) ->
         fps = _fps(found.table.iloc[places])
         plots.cine_gif(out / file, images, points, fps, title=patient, progress=progress)
     return [out / file for file in cines]
+
+
+def _write_reliability(found: Evaluation, out: Path) -> list[Path]:
+    """reliability.png, where the method tells how sure it is; its path."""
+    table = found.table.dropna(subset=["confidence", "dice"])
+    if np.isnan(found.squares).all() and table.empty:
+        return []
+    path = out / "reliability.png"
+    confidence, dice = (table[name].to_numpy(np.float64) for name in ("confidence", "dice"))
+    plots.reliability(
+        path,
+        held=(SHARES, reliability.held(found.squares, SHARES)),
+        confidence=(confidence, dice),
+        kept=reliability.kept_dice(confidence, dice),
+    )
+    return [path]
 
 
 def _sheets(table: pd.DataFrame) -> Iterator[tuple[str, NDArray]]:

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from jssm.dataset import Dataset
-from jssm.evaluation import metrics
+from jssm.evaluation import metrics, reliability
 from jssm.image_path import from_uint8
 from jssm.rasterizer import rasterize
-from jssm.shape import labels, order
+from jssm.shape import labels, order, uncertainty
 from jssm.shape.integrity import integrity
 from jssm.shape.masks import binarize
 
@@ -54,6 +54,8 @@ class Evaluation:
     where the data, the label or the method has no such thing), the shape certificate, folded and
     failed (0 or 1). summary: the content of metrics.json. rows: (n,) rows of the data set. masks:
     (n, H, W) bool, the predicted ones. points: (n, T, 2) px, the predicted ones, or None.
+    squares: (n, T), how far the true points lie from these by their own covariances
+    (``reliability.squared_distances``); NaN where that is not known.
     """
 
     table: pd.DataFrame
@@ -61,6 +63,7 @@ class Evaluation:
     rows: NDArray
     masks: NDArray[np.bool_]
     points: NDArray | None
+    squares: NDArray
 
 
 def evaluate(
@@ -86,9 +89,18 @@ def evaluate(
         for k, row in enumerate(tqdm(rows, "scoring", disable=not progress, delay=1))
         for points in [None if found.points is None else found.points[k]]
     ]
-    table = pd.DataFrame(records).assign(**found.certificate)
-    summary = {**summarize(table), "seconds_per_image": found.seconds_per_image}
-    return Evaluation(table, summary, rows, found.masks, found.points)
+    squares = _squares(found, data.points[rows])
+    table = pd.DataFrame(records).assign(
+        **found.certificate,
+        confidence=found.confidence,
+        in_95_ellipse=[reliability.held(of_case, [0.95])[0] for of_case in squares],
+    )
+    summary = {
+        **summarize(table),
+        **reliability.summary(squares, found.confidence, table["dice"].to_numpy(float)),
+        "seconds_per_image": found.seconds_per_image,
+    }
+    return Evaluation(table, summary, rows, found.masks, found.points, squares)
 
 
 def summarize(table: pd.DataFrame) -> dict[str, Any]:
@@ -120,11 +132,14 @@ def summarize(table: pd.DataFrame) -> dict[str, Any]:
 
 class _Predictions(NamedTuple):
     """Of n rows: masks (n, H, W) bool; points (n, T, 2) px, or None; the columns of the shape
-    certificate; and how long one image took."""
+    certificate; the points' covariances (n, T, 2, 2), or None; the confidence (n,), NaN where it is
+    not known; and how long one image took."""
 
     masks: NDArray[np.bool_]
     points: NDArray | None
     certificate: dict[str, Any]
+    covariances: NDArray | None
+    confidence: NDArray
     seconds_per_image: float
 
 
@@ -134,7 +149,7 @@ def _predict_all(
     """What `predict` says of all rows, batch by batch."""
     batch_size = min(batch_size, len(rows))
     certify = jax.jit(jax.vmap(integrity))
-    masks, points, certificates, seconds = [], [], [], 0.0
+    masks, points, certificates, sure, covariance, seconds = [], [], [], [], [], 0.0
     first = data.images[rows[:1].repeat(batch_size)]
     jax.block_until_ready(predict(from_uint8(first)))  # compiles
     bar = tqdm(total=len(rows), desc="predicting", unit="image", disable=not progress)
@@ -148,17 +163,29 @@ def _predict_all(
         if prediction.points is not None:
             points.append(np.asarray(prediction.points))
             certificates.append(certify(prediction.points))
+        sure.append(getattr(prediction, "confidence", np.full(batch_size, np.nan)))
+        if getattr(prediction, "spread", None) is not None:
+            covariance.append(np.asarray(uncertainty.covariances(prediction.spread)))
         bar.update(len(batch))
     bar.close()
     mask = _joined(masks, data.masks, "masks")[: len(rows)]
     per_image = seconds / (len(masks) * batch_size)
+    confidence = np.concatenate(sure)[: len(rows)]
     if not points:
-        return _Predictions(mask, None, {"folded": np.nan}, per_image)
+        return _Predictions(mask, None, {"folded": np.nan}, None, confidence, per_image)
     point = _joined(points, data.points, "points")[: len(rows)]
     whole = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(rows)], *certificates)
     columns = {**vars(whole), "folded": 1 - whole.ok.astype(int)}
     del columns["ok"]
-    return _Predictions(mask, point, columns, per_image)
+    told = np.concatenate(covariance)[: len(rows)] if covariance else None
+    return _Predictions(mask, point, columns, told, confidence, per_image)
+
+
+def _squares(found: _Predictions, true: NDArray) -> NDArray:
+    """The squared distances (n, T) of the true points (n, T, 2), NaN where they are not known."""
+    if found.points is None or found.covariances is None:
+        return np.full(true.shape[:2], np.nan)
+    return reliability.squared_distances(true - found.points, found.covariances)
 
 
 def _joined(batches: list[NDArray], truth: NDArray, name: str) -> NDArray:

@@ -156,6 +156,33 @@ def curves(path: str | PathLike[str], history: Sequence[Mapping[str, float]]) ->
     FigureCanvasAgg(figure).print_png(str(path))
 
 
+Pairs = tuple[NDArray, NDArray]
+
+
+def reliability(path: str | PathLike[str], *, held: Pairs, confidence: Pairs, kept: Pairs) -> None:
+    """Writes a PNG that tells how true it is what a model says of itself, in three panels.
+
+    held: the shares of points that its ellipses should hold and those that they hold. confidence:
+    the Dice that it expects of each case, and the Dice. kept: the shares of cases that are kept,
+    the most confident first, and their mean Dice. NaN, or no case, leaves a panel empty.
+    """
+    figure = Figure(figsize=(12, 3.9), dpi=110, layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    left.plot(*held, color=TRAIN_COLOUR)
+    left.set(title="true points in the ellipses", xlabel="share promised", ylabel="share held")
+    middle.scatter(*confidence, s=12, color=TRAIN_COLOUR, alpha=0.5, linewidths=0)
+    middle.set(title="confidence", xlabel="Dice expected", ylabel="Dice")
+    for axes in (left, middle):
+        axes.plot([0, 1], [0, 1], color="0.5", linestyle=":", linewidth=1)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    right.plot(*kept, color=TRAIN_COLOUR)
+    right.set(title="cases kept, the most confident first", xlabel="share kept", xlim=(0, 1))
+    right.set_ylabel("their mean Dice")
+    for axes in (left, middle, right):
+        axes.grid(alpha=0.3)
+    FigureCanvasAgg(figure).print_png(str(path))
+
+
 def _sheet(
     images: NDArray,
     true_masks: NDArray | None,
