@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from jssm.config import Augmentation
+from jssm.shape import affine
 from jssm.shape.order import reversed_order
 from jssm.training import looks
-from jssm.training.augment import augment
+from jssm.training.augment import augment, random_map
 from tests import reference
 
 SIZE = 64
@@ -70,6 +71,19 @@ def test_a_flip_mirrors_about_the_image_centre():
             np.testing.assert_allclose(points, POINTS, atol=1e-4)
             seen.add("as it was")
     assert seen == {"mirrored", "as it was"}
+
+
+def test_maps_have_the_ranges_of_their_options():
+    """Of an image of 40×60: shares of its own height and width, and stretches that keep areas."""
+    options = Augmentation(translation=0.1, log_aspect=0.3)
+    keys = jax.random.split(jax.random.key(0), 200)
+    maps = jax.vmap(partial(random_map, shape=(40, 60), options=options))(keys)
+    center = np.array([[29.5, 19.5]], np.float32)
+    shift = np.abs(affine.apply(maps, center) - center).max(axis=(0, 1))
+    assert np.all((shift > [5.5, 3.6]) & (shift < [6.001, 4.001]))
+    np.testing.assert_allclose(np.linalg.det(maps[:, :, :2]), 1, rtol=1e-5)
+    ratio = np.abs(np.log(maps[:, 0, 0] / maps[:, 1, 1])).max()
+    assert 0.28 < ratio < 0.3001
 
 
 def test_without_options_nothing_changes():

@@ -31,6 +31,8 @@ def test_the_mask_loss_begins_after_so_many_epochs():
         seen.append(progress.with_mask)
     assert seen == [False, False, True, True]
     assert convergence.begin_epoch(convergence.Progress(), 0, points_epochs=0).with_mask
+    begun_by_itself = convergence.Progress(with_mask=True)
+    assert convergence.begin_epoch(begun_by_itself, 1, points_epochs=9).with_mask
 
 
 def test_the_best_validation_has_the_most_merit():

@@ -79,6 +79,21 @@ def test_the_ends_of_half_a_cycle_are_free(small_shape, beating):
     assert worst(periodic=True) > 0.5
 
 
+def test_a_frame_that_is_not_used_moves_no_other(small_shape, beating):
+    used, elsewhere = jnp.arange(F) != 4, beating.theta.at[4, :, 2].add(1.0)
+    moved = beating._replace(theta=elsewhere)
+    fits = [fit_cycle(small_shape, pose, used, harmonics=2).theta for pose in (beating, moved)]
+    np.testing.assert_array_equal(*fits)
+
+
+def test_few_frames_have_few_harmonics(small_shape, beating):
+    """What alternates from frame to frame is no motion; four frames tell one harmonic."""
+    still = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], (4, *x.shape[1:])), beating)
+    shaken = still._replace(theta=still.theta.at[:, 0, 2].add(jnp.array([1.0, -1, 1, -1])))
+    fitted = fit_cycle(small_shape, shaken, jnp.ones(4, bool), harmonics=9)
+    np.testing.assert_allclose(fitted.theta, still.theta, atol=1e-2)
+
+
 def test_where_no_frame_is_used_the_poses_stay(small_shape, beating):
     fitted = fit_cycle(small_shape, beating, jnp.zeros(F, bool))
     np.testing.assert_array_equal(fitted.theta, beating.theta)

@@ -7,7 +7,7 @@ import pytest
 from skimage.measure import points_in_poly
 
 from jssm.evaluation import doubt, strangers
-from jssm.evaluation.doubt import AS_THEY_ARE, Examples
+from jssm.evaluation.doubt import AS_THEY_ARE, LIKE_THEM, Examples
 from jssm.methods.confidence import Confidence, expected_dice
 from jssm.networks import cues as cues_module
 from jssm.networks.dense import Maps
@@ -101,6 +101,19 @@ def test_the_expected_dice_is_learned():
     assert abs(learned.weights[0]) > 10 * abs(learned.weights[1:]).max()
     good = real & (unseen.dice >= doubt.GOOD)
     assert (expected[good] >= learned.least).mean() == pytest.approx(doubt.KEPT, abs=0.03)
+
+
+def test_looks_count_alike_and_strangers_together():
+    """Of cues that tell nothing, the mean Dice is learned: those like the images to come count
+    thrice, however many there are."""
+    kinds = {AS_THEY_ARE: (10, 0.9), LIKE_THEM: (4, 0.8), "strange": (50, 0.4), "noise": (7, 0.0),
+             "another": (3, 0.0)}  # fmt: skip
+    numbers, dice = zip(*kinds.values(), strict=True)
+    count = sum(numbers)
+    told = Examples(np.zeros((count, 2)), np.repeat(dice, numbers), np.arange(count),
+                    np.repeat(list(kinds), numbers))  # fmt: skip
+    mean = (3 * 0.9 + 3 * 0.8 + 0.4 + 0.0) / 8
+    assert expected_dice(doubt.fit(told), np.zeros(2)) == pytest.approx(mean, abs=1e-3)
 
 
 def test_where_nothing_was_good_nothing_is_trusted():

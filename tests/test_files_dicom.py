@@ -86,9 +86,10 @@ def test_enhanced_objects_are_split_into_slices_and_ordered_by_delay(tmp_path):
         assert [number for _, number in cine.sources] == [4 + z, 2 + z, z]
 
 
-def test_one_series_of_several_slices_becomes_several_cines(tmp_path):
+@pytest.mark.parametrize("apart_mm", [10.0, 1.0])
+def test_one_series_of_several_slices_becomes_several_cines(tmp_path, apart_mm):
     def change(data, number):
-        data.ImagePositionPatient = [0, 0, 10.0 * (number % 2)]
+        data.ImagePositionPatient = [0, 0, apart_mm * (number % 2)]
 
     write_cine(tmp_path, frames=6, view="sax", change=change)
     found, _, _ = opened(tmp_path)

@@ -78,6 +78,13 @@ def test_surroundings_change_beyond_the_heart_alone():
     assert 0 < np.mean(black) < 0.7
 
 
+def test_the_heart_stays_however_rough_the_border(monkeypatch):
+    monkeypatch.setattr(looks, "ROUGHNESS", 1.0)
+    changed = of_keys(looks.resurrounded, jnp.asarray(LABEL)) != IMAGE
+    assert changed.any()
+    assert not changed[:, LABEL > 0].any()
+
+
 def test_without_a_label_the_surroundings_stay():
     found = of_keys(looks.resurrounded, jnp.zeros_like(IMAGE))
     np.testing.assert_array_equal(found, np.broadcast_to(IMAGE, found.shape))

@@ -1,5 +1,6 @@
 """Motion and strain against analytic motions, a float64 reference and the phantom's truth."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import jax
@@ -154,6 +155,25 @@ def test_times_go_round_the_cycle():
     np.testing.assert_allclose(given.endo.strain_percent, [-100 / 9, 0, 100 / 9, 50 / 9], rtol=1e-3)
 
 
+def test_the_peak_need_not_be_at_end_systole():
+    """The second cavity is the smallest, but narrow and long; the third has the shortest wall."""
+    found = motion.measure_motion(cine(1.0, np.diag([0.6, 1.2]), 0.85, 0.95), frame_time_s=0.1)
+    assert (int(found.ed_frame), int(found.es_frame)) == (0, 1)
+    for line in (found.endo, found.mid, found.epi):
+        np.testing.assert_allclose(line.gls_percent, -15, rtol=1e-3)
+        np.testing.assert_allclose(line.time_to_peak_s, 0.2, rtol=1e-6)
+        assert line.gls_end_systole_percent == line.strain_percent[1] > -10
+
+
+def test_each_wall_is_cut_in_thirds_of_its_own_length():
+    """An arm of 40 px to the apex, and one of 60 px back."""
+    arms = np.array([[-5.0, 0], [0, -40], [5, 20]])
+    left, right = (np.linspace(*arms[k : k + 2], 80) for k in (0, 1))
+    shares = np.asarray(motion.segment_shares(jnp.asarray(np.concatenate([left, right[1:]]))))
+    lengths = np.linalg.norm(np.diff(arms, axis=0), axis=1)
+    np.testing.assert_allclose(shares.sum(1), np.repeat(lengths / 3, 3), rtol=0.02)
+
+
 def test_segments_divide_the_line_in_six():
     shares = np.asarray(motion.segment_shares(jnp.asarray(SHAPE[: T // 2], jnp.float32)))
     length = reference_length(SHAPE[: T // 2])
@@ -211,6 +231,14 @@ def test_volumes_of_half_ellipsoids():
     np.testing.assert_allclose(found.ed_volume_ml, 2 / 3 * np.pi * 25 * 20 * 80 / 1000, rtol=5e-3)
     np.testing.assert_allclose(found.ejection_fraction_percent, 48.8, atol=0.01)
     np.testing.assert_allclose(found.length_difference_percent, 0, atol=1e-3)
+    backwards = replace(  # another cine: end-systole comes first, and the axis is longer
+        four, ed_frame=four.es_frame, es_frame=four.ed_frame,
+        long_axis_mm=1.25 * four.long_axis_mm[::-1], disc_diameters_mm=four.disc_diameters_mm[::-1],
+    )  # fmt: skip
+    other = volumes.biplane_simpson(two, backwards)
+    np.testing.assert_allclose(other.ed_volume_ml, 1.25 * found.ed_volume_ml, rtol=1e-5)
+    np.testing.assert_allclose(other.es_volume_ml, 1.25 * found.es_volume_ml, rtol=1e-5)
+    np.testing.assert_allclose(other.length_difference_percent, 20, atol=1e-3)
     turned = volumes.cavity_discs(jnp.asarray(half_ellipse(20, 80) @ turn(1.0).T))[1]
     np.testing.assert_allclose(turned, four.disc_diameters_mm[0], atol=2e-2)
 

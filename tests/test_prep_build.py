@@ -9,7 +9,8 @@ import pytest
 
 from jssm import dataset
 from prep.__main__ import main
-from prep.dataset import build, report
+from prep.dataset import build, cases, report, store
+from prep.dataset.settings import Settings
 from prep.dataset.verify import check
 from prep.phantom.cohort import write_cohort
 from prep.phantom.patient import Options
@@ -221,6 +222,19 @@ def test_cases_under_the_threshold_are_excluded_with_the_reason(
     reasons = [r["reason"] for r in _table(tmp_path / "out").values() if r["reason"]]
     assert len(reasons) == 1
     assert "is under" in reasons[0]
+
+
+def test_a_fit_that_mirrors_the_shape_is_excluded(tmp_path, monkeypatch):
+    theta = np.array([[2.0, 0.5, 3], [-0.5, 2, 1]])
+    fits = [{"dice": 0.95, "theta": theta * [[sign], [1]]} for sign in (1, 1, -1, 1)]
+    monkeypatch.setattr(cases, "place", lambda case, *_: fits[case.frame])
+    monkeypatch.setattr(cases, "prepare", lambda *_: {})
+    four = [cases.Case(f"c{k}", f"p{k}", k, tmp_path / "i", tmp_path / "m") for k in range(4)]
+    parts = {"p0": "train", "p1": "train", "p2": "train", "p3": "val"}
+    found = store.collect(four, parts, Settings(), tmp_path, None)
+    assert [row.case.name for row in found.rows] == ["c0", "c1", "c3"]
+    assert found.table[2]["split"] == "excluded"
+    assert found.table[2]["reason"] == "the affine map mirrors the shape"
 
 
 def test_a_phantom_cohort_brings_its_true_points(tmp_path):

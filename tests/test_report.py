@@ -124,6 +124,21 @@ def test_corrected_points_give_all_outputs_anew(study, content, small_shape, tmp
     assert len(list(out.glob("biplane_*.sr.dcm"))) == 1
 
 
+def test_a_refused_frame_that_was_corrected_is_used(content, small_shape, tmp_path):
+    refused = {**content, "used": [frame not in (1, 2) for frame in range(studies.FRAMES)]}
+    moved = corrected(refused, small_shape)  # in frame 2
+    for saved, out in ((refused, {1, 2}), (moved, {1})):
+        found = measuring.result_of(saved, tmp_path)
+        assert set(np.flatnonzero(~found.segmented.used)) == out
+        assert set(np.flatnonzero(np.isnan(found.motion.volume_ml))) == out
+
+
+def test_points_of_which_the_model_tells_nothing_may_be_off_by_a_part_of_the_shape():
+    theta = np.array([[[10.0, 0, 3], [0, 10, 4]], [[0, -20, 5], [5, 0, 6]]])
+    near = record.near_px(theta, np.array([[np.nan, 2.0], [np.nan, 0.5]]))
+    np.testing.assert_allclose(near, [[0.6, 2.0], [0.6, 0.5]])
+
+
 def test_what_is_no_saved_report_is_told(tmp_path, content, capsys):
     bad = {"a.json": "no json", "b.json": json.dumps({**content, "format": 99}), "c.json": "[]"}
     for name, text in bad.items():

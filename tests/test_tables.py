@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from benchmarks.tables import (
     statistics,
     subsets,
     trained,
+    writing,
 )
 from jssm import config as config_lib
 from jssm import dataset
@@ -176,6 +178,22 @@ def test_patients_with_many_cases_weigh_as_many():
     patients = np.repeat(["a", "b", "c"], [1, 5, 30])
     found = statistics.difference(np.ones(36), np.zeros(36), patients)
     assert found.mean == found.low == found.high == 1
+
+
+def test_the_interval_is_that_of_the_mean_over_cases():
+    """Twenty patients have one case each, which differs by 1, twenty have nine that do not."""
+    cases = np.repeat([1, 9], 20)
+    change = np.repeat([1.0, 0.0], 20).repeat(cases)
+    found = statistics.difference(change, np.zeros(200), np.arange(40).repeat(cases))
+    assert found.mean == pytest.approx(0.1)
+    assert 0.03 < found.low < 0.1 < found.high < 0.2
+
+
+def test_a_case_of_no_piece_is_as_far_off_as_one_of_two(tmp_path):
+    (tmp_path / "cases.csv").write_text("case,components\na,0\nb,1\nc,2\nd,4\n")
+    cases = writing.read_cases(SimpleNamespace(cases=tmp_path / "cases.csv"))
+    assert cases["cc"].tolist() == [0, 1, 2, 4]
+    assert cases["cc_error"].tolist() == [1, 0, 1, 3]
 
 
 def test_alike_cases_of_few_patients_do_not_count_as_many():

@@ -361,9 +361,12 @@ def test_a_clip_is_augmented_alike(small_data, clip, alike):
     variables = method.init(jax.random.key(0))
     opt_state = optimizer.init(variables["params"])
     state = steps.TrainState(jnp.zeros((), jnp.int32), variables, opt_state, None)
-    _, metrics = under_axis(step)(state, batch)
+    run = under_axis(step)
+    _, metrics = run(state, batch)
     assert (float(metrics["within"]) == 0) == alike
     assert float(metrics["between"]) > 0.1
+    _, later = run(state.replace(step=jnp.ones((), jnp.int32)), batch)
+    assert later["between"] != metrics["between"]  # every step has changes of its own
 
 
 def test_a_stopped_run_of_clips_continues_bit_for_bit(cines, tmp_path, monkeypatch):
