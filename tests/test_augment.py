@@ -77,7 +77,7 @@ def test_maps_have_the_ranges_of_their_options():
     """Of an image of 40×60: shares of its own height and width, and stretches that keep areas."""
     options = Augmentation(translation=0.1, log_aspect=0.3)
     keys = jax.random.split(jax.random.key(0), 200)
-    maps = jax.vmap(partial(random_map, shape=(40, 60), options=options))(keys)
+    maps = jax.jit(jax.vmap(partial(random_map, shape=(40, 60), options=options)))(keys)
     center = np.array([[29.5, 19.5]], np.float32)
     shift = np.abs(affine.apply(maps, center) - center).max(axis=(0, 1))
     assert np.all((shift > [5.5, 3.6]) & (shift < [6.001, 4.001]))
