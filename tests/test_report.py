@@ -126,11 +126,9 @@ def test_corrected_points_give_all_outputs_anew(study, content, small_shape, tmp
 
 def test_a_refused_frame_that_was_corrected_is_used(content, small_shape, tmp_path):
     refused = {**content, "used": [frame not in (1, 2) for frame in range(studies.FRAMES)]}
-    moved = corrected(refused, small_shape)  # in frame 2
-    for saved, out in ((refused, {1, 2}), (moved, {1})):
-        found = measuring.result_of(saved, tmp_path)
-        assert set(np.flatnonzero(~found.segmented.used)) == out
-        assert set(np.flatnonzero(np.isnan(found.motion.volume_ml))) == out
+    found = measuring.result_of(corrected(refused, small_shape), tmp_path)  # in frame 2
+    assert np.flatnonzero(~found.segmented.used).tolist() == [1]
+    assert np.flatnonzero(np.isnan(found.motion.volume_ml)).tolist() == [1]
 
 
 def test_points_of_which_the_model_tells_nothing_may_be_off_by_a_part_of_the_shape():
