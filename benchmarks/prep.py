@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> None:
     from prep.dataset.settings import Settings
     from prep.phantom.cohort import write_cohort
     from prep.phantom.patient import Options
+    from prep.pool import Pool
 
     with tempfile.TemporaryDirectory() as folder:
         cohort, out = Path(folder) / "cohort", Path(folder) / "data"
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
                 truth=cohort / "truth",
                 out=out,
                 settings=Settings(size=args.size),
-                jobs=jobs,
+                pool=Pool(jobs),
             )
             build.run(request)
 

@@ -5,7 +5,7 @@ From nothing or a scanner to a data set; and landmarks in images by a network.
 
 import argparse
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from prep.errors import Refused
 from prep.importer import add_parser as add_import_parser
 from prep.landmark_network.cli import add_parser as add_landmark_parser
 from prep.phantom.cli import add_parser as add_phantom_parser
+from prep.pool import add_engine, opened
 
 if TYPE_CHECKING:
     from prep.dataset import build
@@ -63,6 +64,7 @@ def add_build_parser(commands: argparse._SubParsersAction) -> None:
     add("--split", type=Path, help="CSV table patient,split that decides the split instead")
     add("--landmarks", type=Path, help="CSV table case,apex_x,apex_y,basal1_x,... in px")
     add("--jobs", type=int, default=-1, help="processes (default: one per core)")
+    add_engine(parser)
     parser.set_defaults(run=run_build)
 
 
@@ -72,7 +74,8 @@ def run_build(args: argparse.Namespace) -> int:
 
     try:
         request = _build_request(args)
-        outcome = build.run(request)
+        with opened(args.jobs, args.dask, args.out) as pool:
+            outcome = build.run(replace(request, pool=pool))
     except Refused as error:
         return _refuse(str(error))
     return _tell(
@@ -100,6 +103,9 @@ def _build_request(args: argparse.Namespace) -> "build.Request":
     if args.jobs == 0:
         raise Refused("--jobs 0: a number of processes, or -1 for every core, was expected")
     public = None
+    for name in ("images", "masks", "phantom", "root", "out") if args.dask else ():
+        path = getattr(args, name)
+        setattr(args, name, path and path.absolute())  # the workers may run in other folders
     if args.layout:
         public = layouts.Public(args.layout, args.root, args.held_out, args.quality)
         args.label = layouts.of_name(args.layout).label
@@ -113,7 +119,6 @@ def _build_request(args: argparse.Namespace) -> "build.Request":
         out=args.out,
         settings=settings.from_arguments(args),
         source=f"{args.layout or 'phantom'} {folder.name}" if folder else "",
-        jobs=args.jobs,
         landmarks=args.landmarks,
         split=args.split,
         public=public,

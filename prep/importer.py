@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from jssm import files
 from jssm.files.whole import alone, write_whole
 from prep.errors import BadInput, Refused
+from prep.pool import Pool, add_engine, opened
 
 COLUMNS = (
     "id", "patient", "view", "view_by_description", "view_by_geometry", "agree", "frames", "rows",
@@ -46,13 +46,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "a patient's by trying; the same word gives the same pseudonyms")  # fmt: skip
     add("--keep-names", action="store_true",
         help="write the patients' own ids and the files' places into the output")  # fmt: skip
+    add_engine(scans)
     scans.set_defaults(run=run_dicom)
 
 
 def run_dicom(args: argparse.Namespace) -> int:
     """Import; lists at the end what was passed over and what is damaged."""
     try:
-        outcome = import_dicom(args.directory, args.out, salt=args.salt, keep_names=args.keep_names)
+        outcome = import_dicom(
+            args.directory, args.out, salt=args.salt, keep_names=args.keep_names, dask=args.dask
+        )
     except (BadInput, Refused) as error:
         print(f"prep: {error}", file=sys.stderr)
         return 2
@@ -71,15 +74,16 @@ def run_dicom(args: argparse.Namespace) -> int:
 
 
 def import_dicom(
-    directory: Path, out: Path, *, salt: str = "", keep_names: bool = False
+    directory: Path, out: Path, *, salt: str = "", keep_names: bool = False, dask: str = ""
 ) -> Outcome:
     """Write every cine under ``directory`` into ``out``: images/<id>.nii.gz and cines.csv.
 
     One cine is in memory at a time. No name, id or path of a patient is written, unless
-    ``keep_names``.
+    ``keep_names``. dask: the address of a scheduler, whose workers do it and see both folders.
 
     Raises:
-      BadInput: when there is no such folder. Refused: when it holds no cine.
+      BadInput: when there is no such folder. Refused: when it holds no cine. OSError: as
+        :func:`prep.pool.opened`, or when it cannot be written.
     """
     if not directory.is_dir():
         raise BadInput(f"{directory}: a folder was expected")
@@ -87,28 +91,38 @@ def import_dicom(
     outcome = Outcome()
     for problem in problems:
         (outcome.damaged if problem.damaged else outcome.skipped).append(problem.sentence)
-    with alone(out):
-        _write_all(found, out, outcome, keep_names=keep_names)
+    with alone(out), opened(1, dask, out) as pool:
+        _write_all(found, out.absolute(), outcome, pool, keep_names=keep_names)
     if not outcome.rows:
         first = (outcome.damaged + outcome.skipped + ["it is empty"])[0]
         raise Refused(f"{directory}: no cine was found; {first}")
     return outcome
 
 
-def _write_all(found: list[files.Found], out: Path, outcome: Outcome, *, keep_names: bool) -> None:
+def _write_all(
+    found: list[files.Found], out: Path, outcome: Outcome, pool: Pool, *, keep_names: bool
+) -> None:
     """Write each cine and, at the end, the table."""
     images = out / "images"
     images.mkdir(exist_ok=True)
-    for item in tqdm(found, desc="importing", unit="cine", disable=None):
-        try:
-            cine = item.load()
-            files.write_nifti(images / f"{item.name}.nii.gz", cine.frames, cine)
-        except BadInput as error:
-            outcome.damaged.append(item.about(str(error)))
-            continue
-        outcome.damaged += [item.about(sentence) for sentence in cine.problems]
-        outcome.rows.append(_row(item, cine, keep_source=keep_names or item.is_public))
+    cines = [(item, images, keep_names) for item in found]
+    for row, damaged in pool.each("importing", _write_one, cines, unit="cine"):
+        outcome.damaged += damaged
+        outcome.rows += [row] if row else []
     _write_table(out / "cines.csv", outcome.rows)
+
+
+def _write_one(
+    item: files.Found, images: Path, keep_names: bool
+) -> tuple[dict[str, object], list[str]]:
+    """Write one cine: its row of the table, empty if it cannot be read, and what is damaged."""
+    try:
+        cine = item.load()
+        files.write_nifti(images / f"{item.name}.nii.gz", cine.frames, cine)
+    except BadInput as error:
+        return {}, [item.about(str(error))]
+    row = _row(item, cine, keep_source=keep_names or item.is_public)
+    return row, [item.about(sentence) for sentence in cine.problems]
 
 
 def _row(item: files.Found, cine: files.Cine, *, keep_source: bool) -> dict:

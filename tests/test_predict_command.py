@@ -10,7 +10,7 @@ from PIL import Image
 
 from jssm import __main__ as command
 from jssm import weights
-from jssm.cines import batch, outputs
+from jssm.cines import one_cine, outputs
 from jssm.pictures import movies
 from tests import dicom_files, predicting
 from tests.predicting import BATCH_SIZE, FRAMES
@@ -159,14 +159,14 @@ def test_what_is_finished_is_in_the_tables_when_it_is_stopped(run, tmp_path, mon
     folder.mkdir()
     for name in ("a", "b", "c"):
         Image.fromarray(dicom_files.picture(1).astype(np.uint8)).save(folder / f"{name}_4ch.png")
-    real = batch.Result
+    real = one_cine.Result
 
     def stopped_at_the_third(item, *arguments, **options):
         if item.name.startswith("c"):
             raise KeyboardInterrupt
         return real(item, *arguments, **options)
 
-    monkeypatch.setattr(batch, "Result", stopped_at_the_third)
+    monkeypatch.setattr(one_cine, "Result", stopped_at_the_third)
     assert command.main(["predict", str(folder), "--ckpt", str(run), "--out", str(out)]) == 130
     assert "stopped; what is finished is in" in capsys.readouterr().err
     assert pd.read_csv(out / "cines.csv")["id"].tolist() == ["a_4ch", "b_4ch"]

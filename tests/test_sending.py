@@ -192,6 +192,12 @@ def test_the_same_input_gives_the_same_objects(tmp_path, result):
     for a, b, c in zip(first, second, other, strict=True):
         assert a.SOPInstanceUID == b.SOPInstanceUID != c.SOPInstanceUID
         assert a.SeriesInstanceUID == b.SeriesInstanceUID != c.SeriesInstanceUID
+        assert uids_of(a) == uids_of(b)
+
+
+def uids_of(item):
+    """Every UID in an object."""
+    return [str(element.value) for element in item.iterall() if element.VR == "UI"]
 
 
 def test_names_are_in_neither_unless_kept(tmp_path):

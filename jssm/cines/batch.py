@@ -1,10 +1,12 @@
 """Many cines, one after another: each is read, segmented and written, and tables list them all.
 
-One is written while the next is segmented, so few are in memory at a time. One that is damaged, or
-cannot be written, does not stop the others.
+One is written while the next is segmented, so few are in memory at a time; or each is sent to a
+worker of an engine (docs/SCALE.md). One that is damaged, or cannot be written, does not stop the
+others.
 """
 
 import re
+import secrets
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,22 +16,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from jssm import weights
 from jssm.cines import tables, writing
-from jssm.cines.measures import Segmented
-from jssm.cines.options import VIEWS, Options, Outcome
-from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, report_name, unpaired
-from jssm.cines.result import Result, is_read
-from jssm.cines.summary import MOST_STRAIN_SD, doubtful_segments
+from jssm.cines.one_cine import Models, PassedOver, Seen, predict_there
+from jssm.cines.options import Options, Outcome
+from jssm.cines.pairs import OneView, biplane_row, pairs_of, report_name, unpaired
 from jssm.files.whole import alone
-from jssm.version import __version__
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from jssm import files
-    from jssm.cines import segmenting
-    from jssm.methods.model import Model
+    from jssm.cines.outputs import Written
+    from jssm.engine import Call, Engine
 
 
 def predict_all(options: Options, *, began: float) -> Outcome:
@@ -41,54 +40,52 @@ def predict_all(options: Options, *, began: float) -> Outcome:
       ValueError, OSError: when the model or an input is missing or damaged, or nothing can be
         written.
     """
-    with alone(options.out), writing.Writers(options.jobs) as writers:  # they get ready meanwhile
-        return _Predicting(options, writers).run(began)
+    if options.dask:  # the workers may run in other folders
+        options = replace(options, jobs=0, out=options.out.absolute(), source=_absolute(options))
+    with (
+        alone(options.out),
+        _engine(options) as engine,
+        writing.Writers(options.jobs) as writers,  # they get ready meanwhile
+    ):
+        return _Predicting(options, writers, engine).run(began)
 
 
 class _Pending(NamedTuple):
     """A cine that is being written, and how to tell of it."""
 
     item: "files.Found"
-    frames: int
-    problems: Sequence[str]
-    seen: OneView | None
+    seen: Seen
     written: Future
 
 
 class _Predicting:
     """A run of ``jssm predict``, and what is under way in it."""
 
-    def __init__(self, options: Options, writers: writing.Writers):
-        self._options, self._writers = options, writers
+    def __init__(self, options: Options, writers: writing.Writers, engine: "Engine | None"):
+        self._options, self._writers, self._engine = options, writers, engine
         self._outcome = Outcome(jobs=options.jobs)
-        self._models = _Models(options)
+        self._models = Models(options)
         self._pending: deque[_Pending] = deque()
         self._views: dict[tuple[str, str, str], list[OneView]] = {}
 
     def run(self, began: float) -> Outcome:
         """Predict all; raises as :func:`predict_all` does."""
-        from tqdm import tqdm
-
         options, outcome = self._options, self._outcome
         if options.source is not None:
             self._models.of(options.source)
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "cines.csv").open("a").close()  # before the work, if it cannot be written
-        found = _open(options, outcome)
+        found = _open(options, outcome, self._engine)
         opened = time.perf_counter()
         try:
-            with tqdm(total=len(found), desc="predicting", unit="cine", disable=None) as bar:
-                for item in found:
-                    with self._told(item):
-                        self._predict(item)
-                    self._collect(2 * options.jobs)
-                    bar.update(len(outcome.rows) + len(outcome.damaged) - bar.n)
-                self._collect(0)
+            if self._engine is None:
+                self._predict_here(found)
+            else:
+                self._predict_there(found, self._engine)
         finally:  # also when it was stopped: what is being written is finished
             self._collect(0)
-            waited_s = self._models.waited_s
+            waited_s = 0.0 if self._engine else outcome.waited_s
             outcome.start_s = opened - began + waited_s
-            outcome.segment_s -= waited_s
             self._write_tables()
             outcome.work_s = time.perf_counter() - opened - waited_s
         return outcome
@@ -98,56 +95,64 @@ class _Predicting:
         """Whatever one cine brings about, the others go on."""
         try:
             yield
+        except PassedOver as reason:
+            self._outcome.skipped.append(str(reason))
         except Exception as error:
             cause = " ".join(str(error).split())[:200] or type(error).__name__
             self._outcome.damaged.append(item.about(cause))
 
-    def _predict(self, item: "files.Found") -> None:
-        """Read and segment one cine, and begin to write it."""
+    def _predict_here(self, found: Sequence["files.Found"]) -> None:
+        """Read and segment one cine after the other, and write it meanwhile."""
         options, outcome = self._options, self._outcome
-        source = options.source or weights.for_modality(item.modality)
-        if source is None:
-            made_by = f"the modality {item.modality}" if item.modality else "no modality"
-            outcome.skipped.append(
-                f"{item.source}: its file tells {made_by}, so --model or --ckpt has to be given"
-            )
-            return
-        segment, about = self._models.of(source)
-        times = [time.perf_counter()]
-        cine = replace(item.load(), name=item.name)
-        times.append(time.perf_counter())
-        segmented = segment(cine)
-        times.append(time.perf_counter())
-        outcome.read_s += times[1] - times[0]
-        outcome.segment_s += times[2] - times[1]
-        result = Result(
-            replace(item, load=is_read),
-            cine,
-            segmented,
-            warnings=tuple(warnings_of(item, cine, segmented)),
-            supposed_mirrored=options.mirrored,
-        )
-        written = self._writers.submit(
-            writing.write_cine, options.out / item.name, result,
-            about=about, keep_names=options.keep_names, outputs=options.outputs,
-        )  # fmt: skip
-        seen = one_view(result, about)
-        self._pending.append(_Pending(item, len(cine.frames), cine.problems, seen, written))
+        with _bar(found) as bar:
+            for item in found:
+                with self._told(item):
+                    result, about, seen = self._models.see(item)
+                    written = self._writers.submit(
+                        writing.write_cine, options.out / item.name, result,
+                        about=about, keep_names=options.keep_names, outputs=options.outputs,
+                    )  # fmt: skip
+                    self._pending.append(_Pending(item, seen, written))
+                self._collect(2 * options.jobs)
+                bar.update(len(outcome.rows) + len(outcome.damaged) - bar.n)
+            self._collect(0)
+
+    def _predict_there(self, found: Sequence["files.Found"], engine: "Engine") -> None:
+        """Let the workers read, segment and write each cine; taken in by the order of the cines."""
+        run, options = secrets.token_hex(8), replace(self._options, inputs=())
+        calls: Iterator[Call] = ((predict_there, (run, options, item), {}) for item in found)
+        done: dict[int, Future] = {}
+        self._outcome.workers = engine.workers
+        try:
+            with _bar(found) as bar:
+                for number, future in engine.each(calls):
+                    done[number] = future
+                    bar.update()
+        finally:
+            for number in sorted(done):
+                with self._told(found[number]):
+                    self._take(found[number], *done[number].result())
 
     def _collect(self, most: int) -> None:
         """Wait until no more than this many are being written, and take in those that are."""
-        outcome = self._outcome
         while len(self._pending) > most:
             wait([self._pending[0].written])
-            item, frames, problems, seen, future = self._pending.popleft()
+            item, seen, future = self._pending.popleft()
             with self._told(item):
-                written = writing.result_of(future)
-                outcome.damaged += [item.about(sentence) for sentence in problems]
-                outcome.rows.append(tables.row_of(written.summary))
-                outcome.frames += frames
-                outcome.written_s.update(written.seconds)
-                if seen is not None and item.view in ("2ch", "4ch"):
-                    self._views.setdefault((item.patient, item.study, item.view), []).append(seen)
+                self._take(item, seen, writing.result_of(future))
+
+    def _take(self, item: "files.Found", seen: Seen, written: "Written") -> None:
+        """Take in what came of a cine."""
+        outcome = self._outcome
+        outcome.damaged += [item.about(sentence) for sentence in seen.problems]
+        outcome.rows.append(tables.row_of(written.summary))
+        outcome.frames += seen.frames
+        outcome.read_s += seen.read_s
+        outcome.segment_s += seen.segment_s
+        outcome.waited_s += seen.waited_s
+        outcome.written_s.update(written.seconds)
+        if seen.view is not None and item.view in ("2ch", "4ch"):
+            self._views.setdefault((item.patient, item.study, item.view), []).append(seen.view)
 
     def _write_tables(self) -> None:
         """cines.csv, and of the pairs biplane.csv with a report of each of its rows."""
@@ -159,79 +164,66 @@ class _Predicting:
         for path in options.out.glob("biplane_*.sr.dcm"):
             path.unlink()
         if "report" in options.outputs:
-            patients = {row["patient"] for row in outcome.rows}
-            writing.result_of(self._writers.submit(writing.write_pages, options.out, patients))
-        if "sr" not in options.outputs:
-            return
-        for (patient, *pair), row in zip(pairs_of(views), outcome.biplane, strict=True):
-            report = self._writers.submit(
-                writing.write_biplane,
-                options.out / report_name(row), row,
-                [(seen.motion, seen.sources) for seen in pair],
-                about=pair[0].about, patient=patient, keep_names=options.keep_names,
-            )  # fmt: skip
-            outcome.notes += writing.result_of(report)
+            self._write(self._pages())
+        if "sr" in options.outputs:
+            for sentences in self._write(self._reports()):
+                outcome.notes += sentences
 
+    def _pages(self) -> "list[Call]":
+        """The calls that write the pages of the patients seen."""
+        from jssm.report import pages
 
-class _Models:
-    """The models of a run, each loaded when it is first needed."""
+        out, patients = self._options.out, {row["patient"] for row in self._outcome.rows}
+        return [
+            (writing.write_page, (out, patient, folders), {})
+            for patient, folders in sorted(pages.folders_of(out).items())
+            if patient in patients
+        ]
 
-    def __init__(self, options: Options):
-        self._options = options
-        self._loaded: dict[str | Path, tuple[segmenting.Segmenter, dict[str, Any]]] = {}
-
-    def of(self, source: str | Path) -> "tuple[segmenting.Segmenter, dict[str, Any]]":
-        """What segments with the model of this source, and what summaries say of it."""
-        if source not in self._loaded:
-            from jssm.cines import segmenting
-            from jssm.methods import registry
-
-            options = self._options
-            model = registry.load(source, step=options.step)
-            segment = segmenting.Segmenter(
-                model,
-                options.batch_size,
-                harmonics=options.harmonics,
-                whole_cycle=options.whole_cycle,
-                least_confidence=options.least_confidence,
+    def _reports(self) -> "list[Call]":
+        """The calls that write a report of each row of biplane.csv."""
+        options = self._options
+        calls: list[Call] = []
+        for (patient, *pair), row in zip(pairs_of(self._views), self._outcome.biplane, strict=True):
+            views = [(seen.motion, seen.sources) for seen in pair]
+            names = {"patient": patient, "keep_names": options.keep_names}
+            place = options.out / report_name(row)
+            calls.append(
+                (writing.write_biplane, (place, row, views), {"about": pair[0].about, **names})
             )
-            about = {**_about(model, source, options), "least_confidence": segment.least}
-            self._loaded[source] = segment, about
-        return self._loaded[source]
+        return calls
 
-    @property
-    def waited_s(self) -> float:
-        """Seconds in which nothing was done but wait for programs."""
-        return sum(segment.programs.waited_s for segment, _ in self._loaded.values())
-
-
-def _about(model: "Model", source: str | Path, options: Options) -> dict[str, Any]:
-    """What every summary says of the model and the run."""
-    from jssm.methods.model import digest
-
-    return {
-        "jssm_version": __version__,
-        "model_run": Path(source).resolve().name,
-        "model_step": options.step,
-        "model_weights_sha256": digest(model)[:16],
-        "smoothing_harmonics": options.harmonics,
-        "whole_cycle": options.whole_cycle,
-    }
+    def _write(self, calls: "list[Call]") -> list[Any]:
+        """What the calls give, in their order: made by the workers, or the processes that write."""
+        if self._engine is not None:
+            found = dict(self._engine.results(calls))
+            return [found[i] for i in range(len(calls))]
+        futures = [self._writers.submit(call, *args, **named) for call, args, named in calls]
+        return [writing.result_of(future) for future in futures]
 
 
-def _open(options: Options, outcome: Outcome) -> list["files.Found"]:
-    """The cines to segment; their names are unique, their patients those of the regex."""
+def _opened(
+    options: Options, engine: "Engine | None"
+) -> "list[tuple[list[files.Found], list[files.Problem]]]":
+    """What ``files.open_cines`` finds in each input, of which the workers open one each."""
     from jssm import files
 
+    names: dict[str, Any] = {"salt": options.salt, "keep_names": options.keep_names}
+    try:
+        if engine is None:
+            return [files.open_cines(path, **names) for path in options.inputs]
+        inputs = [path.absolute() for path in options.inputs]
+        found = dict(engine.results((files.open_cines, (path,), names) for path in inputs))
+        return [found[i] for i in range(len(inputs))]
+    except files.BadInput as error:
+        raise ValueError(error) from error
+
+
+def _open(options: Options, outcome: Outcome, engine: "Engine | None") -> list["files.Found"]:
+    """The cines to segment; their names are unique, their patients those of the regex."""
     chosen: list[files.Found] = []
     names: set[str] = set()
-    for path in options.inputs:
-        try:
-            found, problems = files.open_cines(
-                path, salt=options.salt, keep_names=options.keep_names
-            )
-        except files.BadInput as error:
-            raise ValueError(error) from error
+    for found, problems in _opened(options, engine):
         for problem in problems:
             (outcome.damaged if problem.damaged else outcome.skipped).append(problem.sentence)
         for item in found:
@@ -248,44 +240,25 @@ def _open(options: Options, outcome: Outcome) -> list["files.Found"]:
     return chosen
 
 
-def warnings_of(item: "files.Found", cine: "files.Cine", segmented: Segmented) -> list[str]:
-    """What a reader of the numbers should know."""
-    warnings = list(dict.fromkeys([*item.notes, *cine.notes]))
-    refused = np.flatnonzero(~segmented.used).tolist()
-    if refused and segmented.motion is None:
-        warnings.append("the picture is refused: the outline is not to be trusted")
-    elif refused:
-        warnings.append(
-            f"{len(refused)} of {len(segmented.used)} frames are refused, as their outlines are "
-            f"not to be trusted: {refused}; they take part in no number"
-        )
-        if not segmented.is_measurable:
-            warnings.append("too few frames are left: nothing is measured")
-    if cine.problems:
-        warnings.append(f"{len(cine.problems)} damaged frames were left out")
-    bad = np.flatnonzero(~segmented.integrity.ok).tolist()
-    if bad:
-        warnings.append(f"the wall crosses or folds over itself in the frames {bad}")
-    height, width = cine.frames.shape[1:]
-    beyond = (segmented.points < -0.5) | (segmented.points > [width - 0.5, height - 0.5])
-    if beyond.any():
-        frames = np.flatnonzero(beyond.any(axis=(1, 2))).tolist()
-        warnings.append(f"the wall reaches out of the image in the frames {frames}")
-    if not np.isfinite(sum(cine.spacing_mm)):
-        warnings.append("the spacing is unknown: nothing is known in mm or ml")
-    steps = np.diff(cine.time_s)
-    if len(steps) and steps.max() > 1.5 * np.median(steps):
-        warnings.append("there are gaps between the times of the frames: some may be missing")
-    doubtful = np.flatnonzero(doubtful_segments(segmented)) + 1
-    if len(doubtful):
-        warnings.append(
-            f"the strain of the segments {doubtful.tolist()}, counted from the first basal end, "
-            f"may be off by more than {MOST_STRAIN_SD:g} points"
-        )
-    if segmented.motion is not None and not np.isfinite(cine.time_s).all():
-        warnings.append("the times of the frames are unknown")
-    if segmented.motion is not None and item.view not in VIEWS[:3]:
-        warnings.append("the view is unknown, so the segments have no names")
-    elif segmented.motion is not None and cine.to_patient_mm is None:
-        warnings.append("the names of the segments rest on --mirrored, as no place is known")
-    return warnings
+def _bar(found: Sequence["files.Found"]) -> "tqdm":
+    from tqdm import tqdm
+
+    return tqdm(total=len(found), desc="predicting", unit="cine", disable=None)
+
+
+@contextmanager
+def _engine(options: Options) -> "Iterator[Engine | None]":
+    """The engine that is asked for; None without."""
+    if not options.dask:
+        yield None
+        return
+    from jssm import engine
+
+    with engine.connected(options.dask, options.out) as found:
+        yield found
+
+
+def _absolute(options: Options) -> str | Path | None:
+    """The source of the model, as it can be found from any folder."""
+    source = options.source
+    return source if source is None or source in weights.RELEASED else Path(source).absolute()

@@ -52,6 +52,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--salt", default="", help="a secret word for the pseudonyms, so that nobody can find a "
         "patient's by trying")  # fmt: skip
     add("--keep-names", action="store_true", help="write the patients' own names and ids")
+    add("--dask", default="", metavar="ADDRESS", help="of a dask scheduler, such as "
+        "tcp://host:8786, whose workers do it (docs/SCALE.md)")  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -73,6 +75,7 @@ def options_of(args: argparse.Namespace) -> Options:
         patient_regex=args.patient_regex,
         salt=args.salt,
         keep_names=args.keep_names,
+        dask=args.dask,
     )
 
 

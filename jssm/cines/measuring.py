@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jssm import files
-from jssm.cines import batch, outputs, segmenting, sending, tables
+from jssm.cines import one_cine, outputs, segmenting, sending, tables
 from jssm.cines.measures import Poses, Segmented
 from jssm.cines.options import BATCH_SIZE
 from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, report_name
@@ -124,7 +124,7 @@ def result_of(content: Mapping[str, Any], headers: Path) -> Result:
     """A record as what ``jssm predict`` writes of; its headers as files in a folder."""
     found, cine = _found(content), _cine(content, headers / content["id"])
     segmented = segmented_of(content, cine)
-    warnings = tuple(batch.warnings_of(found, cine, segmented))
+    warnings = tuple(one_cine.warnings_of(found, cine, segmented))
     return Result(found, cine, segmented, warnings, content["supposed_mirrored"])
 
 

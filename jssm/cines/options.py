@@ -27,7 +27,8 @@ class Options:
     the model has learned. outputs: what to write of each cine. jobs: processes that write; 0 for
     this one.
     patient_regex: its first group, in a cine's name, is the patient; "" for what the file
-    tells. salt, keep_names: see ``jssm.files.open_cines``.
+    tells. salt, keep_names: see ``jssm.files.open_cines``. dask: the address of a scheduler, whose
+    workers do it; "" without.
 
     Raises:
       ValueError: naming the option, for a value that cannot be.
@@ -48,6 +49,7 @@ class Options:
     patient_regex: str = ""
     salt: str = ""
     keep_names: bool = False
+    dask: str = ""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -85,8 +87,10 @@ class Outcome:
     work_s: float = 0.0
     read_s: float = 0.0
     segment_s: float = 0.0
+    waited_s: float = 0.0
     written_s: Counter[str] = field(default_factory=Counter)
     jobs: int = 0
+    workers: int = 0
 
     def speed(self) -> str:
         """The time per frame, and where it went."""
@@ -97,7 +101,10 @@ class Outcome:
         )
         parts = ", ".join(f"{1000 * s / self.frames:.0f} ms {name}" for name, s in shares)
         beside = f" (beside, by {self.jobs} processes)" if self.jobs else ""
+        besides = "starting and compiling"
+        if self.workers:
+            beside, besides = f" (of one of {self.workers} workers)", "starting"
         return (
             f"{self.work_s / self.frames:.3f} s per frame in all, {self.frames} frames: {parts}"
-            f"{beside}; besides, {self.start_s:.1f} s of starting and compiling"
+            f"{beside}; besides, {self.start_s:.1f} s of {besides}"
         )

@@ -43,6 +43,7 @@ def pairs_of(
 
 
 def biplane_row(patient: str, two: OneView, four: OneView) -> dict[str, Any]:
+    from jssm.cines import motion  # noqa: F401  it tells JAX what a Motion is
     from jssm.cines.volumes import biplane_simpson
 
     volumes = vars(biplane_simpson(two.motion, four.motion))

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 from jax import export
 
-import jssm
 from jssm.cines.motion import LineStrain, Motion
+from jssm.code import digest_of
 from jssm.files.whole import write_whole
 from jssm.shape.integrity import Integrity
 
@@ -137,9 +137,7 @@ def _path(function: partial, like: list[Any], tree: Any) -> Path | None:
 @cache
 def _code() -> str:
     """What this package's modules and the packages that trace them are, as a digest."""
-    total = hashlib.sha256()
-    for path in sorted(Path(jssm.__file__).parent.rglob("*.py")):
-        total.update(path.read_bytes())
+    total = hashlib.sha256(digest_of("jssm").encode())
     for name in ("jax", "jaxlib", "flax"):
         total.update(f"{name} {importlib.metadata.version(name)}".encode())
     return total.hexdigest()

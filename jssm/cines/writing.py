@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
@@ -64,6 +64,11 @@ def write_cine(folder: Path, result: Result, **options: Any) -> Any:
     return outputs.write(folder, result, **options)
 
 
+def get_ready() -> None:
+    """What a process that writes does first."""
+    importlib.import_module(WRITERS).get_ready()
+
+
 def write_biplane(*args: Any, **options: Any) -> list[str]:
     """``sending.write_biplane``, imported where it is called."""
     from jssm.cines import sending
@@ -71,11 +76,11 @@ def write_biplane(*args: Any, **options: Any) -> list[str]:
     return sending.write_biplane(*args, **options)
 
 
-def write_pages(out: Path, patients: Collection[str]) -> None:
-    """``pages.write_pages``, imported where it is called."""
+def write_page(out: Path, patient: str, folders: Sequence[Path]) -> None:
+    """``pages.write_page``, imported where it is called."""
     from jssm.report import pages
 
-    pages.write_pages(out, patients)
+    pages.write_page(out, patient, folders)
 
 
 def result_of(future: Future) -> Any:

@@ -7,6 +7,7 @@ first file of a kind is read.
 import importlib.util
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,21 +113,21 @@ def _picture(path: Path, relative: str) -> Found:
     name = images.stem(Path(relative.replace("/", "_")))
     imported = naming.NAME.match(images.stem(path))
     described = view.from_description([images.stem(path), path.parent.name])
-
-    def load() -> Cine:
-        cine = images.read(path)
-        return replace(cine, name=name, notes=(*cine.notes, *_few_values(cine.frames[0])))
-
     return Found(
         name,
         imported["patient"] if imported else name,
         (path,),
         relative,
-        load,
+        partial(_load_picture, path, name),
         view=described or "other",
         described=described,
         study=(imported["study"] or "") if imported else "",
     )
+
+
+def _load_picture(path: Path, name: str) -> Cine:
+    cine = images.read(path)
+    return replace(cine, name=name, notes=(*cine.notes, *_few_values(cine.frames[0])))
 
 
 def _few_values(frame: np.ndarray) -> list[str]:

@@ -66,7 +66,8 @@ class Found:
 
     name: a pseudonymous id, usable as a file name; patient: likewise of the patient.
     view: what to take it for; described and seen: the view from the description and from the
-      geometry, "" where that says nothing. notes: sentences. load: reads it (may raise BadInput).
+      geometry, "" where that says nothing. notes: sentences. load: reads it (may raise BadInput),
+    in other processes too.
     paths: its files. source: of the first one, under the folder that was opened.
     is_public: the names are a public data set's own and tell nobody's identity.
     study: what tells one examination of a patient from another; "" where nothing does.

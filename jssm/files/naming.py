@@ -2,9 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Group:
     """
 
     frames: tuple[Frame, ...]
-    bowl: re.Match | None = None
+    bowl: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     turn: int = 0
 

@@ -105,6 +105,7 @@ def write_segmentation(
                 series_description="jssm",
             )
             _put_in_time(object_, cine)
+            _organize(object_, _uid("organization", masks, cine, sources))
             object_.SpecificCharacterSet = "ISO_IR 192"  # UTF-8, whatever the source has
             object_.save_as(path)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
@@ -155,6 +156,12 @@ def _per_source_frame(masks: np.ndarray, cine: Cine, source: Any) -> np.ndarray:
     every = np.zeros((int(source.NumberOfFrames), *masks.shape[1:]), np.uint8)
     every[[number for _, number in cine.sources]] = masks
     return every
+
+
+def _organize(object_: Any, uid: str) -> None:
+    """Name the order of the frames by this UID in place of a random one."""
+    for item in (*object_.DimensionOrganizationSequence, *object_.DimensionIndexSequence):
+        item.DimensionOrganizationUID = uid
 
 
 def _put_in_time(object_: Any, cine: Cine) -> None:

@@ -260,7 +260,8 @@ def _group(kept: list[Frame], turn: int, notes: list[str]) -> Group:
         notes.append(f"{len(kept)} frames, {USUAL_FRAMES} are usual")
     if kept[0].aspect != 1:
         notes.append(f"its pixels are {kept[0].aspect:g} times as high as wide, of unknown size")
-    return Group(tuple(kept), bowl, tuple(dict.fromkeys(notes)), turn)
+    parts = bowl.groupdict() if bowl else None
+    return Group(tuple(kept), parts, tuple(dict.fromkeys(notes)), turn)
 
 
 def _without_repeats(groups: list[Group]) -> tuple[list[Group], list[str]]:

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and folders that one program writes at a time."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,8 @@ def write_whole(path: Path, content: bytes | str) -> None:
     Raises:
       OSError: when it cannot be written; then nothing is left of it.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    # Two machines may do the same at once, with processes of one number.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(temporary, path)

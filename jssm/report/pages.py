@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,32 @@ def write_pages(out: Path, patients: Collection[str] | None = None) -> list[Path
       OSError: when nothing can be read or written.
       ValueError: when a record is damaged.
     """
+    folders = folders_of(out)
+    chosen = sorted(folders if patients is None else folders.keys() & set(patients))
+    return [write_page(out, patient, folders[patient]) for patient in chosen]
+
+
+def folders_of(out: Path) -> dict[str, list[Path]]:
+    """The folders of the cines of each patient, those that have a record."""
     folders: dict[str, list[Path]] = {}
     for summary in sorted(out.glob("*/summary.json")):
         if (summary.parent / record.NAME).exists():
             patient = json.loads(summary.read_text(encoding="utf-8"))["patient"]
             folders.setdefault(patient, []).append(summary.parent)
-    written = []
-    for patient in sorted(folders if patients is None else folders.keys() & set(patients)):
-        path = out / f"{patient}_report.html"
-        cines = [_cine(folder) for folder in folders[patient]]
-        text = page(f"jssm report: {patient}", "app", _data(patient, cines, _pairs(out, patient)))
-        write_whole(path, text)
-        written.append(path)
-    return written
+    return folders
+
+
+def write_page(out: Path, patient: str, folders: Sequence[Path]) -> Path:
+    """Write the page of one patient, of the cines in these folders; gives the file.
+
+    Raises:
+      OSError, ValueError: as :func:`write_pages`.
+    """
+    path = out / f"{patient}_report.html"
+    cines = [_cine(folder) for folder in folders]
+    text = page(f"jssm report: {patient}", "app", _data(patient, cines, _pairs(out, patient)))
+    write_whole(path, text)
+    return path
 
 
 def _cine(folder: Path) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from jssm import files
 from jssm.files.whole import alone
@@ -19,6 +17,7 @@ from prep.dataset.cases import Case, Mean
 from prep.dataset.layouts import Public
 from prep.dataset.settings import Settings
 from prep.errors import BadInput, Refused, Unsuitable
+from prep.pool import Pool
 from prep.shapes import kinds, landmarks, point_cloud, procrustes, registration
 
 MEAN_CASES = 64  # training cases that the mean mask is made of, evenly picked
@@ -30,7 +29,8 @@ OWN_SPLIT = "the set's own split was not found, so the patients were split by --
 class Request:
     """What ``python -m prep build`` was asked for.
 
-    images, masks: the two folders; of a ``public`` set both are its root.
+    images, masks: the two folders; of a ``public`` set both are its root. pool: where the cases
+    are worked on; for the workers of an engine all paths have to be absolute.
     """
 
     images: Path
@@ -39,7 +39,7 @@ class Request:
     settings: Settings
     source: str = ""
     truth: Path | None = None
-    jobs: int = 1
+    pool: Pool = field(default_factory=Pool)
     landmarks: Path | None = None
     split: Path | None = None
     public: Public | None = None
@@ -84,7 +84,7 @@ def _build(
     """The steps of all cases, and the data set of them."""
     settings = request.settings
     folder = store.open_folder(request.out, parameters(request))
-    pool = Parallel(n_jobs=request.jobs, return_as="generator_unordered")
+    pool = request.pool
 
     prepared = _each(pool, "reading", steps.prepare, cases, settings, folder)
     usable = [c for c, problem in zip(cases, prepared, strict=True) if problem is None]
@@ -141,16 +141,13 @@ def find_cases(request: Request) -> tuple[list[Case], list[str]]:
     return cases, problems
 
 
-def mean_shape(
-    training: list[Case], settings: Settings, folder: Path, pool: Parallel | None = None
-) -> Mean:
+def mean_shape(training: list[Case], settings: Settings, folder: Path, pool: Pool) -> Mean:
     """The mean mask of the training cases and its points (Algorithm 1, lines 1 to 3).
 
     At most ``MEAN_CASES`` of them, evenly picked, take part. Landmarks are aligned first; then
     each round refines every case by an affine to the mean, takes out what all of them share and
     averages their distance fields anew.
     """
-    pool = pool or Parallel(n_jobs=1, return_as="generator_unordered")
     picked = np.unique(np.linspace(0, len(training) - 1, MEAN_CASES).round().astype(int))
     chosen = [training[i] for i in picked]
     stamp = store.digest([c.name + steps.case_stamp(c) for c in chosen])
@@ -168,13 +165,9 @@ def mean_shape(
         starts = np.stack([procrustes.fit_similarity(marks, d["landmarks"]) for d in data])
         mean, thetas = _average(fields, starts, settings)
         for number in range(MEAN_ROUNDS):
-            jobs = (
-                delayed(steps.indexed)(i, steps.refine, field, mean, thetas[i], settings)
-                for i, field in enumerate(fields)
-            )
+            given = [(f, mean, theta, settings) for f, theta in zip(fields, thetas, strict=True)]
             label = f"mean shape {number + 1}/{MEAN_ROUNDS}"
-            found = dict(_progress(pool(jobs), label, len(chosen)))
-            refined = np.stack([found[i] for i in range(len(chosen))])
+            refined = np.stack(pool.each(label, steps.refine, given))
             mean, thetas = _average(fields, procrustes.without_drift(refined, starts), settings)
         # The landmarks' place in the frame of the mean: where the cases' own come to lie there.
         seen = [
@@ -266,15 +259,6 @@ def _average(
     return mean_of(centred), centred
 
 
-def _progress(results: Iterable, label: str, total: int) -> Iterable:
-    return tqdm(results, desc=label, total=total, unit="case", disable=None)
-
-
-def _each(pool: Parallel, label: str, step: Callable, cases: list[Case], *arguments) -> list:
+def _each(pool: Pool, label: str, step: Callable, cases: list[Case], *arguments) -> list:
     """The problem, or None, of ``step(case, *arguments)`` for every case; in parallel, in order."""
-    jobs = (
-        delayed(steps.indexed)(i, steps.problem, step, case, *arguments)
-        for i, case in enumerate(cases)
-    )
-    found = dict(_progress(pool(jobs), label, len(cases)))
-    return [found[i] for i in range(len(cases))]
+    return pool.each(label, steps.problem, [(step, case, *arguments) for case in cases])

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -139,11 +138,6 @@ def problem(step: Callable, case: Case, *arguments) -> str | None:
     """
     found = step(case, *arguments)
     return str(found["problem"]) if "problem" in found else None
-
-
-def indexed(index: int, function: Callable, *arguments) -> tuple[int, Any]:
-    """The result of a call with its place, for results that come in any order."""
-    return index, function(*arguments)
 
 
 def padded_field(mask: np.ndarray, settings: Settings) -> np.ndarray:

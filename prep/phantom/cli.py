@@ -10,6 +10,7 @@ from prep.phantom.anatomy import VIEWS
 from prep.phantom.cohort import write_cohort
 from prep.phantom.patient import ALL_VIEWS, Options
 from prep.phantom.tissue import LOOKS
+from prep.pool import add_engine
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -34,6 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="signals of a scanner, or of any kind for half the patients (default real)",
     )
     parser.add_argument("--jobs", type=int, default=-1, help="processes (default: one per core)")
+    add_engine(parser)
     parser.set_defaults(run=run)
 
 
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         options = Options(
             args.view, args.patients, args.seed, args.frames, args.size, args.points, args.looks
         )
-        failures = write_cohort(options, args.out, jobs=args.jobs)
+        failures = write_cohort(options, args.out, jobs=args.jobs, dask=args.dask)
     except (ValueError, FileExistsError) as error:
         print(f"phantom: {error}", file=sys.stderr)
         return 2

@@ -17,21 +17,21 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from joblib import Parallel, delayed
-from tqdm import tqdm
-
 from prep.phantom.patient import Options, attempt_patient
 from prep.phantom.sheet import contact_sheet
+from prep.pool import opened
 
 _SHEET_PATIENTS = 8
 
 
-def write_cohort(options: Options, folder: Path, *, jobs: int = -1) -> list[str]:
+def write_cohort(options: Options, folder: Path, *, jobs: int = -1, dask: str = "") -> list[str]:
     """Write a whole cohort, `jobs` patients at a time (-1: all cores); gives a line per failure.
+
+    dask: the address of a scheduler, whose workers do it and see the folder.
 
     A whole cohort of the same options is left as it is, one that was stopped is made again, with
     the same bytes. Raises FileExistsError if the folder holds patients of other options: old and
-    new ones must not mix.
+    new ones must not mix. OSError: as `prep.pool.opened`, or when it cannot be written.
     """
     asked = json.dumps(asdict(options), indent=2)
     note = folder / "options.json"
@@ -46,11 +46,11 @@ def write_cohort(options: Options, folder: Path, *, jobs: int = -1) -> list[str]
     note.write_text(asked)
     for part in ("images", "masks", "truth"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    numbers = range(1, options.patients + 1)
-    tasks = (delayed(attempt_patient)(options, number, folder) for number in numbers)
-    results = Parallel(n_jobs=jobs, return_as="generator")(tasks)
-    bar = tqdm(results, total=options.patients, desc="phantom", unit="patient", delay=2.0)
-    results = [result for of_patient in bar for result in of_patient]
+    place = folder.absolute()
+    patients = [(options, number, place) for number in range(1, options.patients + 1)]
+    with opened(jobs, dask, folder) as pool:
+        of_patients = pool.each("phantom", attempt_patient, patients, unit="patient")
+    results = [result for of_patient in of_patients for result in of_patient]
     rows = [result for result in results if not isinstance(result, str)]
     if rows:
         with open(folder / "cohort.csv", "w", newline="", encoding="utf-8") as file:
