@@ -104,7 +104,8 @@ class Models:
         return result, about, seen
 
 
-_held: dict[str, Models] = {}  # on a worker: the models of the run that it works for
+MOST_RUNS = 4  # whose models a worker holds, those that it worked for last
+_held: dict[str, Models] = {}
 _holding = threading.Lock()
 
 
@@ -117,10 +118,10 @@ def predict_there(run: str, options: Options, item: "files.Found") -> "tuple[See
     """
     with _holding:
         is_first = run not in _held
-        if is_first:
-            _held.clear()
-            _held[run] = Models(options)
-        models = _held[run]
+        models = Models(options) if is_first else _held.pop(run)
+        _held[run] = models  # at the end
+        if len(_held) > MOST_RUNS:
+            del _held[next(iter(_held))]
     result, about, seen = models.see(item)
     if is_first:  # now, as it keeps what is there from being searched for garbage
         writing.get_ready()
