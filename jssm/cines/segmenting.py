@@ -116,10 +116,15 @@ class Segmenter:
         """The same with the deviations of what was measured, where the model tells any."""
         if found.motion is None or not found.is_measurable or not np.isfinite(spread).all():
             return found
-        motions = [self._measured(p, found.used, cine) for p in drawn(found.points, spread)]
+        could_be = drawn(found.points, spread)
+        motions = [self._measured_of_all(points, found.used, cine) for points in could_be]
         told = jax.tree.map(lambda *values: np.std(values, axis=0), *motions)
-        moments = {"ed_frame": found.motion.ed_frame, "es_frame": found.motion.es_frame}
-        return replace(found, deviations=replace(told, **moments))
+        told = replace(
+            _first(told, len(spread)),
+            ed_frame=found.motion.ed_frame,
+            es_frame=found.motion.es_frame,
+        )
+        return replace(found, deviations=told)
 
     def _begin(self, cine: files.Cine) -> None:
         """Have all programs compiled, while the first works."""
@@ -139,8 +144,12 @@ class Segmenter:
             begin(_measure, *padded, periodic=self.whole_cycle)
 
     def _measured(self, points: np.ndarray, used: np.ndarray, cine: files.Cine) -> Motion:
+        return _first(self._measured_of_all(points, used, cine), len(points))
+
+    def _measured_of_all(self, points: np.ndarray, used: np.ndarray, cine: files.Cine) -> Motion:
+        """What :func:`_measure` gives, of the frames after the last too."""
         args = self._measurable(points, used, cine)
-        return _first(self.programs(_measure, *args, periodic=self.whole_cycle), len(points))
+        return self.programs(_measure, *args, periodic=self.whole_cycle)
 
     def _measurable(
         self, points: np.ndarray, used: np.ndarray, cine: files.Cine
