@@ -22,7 +22,9 @@ export function remarks({ record, refused }) {
       Model: `${about.model_run}, ${about.model_step}`,
       Weights: about.model_weights_sha256,
       jssm: about.jssm_version,
-      Smoothing: about.smoothing_harmonics ? `${about.smoothing_harmonics} harmonics` : "none",
+      Fit: about.smoothing_harmonics
+        ? `all frames, ${about.smoothing_harmonics} harmonics`
+        : "each frame alone",
     }),
     element("p", { class: "fine" }, "For research. Not a medical device."),
   ];
