@@ -123,9 +123,8 @@ def about(content: Mapping[str, Any]) -> dict[str, Any]:
 def result_of(content: Mapping[str, Any], headers: Path) -> Result:
     """A record as what ``jssm predict`` writes of; its headers as files in a folder."""
     found, cine = _found(content), _cine(content, headers / content["id"])
-    segmented = segmented_of(content, cine)
-    warnings = tuple(one_cine.warnings_of(found, cine, segmented))
-    return Result(found, cine, segmented, warnings, content["supposed_mirrored"])
+    segmented, mirrored = segmented_of(content, cine), content["supposed_mirrored"]
+    return one_cine.with_warnings(Result(found, cine, segmented, supposed_mirrored=mirrored))
 
 
 def segmented_of(content: Mapping[str, Any], cine: files.Cine) -> Segmented:

@@ -10,7 +10,6 @@ import numpy as np
 
 from jssm import weights
 from jssm.cines import writing
-from jssm.cines.measures import Segmented
 from jssm.cines.options import VIEWS, Options
 from jssm.cines.pairs import OneView, one_view
 from jssm.cines.result import Result, is_read
@@ -90,12 +89,9 @@ class Models:
             segmented = segment(cine)
             times.append(time.perf_counter())
             waited_s = segment.programs.waited_s - waited_s
-        result = Result(
-            replace(item, load=is_read),
-            cine,
-            segmented,
-            warnings=tuple(warnings_of(item, cine, segmented)),
-            supposed_mirrored=self._options.mirrored,
+        mirrored = self._options.mirrored
+        result = with_warnings(
+            Result(replace(item, load=is_read), cine, segmented, supposed_mirrored=mirrored)
         )
         seen = Seen(
             len(cine.frames), cine.problems, one_view(result, about), times[1] - times[0],
@@ -145,8 +141,9 @@ def _about(model: "Model", source: str | Path, options: Options) -> dict[str, An
     }
 
 
-def warnings_of(item: "files.Found", cine: "files.Cine", segmented: Segmented) -> list[str]:
-    """What a reader of the numbers should know."""
+def with_warnings(result: Result) -> Result:
+    """The same with what a reader of the numbers should know."""
+    item, cine, segmented = result.found, result.cine, result.segmented
     warnings = list(dict.fromkeys([*item.notes, *cine.notes]))
     refused = np.flatnonzero(~segmented.used).tolist()
     if refused and segmented.motion is None:
@@ -173,11 +170,10 @@ def warnings_of(item: "files.Found", cine: "files.Cine", segmented: Segmented) -
     steps = np.diff(cine.time_s)
     if len(steps) and steps.max() > 1.5 * np.median(steps):
         warnings.append("there are gaps between the times of the frames: some may be missing")
-    doubtful = np.flatnonzero(doubtful_segments(segmented)) + 1
-    if len(doubtful):
+    doubtful = [result.segments[k] for k in np.flatnonzero(doubtful_segments(segmented))]
+    if doubtful:
         warnings.append(
-            f"the strain of the segments {doubtful.tolist()}, counted from the first basal end, "
-            f"may be off by more than {MOST_STRAIN_SD:g} points"
+            f"the strain may be off by more than {MOST_STRAIN_SD:g} points: {', '.join(doubtful)}"
         )
     if segmented.motion is not None and not np.isfinite(cine.time_s).all():
         warnings.append("the times of the frames are unknown")
@@ -185,4 +181,4 @@ def warnings_of(item: "files.Found", cine: "files.Cine", segmented: Segmented) -
         warnings.append("the view is unknown, so the segments have no names")
     elif segmented.motion is not None and cine.to_patient_mm is None:
         warnings.append("the names of the segments rest on --mirrored, as no place is known")
-    return warnings
+    return replace(result, warnings=tuple(warnings))
