@@ -1,4 +1,4 @@
-"""The recipe of docs/SHAPES.md, as it stands there."""
+"""The recipe of docs/SHAPES.md, as it stands there, and filled regions."""
 
 import re
 from pathlib import Path
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from jssm import dataset
+from jssm.shape.integrity import integrity
 from prep.__main__ import main
 from prep.dataset.verify import check
 from prep.errors import Unsuitable
-from prep.shapes import kinds
+from prep.shapes import kinds, point_cloud
 
 SIZE, RADIUS = 64, 30.0
 
@@ -64,3 +65,33 @@ def test_masks_of_another_kind_are_refused(band):
     y, x = np.mgrid[:SIZE, :SIZE] - 31.5
     with pytest.raises(Unsuitable, match="straight"):
         band.boundaries((np.abs(y) < 4) & (np.abs(x) < 25))
+
+
+def _ellipse(across: float, down: float, turn: float = 0.0) -> np.ndarray:
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    a = np.deg2rad(turn)
+    x, y = np.cos(a) * x + np.sin(a) * y, np.cos(a) * y - np.sin(a) * x
+    return (x / across) ** 2 + (y / down) ** 2 <= 1
+
+
+@pytest.mark.parametrize(("across", "down", "turn"), [(20, 12, 0), (14, 22, 30), (16, 16, 0)])
+def test_a_region_has_two_sides_from_its_top_to_its_bottom(across, down, turn):
+    mask = _ellipse(across, down, turn)
+    middle, (inner, outer) = (SIZE - 1) / 2, kinds.REGION.boundaries(mask)
+    assert inner[1:-1, 0].max() < middle < outer[1:-1, 0].min() or turn
+    for side in (inner, outer):  # cut off beside the vertical line through the middle
+        assert np.abs(side[[0, -1], 0] - middle).max() < 2.5
+        assert side[0, 1] < middle < side[-1, 1]
+    points = point_cloud.sample_points(mask, 88, kinds.REGION.boundaries)
+    assert point_cloud.dice(point_cloud.polygon_mask(points, mask.shape), mask) > 0.98
+    assert integrity(points).ok
+    side, first, last = kinds.REGION.landmarks(inner, outer)
+    assert first[1] < side[1] < last[1]
+    assert side[0] > middle + 8
+
+
+def test_what_does_not_lie_round_its_centroid_is_no_region():
+    y, x = np.mgrid[:SIZE, :SIZE] - 31.5
+    arc = (np.abs(np.hypot(x, y) - 25) < 3) & (y < 0)
+    with pytest.raises(Unsuitable, match="centroid"):
+        kinds.REGION.boundaries(arc)

@@ -10,11 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from skimage import measure
 
-from prep.errors import Refused
-from prep.shapes.point_cloud import Boundaries, horseshoe_boundaries, resample_arc
+from prep.errors import Refused, Unsuitable
+from prep.shapes.point_cloud import Boundaries, horseshoe_boundaries, outline, resample_arc
 
 NEAR_APEX = 0.95  # outer points at least this far from the base, relative to the farthest
+OUTLINE_SAMPLES = 400  # of a region's outline
+CAP = 0.01  # of a region's outline, on either side of an end
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,44 @@ def top_and_ends(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
     return np.stack([top, *_ends(inner, outer)])
 
 
+def side_and_ends(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
+    """The middle of the outer side, first and second end (3, 2) of a filled region."""
+    return np.stack([resample_arc(outer, 3)[1], *_ends(inner, outer)])
+
+
 def _ends(inner: np.ndarray, outer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (inner[0] + outer[0]) / 2, (inner[-1] + outer[-1]) / 2
 
 
+def region_boundaries(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The left and the right side of a filled region, as inner and outer boundary.
+
+    The vertical line through its centroid parts the outline, at the top and at the bottom: so
+    regions that lie alike in their images are numbered alike, however round they are. On either
+    side of both, the outline is cut off for :data:`CAP` of its length, so that the sides do not
+    meet.
+
+    Raises:
+      Unsuitable: when there is no outline, or the line misses a part of it.
+    """
+    loop = outline(mask)
+    loop = resample_arc(np.concatenate([loop, loop[:1]]), OUTLINE_SAMPLES + 1)[:-1]
+    beside, below = (loop - measure.centroid(np.asarray(mask))[::-1]).T
+    step = np.linalg.norm(loop[1] - loop[0])
+    crossed = np.abs(beside) <= step
+    if not (crossed & (below < 0)).any() or not (crossed & (below > 0)).any():
+        raise Unsuitable("the region does not lie round its centroid")
+    top, bottom = (int(np.argmin(np.where(half, np.abs(beside), np.inf)))
+                   for half in (below < 0, below > 0))  # fmt: skip
+    loop, bottom = np.roll(loop, -top, axis=0), (bottom - top) % OUTLINE_SAMPLES
+    cap = round(CAP * OUTLINE_SAMPLES)
+    return loop[bottom + cap : OUTLINE_SAMPLES - cap + 1][::-1], loop[cap : bottom - cap + 1]
+
+
 HORSESHOE = Kind(horseshoe_boundaries, apex_and_ends)
 ARCH = Kind(horseshoe_boundaries, top_and_ends)
-KINDS = {"horseshoe": HORSESHOE, "arch": ARCH}
+REGION = Kind(region_boundaries, side_and_ends)
+KINDS = {"horseshoe": HORSESHOE, "arch": ARCH, "region": REGION}
 
 
 def find(name: str) -> Kind:
