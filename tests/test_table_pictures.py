@@ -181,6 +181,18 @@ def test_an_mp4_is_written(tmp_path, cine):
     assert frame.std() > 5
 
 
+def test_an_mp4_has_the_colours_of_its_pictures():
+    """Those of the palette, as PyAV converts them from RGB."""
+    av = pytest.importorskip("av")
+    tables = movies._luma_and_chroma()
+    for colour in range(movies.TEXT + 1):
+        picture = Image.new("P", (16, 16), colour)
+        picture.putpalette(movies._palette())
+        frame = av.VideoFrame.from_image(picture.convert("RGB")).reformat(format="yuv420p")
+        expected = frame.to_ndarray().astype(float)
+        np.testing.assert_allclose(movies._planes(picture, tables), expected, atol=1)
+
+
 def test_other_movies_are_refused(tmp_path, cine):
     images, points, _ = cine
     with pytest.raises(ValueError, match=r"expected \.gif or \.mp4"):

@@ -131,9 +131,9 @@ def write_mp4(path: Path, pictures: Sequence[Image.Image], fps: float) -> None:
         stream.pix_fmt = "yuv420p"
         # No frame may refer to a later one, so that the packets of the first round can be reused.
         stream.options = {"preset": "ultrafast", "crf": "20", "bf": "0"}
-        packets = []
+        tables, packets = _luma_and_chroma(), []
         for k, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_image(picture.convert("RGB")).reformat(format="yuv420p")
+            frame = av.VideoFrame.from_ndarray(_planes(picture, tables), format="yuv420p")
             frame.pts = k
             packets += stream.encode(frame)
         packets += stream.encode()
@@ -144,6 +144,28 @@ def write_mp4(path: Path, pictures: Sequence[Image.Image], fps: float) -> None:
                 copy.is_keyframe = packet.is_keyframe
                 copy.pts = copy.dts = turn * len(packets) + k
                 file.mux(copy)
+
+
+def _luma_and_chroma() -> list[bytes]:
+    """Y, Cb and Cr of the palette's colours, of ITU-R BT.601 in its studio range: three tables of
+    256 bytes."""
+    colours = np.frombuffer(_palette(), np.uint8).reshape(-1, 3)
+    red, green, blue = np.pad(colours, ((0, 256 - len(colours)), (0, 0))).T / 255
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    blueness, redness = (blue - luma) / (1 - 0.114), (red - luma) / (1 - 0.299)
+    planes = 16 + 219 * luma, 128 + 112 * blueness, 128 + 112 * redness
+    return [np.rint(plane).astype(np.uint8).tobytes() for plane in planes]
+
+
+def _planes(picture: Image.Image, tables: list[bytes]) -> np.ndarray:
+    """A palette picture (H, W) as the planes of YUV 4:2:0, one below the other (3 H / 2, W).
+
+    By the palette's tables, in a fraction of the time that the way over RGB takes.
+    """
+    index, size = picture.tobytes(), picture.size
+    luma, *chroma = (Image.frombytes("L", size, index.translate(table)) for table in tables)
+    halves = [np.asarray(plane.reduce(2)).reshape(-1, size[0]) for plane in chroma]
+    return np.concatenate([np.asarray(luma), *halves])
 
 
 def _palette() -> bytes:
