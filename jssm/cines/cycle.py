@@ -21,7 +21,6 @@ from jssm.shape.shape_model import ShapeModel
 ROUNDS = 4  # of reweighting
 USUAL = 3.0  # medians of the frames' distances: one that lies as far counts half
 ROUGHNESS = 1e-5  # keeps the curve smooth, and known where few frames are used
-BEYOND = 1e6  # keeps out what so few frames cannot tell apart
 
 
 @partial(jax.jit, static_argnames=("harmonics", "periodic"))
@@ -74,7 +73,7 @@ def fit_cycle(
     count = jnp.asarray(length if count is None else count)
     flat = jnp.concatenate([pose.theta.reshape(length, 6), pose.latent], axis=1)
     basis, order = _waves(length, count, harmonics, periodic)
-    smooth = ROUGHNESS * order**4 + BEYOND * (order > (count - 1) / 2)
+    smooth = ROUGHNESS * count * jnp.diag(order**4)
     points = jax.vmap(decode, (None, 0))(shape, pose)[2]
     known = jnp.where(used[:, None], flat, jnp.nan)
     curve = jnp.broadcast_to(jnp.nanmedian(known, axis=0), flat.shape)
@@ -83,8 +82,7 @@ def fit_cycle(
         away = jnp.sum((fitted - points) ** 2, axis=(1, 2))
         usual = USUAL**2 * jnp.nanmedian(jnp.where(used, away, jnp.nan))
         weighted = basis * (used / (1 + away / jnp.where(usual > 0, usual, 1.0)))[:, None]
-        normal = basis.T @ weighted + count * jnp.diag(smooth)
-        curve = basis @ jnp.linalg.solve(normal, weighted.T @ flat)
+        curve = basis @ jnp.linalg.solve(basis.T @ weighted + smooth, weighted.T @ flat)
     return _put(pose, jnp.where(jnp.any(used), curve, flat))
 
 
@@ -97,7 +95,8 @@ def _waves(
     length: int, count: jax.Array, harmonics: int, periodic: bool
 ) -> tuple[jax.Array, jax.Array]:
     """The mean and the waves over ``count`` frames, and how often each goes round: (F, 1 + 2 H) and
-    (1 + 2 H,). Cosines and sines of the cycle, or cosines of halves of it, whose ends are free."""
+    (1 + 2 H,). Cosines and sines of the cycle, or cosines of halves of it, whose ends are free.
+    Of waves that few frames cannot tell apart, the fit takes the slowest, as the smoothest."""
     frame = jnp.arange(length)[:, None]
     if periodic:
         rounds = jnp.repeat(jnp.arange(1.0, harmonics + 1), 2)
