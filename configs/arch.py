@@ -4,8 +4,9 @@
         --view cc --out data/arch
     python train.py --config configs/arch.py
 
---config.method=unet trains the U-Net by the same steps and augmentation. Neither has been trained
-to the end yet, so these settings are not tuned.
+Six minutes, beside other work: Dice 0.921 ± 0.022, HD 1.86 ± 0.53 px on the 33 validation subjects
+(docs/SHAPES.md). --config.method=unet trains the U-Net by the same steps and augmentation. Nothing
+was tuned.
 """
 
 from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
@@ -22,14 +23,14 @@ def get_config() -> Config:
         model=ModelConfig(size=192, depth=18, width=16, searches=3),
         train=TrainConfig(
             batch_size=8,
-            epochs=20,
+            epochs=60,
             points_epochs=0,
             warmup_epochs=1,
             cosine=True,
             learning_rate=0.002,
             clip_norm=1.0,
             ema=0.99,
-            validate_every=4,
+            validate_every=10,
         ),
         augment=Augmentation(
             rotation_degrees=20.0,
