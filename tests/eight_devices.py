@@ -2,43 +2,22 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from jssm import dataset
 from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
-from jssm.methods.method import Method
 from jssm.methods.model import Model
 from jssm.methods.regression import method, network_from
 from jssm.networks import resnet
 from jssm.shape import labels
 from jssm.training import feed, loop, steps
 from tests import shallow, toy
-
-
-def descent(config: Config, method: Method) -> tuple[Callable, steps.TrainState]:
-    """A step of plain descent, whose update is the gradient itself, and its first state."""
-    optimizer = optax.sgd(1.0)
-
-    def step(state, batch):
-        return steps.train_step(
-            state,
-            batch,
-            method=method,
-            optimizer=optimizer,
-            augmentation=config.augment,
-            ema=0.0,
-            seed=0,
-        )
-
-    _, compute = steps.first_state(method, optimizer, config)
-    return step, compute()
+from tests.runs import descent
 
 
 def first_batch(data: dataset.Dataset) -> dict[str, np.ndarray]:

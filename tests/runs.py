@@ -1,12 +1,17 @@
-"""What tests of training share: its log, hooks that interrupt it, and two runs compared."""
+"""What tests of training share: a step, its log, hooks that interrupt it, and two runs compared."""
 
 import json
 import signal
+from collections.abc import Callable
 
 import jax
 import numpy as np
+import optax
 
 from jssm import checkpoint
+from jssm.config import Config
+from jssm.methods.method import Method
+from jssm.training import steps
 
 
 def records(run, *, without=()):
@@ -28,6 +33,25 @@ def fail_at(step):
             raise OSError("no space left")
 
     return fail
+
+
+def descent(config: Config, method: Method) -> tuple[Callable, steps.TrainState]:
+    """A step of plain descent, whose update is the gradient itself, and its first state."""
+    optimizer = optax.sgd(1.0)
+
+    def step(state, batch):
+        return steps.train_step(
+            state,
+            batch,
+            method=method,
+            optimizer=optimizer,
+            augmentation=config.augment,
+            ema=0.0,
+            seed=0,
+        )
+
+    _, compute = steps.first_state(method, optimizer, config)
+    return step, compute()
 
 
 def never(*_):

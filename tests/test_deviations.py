@@ -7,7 +7,7 @@ import pytest
 
 from jssm.cines.deviations import drawn, measure_deviations
 from jssm.cines.motion import measure_motion
-from tests.test_motion import F, T, cine
+from tests.moving import F, T, cine
 
 OPTIONS = {"spacing_mm": (1.4, 1.2), "frame_time_s": 0.04}
 rng = np.random.default_rng(0)

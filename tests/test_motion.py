@@ -1,6 +1,5 @@
 """Motion and strain against analytic motions, a float64 reference and the phantom's truth."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import jax
@@ -8,24 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jssm.cines import measures, motion, volumes
+from jssm.cines import motion
 from jssm.shape import affine
 from prep.phantom.motion import material_points
 from prep.phantom.patient import Options, clockwise, make_geometry, truth_fields
-from tests import reference
-
-T, F = 44, 4  # few shapes, as each is compiled anew
-SHAPE = reference.horseshoe(T, center=(0.0, 0.0), inner=22.0, outer=32.0)
-CENTER = np.array([70.0, 64.0])
-
-
-def cine(*maps):
-    """SHAPE under each affine map (2, 2) or scalar, moved to the image's middle: (F, T, 2)."""
-    return np.stack([SHAPE @ (m * np.eye(2)).T + CENTER for m in maps]).astype(np.float32)
-
-
-def turn(angle):
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+from tests.moving import CENTER, SHAPE, F, T, cine, reference_length, turn
 
 
 def test_rigid_motion_gives_no_strain():
@@ -165,84 +151,6 @@ def test_the_peak_need_not_be_at_end_systole():
         assert line.gls_end_systole_percent == line.strain_percent[1] > -10
 
 
-def test_each_wall_is_cut_in_thirds_of_its_own_length():
-    """An arm of 40 px to the apex, and one of 60 px back."""
-    arms = np.array([[-5.0, 0], [0, -40], [5, 20]])
-    left, right = (np.linspace(*arms[k : k + 2], 80) for k in (0, 1))
-    shares = np.asarray(motion.segment_shares(jnp.asarray(np.concatenate([left, right[1:]]))))
-    lengths = np.linalg.norm(np.diff(arms, axis=0), axis=1)
-    np.testing.assert_allclose(shares.sum(1), np.repeat(lengths / 3, 3), rtol=0.02)
-
-
-def test_segments_divide_the_line_in_six():
-    shares = np.asarray(motion.segment_shares(jnp.asarray(SHAPE[: T // 2], jnp.float32)))
-    length = reference_length(SHAPE[: T // 2])
-    np.testing.assert_allclose(shares.sum(1), length / 6, rtol=2e-3)
-    np.testing.assert_allclose(
-        shares.sum(0), np.linalg.norm(np.diff(SHAPE[: T // 2], axis=0), axis=1), rtol=1e-3
-    )
-
-
-def test_only_the_segment_that_shortens_has_strain():
-    """A stiff ring, but the edges that lie wholly in its first sixth are pulled together."""
-    shares = np.asarray(motion.segment_shares(jnp.asarray(SHAPE[: T // 2], jnp.float32)))
-    edges = np.diff(SHAPE[: T // 2], axis=0)
-    pulled = shares[0] > 0.999 * np.linalg.norm(edges, axis=1)
-    moved = np.concatenate([[[0, 0]], np.cumsum(edges * (1 - 0.3 * pulled)[:, None], axis=0)])
-    moved = np.concatenate([moved + SHAPE[0], SHAPE[T // 2 :]])
-    found = motion.measure_motion(np.stack([SHAPE, SHAPE, SHAPE, moved]) + CENTER, ed_frame=0)
-    expected = -30 * shares[0][pulled].sum() / shares[0].sum()
-    assert expected < -20
-    np.testing.assert_allclose(
-        found.endo.segment_peak_percent, [expected, 0, 0, 0, 0, 0], atol=1e-3
-    )
-
-
-def test_segment_names():
-    assert motion.segment_names("4ch")[:3] == (
-        *("basal inferoseptal", "mid inferoseptal", "apical inferoseptal"),
-    )
-    assert motion.segment_names("2ch")[-1] == "basal anterior"
-    for view in measures.WALLS:
-        assert motion.segment_names(view, mirrored=True) == motion.segment_names(view)[::-1]
-    with pytest.raises(ValueError, match="view is 'sax'"):
-        motion.segment_names("sax")
-
-
-def half_ellipse(radius, length, half=400):
-    """Inner points (half, 2) of a cavity with a straight base, apex up."""
-    angle = np.linspace(-np.pi / 2, np.pi / 2, half)
-    return np.stack([radius * np.sin(angle), -length * np.cos(angle)], axis=1)
-
-
-def test_volumes_of_half_ellipsoids():
-    """Half of an ellipsoid: 2/3 π a b L; its plane has the area π a L / 2."""
-
-    def measured(radius, scale=1.0, **options):
-        inner = half_ellipse(radius, 80)
-        points = np.concatenate([inner, 1.2 * inner])
-        return motion.measure_motion(np.stack([points, scale * points]) + 100, **options)
-
-    spacing = {"spacing_mm": (1.0, 1.0)}
-    two, four = measured(25, 0.8, **spacing), measured(20, 0.8, **spacing)
-    np.testing.assert_allclose(two.cavity_area_mm2[0], np.pi * 25 * 80 / 2, rtol=1e-4)
-    np.testing.assert_allclose(two.volume_ml[0], 2 / 3 * np.pi * 25**2 * 80 / 1000, rtol=2e-3)
-    found = volumes.biplane_simpson(two, four)
-    np.testing.assert_allclose(found.ed_volume_ml, 2 / 3 * np.pi * 25 * 20 * 80 / 1000, rtol=5e-3)
-    np.testing.assert_allclose(found.ejection_fraction_percent, 48.8, atol=0.01)
-    np.testing.assert_allclose(found.length_difference_percent, 0, atol=1e-3)
-    backwards = replace(  # another cine: end-systole comes first, and the axis is longer
-        four, ed_frame=four.es_frame, es_frame=four.ed_frame,
-        long_axis_mm=1.25 * four.long_axis_mm[::-1], disc_diameters_mm=four.disc_diameters_mm[::-1],
-    )  # fmt: skip
-    other = volumes.biplane_simpson(two, backwards)
-    np.testing.assert_allclose(other.ed_volume_ml, 1.25 * found.ed_volume_ml, rtol=1e-5)
-    np.testing.assert_allclose(other.es_volume_ml, 1.25 * found.es_volume_ml, rtol=1e-5)
-    np.testing.assert_allclose(other.length_difference_percent, 20, atol=1e-3)
-    turned = volumes.cavity_discs(jnp.asarray(half_ellipse(20, 80) @ turn(1.0).T))[1]
-    np.testing.assert_allclose(turned, four.disc_diameters_mm[0], atol=2e-2)
-
-
 def test_measures_agree_with_a_float64_reference_on_noisy_shapes():
     noise = np.random.default_rng(0).normal(size=(F, T, 2))
     points = SHAPE * (1 + 0.1 * np.sin(np.arange(F)))[:, None, None] + 0.3 * noise + CENTER
@@ -263,10 +171,6 @@ def test_measures_agree_with_a_float64_reference_on_noisy_shapes():
         (closed[:, :-1, 0] * closed[:, 1:, 1] - closed[:, 1:, 0] * closed[:, :-1, 1]).sum(1)
     )
     np.testing.assert_allclose(found.cavity_area_mm2, area, rtol=1e-4)
-
-
-def reference_length(curve):
-    return sum(np.linalg.norm(b - a) for a, b in pairwise(curve))
 
 
 def reference_distance(point, chain):
@@ -292,21 +196,6 @@ def test_the_phantoms_truth_is_met_from_its_true_points(view):
         error_mm = np.abs(found.wall_thickness_mm - truth["wall_thickness_mm"])
         assert error_mm.mean() < 0.2
         assert (int(found.ed_frame), int(found.es_frame)) == (0, truth["end_systole"])
-
-
-def test_a_scar_shows_in_its_segment():
-    options = Options("4ch", 40, seed=5, frames=20, size=128)
-    for number in range(1, 40):
-        anatomy, wall, pose = make_geometry(options, number)
-        middle = abs(anatomy.infarct_at) > 0.5
-        if anatomy.kind == "infarcted" and anatomy.infarct > 0.8 and middle:
-            break
-    points = pose.to_pixels(pose.to_scanner(material_points(wall, 88)))
-    order = slice(None, None, -1 if pose.mirrored else 1)
-    found = motion.measure_motion(clockwise(points), ed_frame=0)
-    peaks = np.asarray(found.mid.segment_peak_percent)[order]
-    at_left = anatomy.infarct_at < 0
-    assert (int(np.argmax(peaks)) < 3) == at_left
 
 
 def everything(points, spacing_mm=(1.1, 1.3)):

@@ -16,11 +16,11 @@ from jssm.config import Augmentation, BaselineConfig, Config, ModelConfig, Train
 from jssm.methods.baselines import tracking
 from jssm.methods.method import Method
 from jssm.shape import affine, labels
-from jssm.training import feed, loop, steps
+from jssm.training import feed, loop
 from tests import reference, toy
 from tests.conftest import SIZE, write_dataset
 from tests.prep_shapes import Horseshoe
-from tests.runs import assert_same, stop_at
+from tests.runs import assert_same, descent, stop_at
 
 CLIP = 4
 
@@ -345,22 +345,8 @@ def test_a_clip_is_augmented_alike(small_data, clip, alike):
     data = dataset.load(small_data)
     (batch,) = dataset.batches(data, np.full((1, 8), 3))  # the same case, eight times
     batch |= {"place": np.arange(8), "point_weight": 1.0, "mask_weight": 1.0}
-    method, optimizer = toy.method()._replace(loss=likeness, clip=clip), optax.sgd(0.1)
-
-    def step(state, batch):
-        return steps.train_step(
-            state,
-            batch,
-            method=method,
-            optimizer=optimizer,
-            augmentation=Augmentation(rotation_degrees=20.0, contrast=0.2),
-            ema=0.0,
-            seed=0,
-        )
-
-    variables = method.init(jax.random.key(0))
-    opt_state = optimizer.init(variables["params"])
-    state = steps.TrainState(jnp.zeros((), jnp.int32), variables, opt_state, None)
+    settings = Config(augment=Augmentation(rotation_degrees=20.0, contrast=0.2))
+    step, state = descent(settings, toy.method()._replace(loss=likeness, clip=clip))
     run = under_axis(step)
     _, metrics = run(state, batch)
     assert (float(metrics["within"]) == 0) == alike

@@ -18,8 +18,8 @@ from jssm import dataset
 from jssm.methods.method import AXIS
 from jssm.training import feed, hosts, loop, steps
 from tests import toy
-from tests.eight_devices import descent, first_batch, greatest_difference
-from tests.runs import stop_at
+from tests.eight_devices import first_batch, greatest_difference
+from tests.runs import descent, stop_at
 
 STOP_AT = 8  # the step with which the second process, alone, gets a signal
 

@@ -4,7 +4,7 @@ No JAX here, nor in what writes it: a process that writes starts in half the tim
 """
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -91,6 +91,15 @@ class Motion:
     disc_diameters_mm: "jax.Array"
     volume_ml: "jax.Array"
     ejection_fraction_percent: "jax.Array"
+
+
+class Discs(NamedTuple):
+    """What of a :class:`Motion` volumes of two views need, by the same names."""
+
+    disc_diameters_mm: "jax.Array"
+    long_axis_mm: "jax.Array"
+    ed_frame: "jax.Array"
+    es_frame: "jax.Array"
 
 
 @dataclass(frozen=True)

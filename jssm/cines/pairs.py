@@ -5,10 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jssm.cines.measures import Motion
+from jssm.cines.measures import Discs, Motion
 from jssm.cines.result import Result
-
-NEEDED = {"ed_frame", "es_frame", "disc_diameters_mm", "long_axis_mm"}
 
 
 class OneView(NamedTuple):
@@ -25,7 +23,7 @@ def one_view(result: Result, about: Mapping[str, Any]) -> OneView | None:
     motion = result.motion
     if motion is None or not result.segmented.is_measurable:
         return None
-    others: dict[str, Any] = dict.fromkeys(vars(motion).keys() - NEEDED)
+    others: dict[str, Any] = dict.fromkeys(vars(motion).keys() - set(Discs._fields))
     return OneView(result.cine.name, replace(motion, **others), result.cine.sources, about)
 
 
@@ -43,7 +41,6 @@ def pairs_of(
 
 
 def biplane_row(patient: str, two: OneView, four: OneView) -> dict[str, Any]:
-    from jssm.cines import motion  # noqa: F401  it tells JAX what a Motion is
     from jssm.cines.volumes import biplane_simpson
 
     volumes = vars(biplane_simpson(two.motion, four.motion))

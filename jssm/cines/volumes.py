@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jssm.cines.measures import Discs
 from jssm.shape.vectors import cross, length_of, nonzero
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ class Biplane(struct.PyTreeNode):
     length_difference_percent: jax.Array
 
 
-@jax.jit
 def biplane_simpson(two_chamber: "Motion", four_chamber: "Motion") -> Biplane:
     """Volumes of one patient from a 2ch and a 4ch cine, by the biplane method of discs.
 
@@ -41,7 +41,12 @@ def biplane_simpson(two_chamber: "Motion", four_chamber: "Motion") -> Biplane:
     the longer of the long axes (Lang et al.). Each view has its own end-diastole and end-systole,
     so the two cines may differ in frames and heart rate. NaN without the spacing of both.
     """
+    views = (two_chamber, four_chamber)
+    return _biplane(*(Discs(*(getattr(m, name) for name in Discs._fields)) for m in views))
 
+
+@jax.jit
+def _biplane(two_chamber: Discs, four_chamber: Discs) -> Biplane:
     def volume(frame_2ch: jax.Array, frame_4ch: jax.Array) -> jax.Array:
         a, b = two_chamber.disc_diameters_mm[frame_2ch], four_chamber.disc_diameters_mm[frame_4ch]
         length = jnp.maximum(

@@ -2,14 +2,13 @@
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -39,7 +38,7 @@ def alone(folder: Path) -> Iterator[None]:
       OSError: when another one does so, or the folder cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
+    if sys.platform == "win32":  # which has no such locks
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)  # the lock goes with the process; no file stays
