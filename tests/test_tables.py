@@ -126,23 +126,26 @@ def test_rows_of_equal_settings_are_one_run(tmp_path):
     for size in (plan.SMALL, plan.FULL):
         names = [
             {
-                v.label: plan.name(plan.changes(v.settings, size))
+                v.label: plan.name(plan.changes(v.settings, size), v.altered)
                 for v in plan.table(n, size).variants
+                if v.share == 1
             }
-            for n in range(1, 7)
+            for n in range(1, 8)
         ]
         assert names[0]["Regression"] == "jssm"
         assert names[0]["Ours"].startswith("evidence")
         default = "ResNet18" if size is plan.SMALL else "ResNet34"
         assert names[1][default] == names[2]["Points and mask"] == "jssm"
         assert names[3]["β_d = 30"] == names[4]["δ = 0.5"] == "jssm"
+        assert names[0]["Ours"] == names[6]["Ours"]
+        assert names[6]["Place regressed, grey values (Regression)"] == "jssm"
         assert names[2]["Points only"] == names[4]["δ = 0.0"] == "jssm-mask_weight0.0"
         assert all(len(set(found.values())) == len(found) for found in names)
 
 
 @pytest.mark.parametrize("size", [plan.SMALL, plan.FULL])
 def test_every_row_is_a_valid_configuration(size):
-    for number in range(1, 7):
+    for number in range(1, 8):
         for variant in plan.table(number, size).variants:
             flags = [f"--config.{k}={v}" for k, v in variant.settings.items()]
             assert config_lib.override_errors(flags) == []
@@ -308,6 +311,39 @@ def test_a_part_of_the_training_patients(small_data, tmp_path):
     all_patients = set(whole.cases["patient"].iloc[whole.rows("train")])
     assert len(patients[0.5]) == round(0.5 * len(all_patients))
     assert subsets.folder_of(small_data, 1, tmp_path) == small_data
+
+
+def test_a_row_with_a_part_exchanged_or_fewer_patients(small_data, tmp_path):
+    size = plan.SMALL._replace(longer=2.0)
+    rows = {variant.label: variant for variant in plan.table(7, size).variants}
+    whole = runs.source(small_data)
+    grey, few = (
+        runs.run_of(rows[label], whole, size, tmp_path)
+        for label in ("Grey values, not features", "25 % of the patients")
+    )
+    before = ["-m", "benchmarks.tables.altered", "grey"]
+    assert grey.train_command[:4] == [*before, "train.py"]
+    assert grey.eval_command == [*before, "eval.py", "--ckpt", str(grey.folder)]
+    assert grey.folder.name.endswith("-grey")
+    assert few.train_command[0] == "train.py"
+    assert few.data == subsets.folder_of(small_data, 0.25, tmp_path)
+    assert runs.source(few.data).cases < whole.cases
+    usual = plan.equal_steps(plan.SMALL, whole.cases)["train.epochs"]
+    assert grey.settings["train.epochs"] == pytest.approx(2 * usual, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--longer", 0), "--longer: 0, expected more than 0"),
+        ((), r"few: 5 % of its training patients have 1 case, expected at least 2"),
+    ],
+)
+def test_what_no_table_can_be_made_of(small_data, tmp_path, capsys, flags, sentence):
+    few = tmp_path / "few"
+    subsets.write(small_data, 0.25, few)
+    assert call("--table", 7, "--data", few, "--small", *flags, "--out", tmp_path / "out") == 2
+    assert re.search(sentence, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("cases", [560, 590, 245, 148, 30, 5])

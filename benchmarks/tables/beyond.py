@@ -1,5 +1,6 @@
 """Table 6, beyond the paper: correspondence and strain, small training sets, images made worse."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 
 from benchmarks.report import Rows
 from benchmarks.report import table as markdown_table
-from benchmarks.tables import cycles, pictures, plan, runs, subsets, trained, writing
+from benchmarks.tables import cycles, pictures, plan, runs, trained, writing
 from benchmarks.tables.plan import Size, Table
 from benchmarks.tables.runs import Run, Source
 from benchmarks.tables.writing import Row
@@ -38,13 +39,8 @@ def parts(source: Source, out: Path) -> dict[float, Source]:
     """
     found = {}
     for share in plan.SHARES:
-        folder = subsets.folder_of(source.path, share, out)
-        if share < 1:
-            try:
-                subsets.write(source.path, share, folder)
-            except ValueError:
-                continue
-        found[share] = runs.source(folder)
+        with suppress(ValueError):
+            found[share] = runs.part(source, share, out)
     return found
 
 

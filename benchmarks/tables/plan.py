@@ -35,25 +35,30 @@ SHARES = (0.05, 0.25, 1.0)  # of the training patients
 
 
 class Variant(NamedTuple):
-    """One row: its label, and the dotted fields of the configuration that it sets."""
+    """One row: its label, the dotted fields of the configuration that it sets, the part of the
+    method that is exchanged (of ``altered.PARTS``), and its share of the training patients."""
 
     label: str
     settings: dict[str, Any]
+    altered: str = ""
+    share: float = 1.0
 
 
 class Size(NamedTuple):
-    """How large all networks are: a file of configs/, what the baselines and ours set beside, and
-    the number of training cases that the file's epochs are meant for."""
+    """How large all networks are: a file of configs/, what the baselines and ours set beside, the
+    number of training cases that the file's epochs are meant for, and how many times longer the
+    trainings are."""
 
     name: str
     config: Path
     baselines: dict[str, Any]
     ours: dict[str, Any]
     cases: int
+    longer: float = 1.0
 
 
 class Table(NamedTuple):
-    """One table of the paper: its number, its title and its rows."""
+    """One table: its number, its title and its rows. The paper has 1 to 5."""
 
     number: int
     title: str
@@ -83,17 +88,19 @@ def changes(settings: dict[str, Any], size: Size) -> dict[str, Any]:
 
 
 def equal_steps(size: Size, cases: int) -> dict[str, Any]:
-    """What a run on ``cases`` training cases sets to take about as many steps as the file means.
+    """What a run on ``cases`` training cases sets to take about as many steps as the file means,
+    ``size.longer`` times.
 
     All that is counted in epochs is stretched alike, and rounded.
     """
     config = base_config(size)
     steps = [max(n // config.train.batch_size, 1) for n in (size.cases, cases)]
+    stretch = size.longer * steps[0] / steps[1]
     values = {field: value(config, field) for field in EPOCH_FIELDS}
-    return {k: max(round(v * steps[0] / steps[1]), min(v, 1)) for k, v in values.items()}
+    return {k: max(round(v * stretch), min(v, 1)) for k, v in values.items()}
 
 
-def name(settings: dict[str, Any]) -> str:
+def name(settings: dict[str, Any], altered: str = "") -> str:
     """A folder's name for the run with these settings beside those of the file.
 
     Numbers of epochs have no part in it, as they follow from the data set.
@@ -104,11 +111,11 @@ def name(settings: dict[str, Any]) -> str:
         for k, v in settings.items()
         if k != "method" and k not in EPOCH_FIELDS
     ]
-    return "-".join([method, *others])
+    return "-".join([method, *others, *filter(None, [altered])])
 
 
 def table(number: int, size: Size) -> Table:
-    """The rows of table 1 to 6.
+    """The rows of table 1 to 7.
 
     Without searches in the file there is no row that leaves them out.
     """
@@ -140,6 +147,24 @@ def table(number: int, size: Size) -> Table:
              for delta in (0.0, 0.1, 0.2, 0.5, 1.0)],
         ),
         6: ("Beyond the paper", methods),
+        7: ("What ours is made of", _parts(size)),
     }  # fmt: skip
     title, variants = tables[number]
     return Table(number, title, variants)
+
+
+def _parts(size: Size) -> list[Variant]:
+    """Ours with one thing changed, and seeds beside, which say what is chance."""
+    ours = size.ours
+    searches = value(base_config(size), "model.searches") or ours["model.searches"]
+    seeds = (1, 2)
+    return [
+        Variant(OURS, ours),
+        *[Variant(f"{OURS}, seed {seed}", ours | {"seed": seed}) for seed in seeds],
+        Variant("Place regressed, grey values (Regression)", {}),
+        Variant("Grey values, not features", ours, altered="grey"),
+        Variant("Every move counts the same", ours, altered="equal_variances"),
+        *[Variant(f"Searches: {n}", ours | {"model.searches": n}) for n in range(searches)],
+        *[Variant(f"{100 * share:.0f} % of the patients", ours, share=share)
+          for share in SHARES if share < 1],
+    ]  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from benchmarks.tables import plan
+from benchmarks.tables import plan, subsets
 from benchmarks.tables.plan import ROOT, Size, Variant
 from jssm import dataset
 
@@ -31,20 +31,32 @@ class Source(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One training: the data set, the settings beside those of ``config``, and its folder."""
+    """One training: the data set, the settings beside those of ``config``, its folder, and the part
+    of the method that is exchanged (of ``altered.PARTS``)."""
 
     data: Path
     config: Path
     settings: dict[str, Any]
     folder: Path
+    altered: str = ""
 
     @property
     def train_command(self) -> list[str]:
         """What follows ``python``, as seen from the checkout."""
         flags = [f"--config.{field}={value}" for field, value in self.settings.items()]
-        config = self.config.relative_to(ROOT)
+        config = str(self.config.relative_to(ROOT))
         data = f"--config.data={self.data}"
-        return ["train.py", "--config", str(config), data, *flags, "--workdir", str(self.folder)]
+        return self._script("train.py", "--config", config, data, *flags, "--workdir")
+
+    @property
+    def eval_command(self) -> list[str]:
+        """What follows ``python`` then."""
+        return self._script("eval.py", "--ckpt")
+
+    def _script(self, name: str, *flags: str) -> list[str]:
+        """A call of a script of the checkout, with the run's folder at its end."""
+        exchanged = ["-m", "benchmarks.tables.altered", self.altered] if self.altered else []
+        return [*exchanged, name, *flags, str(self.folder)]
 
     @property
     def cases(self) -> Path:
@@ -66,12 +78,30 @@ def source(path: Path) -> Source:
     return Source(path, data.meta["view"], len(data.rows("train")))
 
 
-def run_of(variant: Variant, data: Source, size: Size, out: Path) -> Run:
-    """The run behind one row, for one data set."""
+def part(data: Source, share: float, out: Path) -> Source:
+    """The data set with ``share`` of its training patients; made in ``out`` if need be.
+
+    Raises:
+      ValueError: when fewer than two training cases are left.
+    """
+    folder = subsets.folder_of(data.path, share, out)
+    if share < 1:
+        subsets.write(data.path, share, folder)
+    return source(folder)
+
+
+def run_of(variant: Variant, whole: Source, size: Size, out: Path) -> Run:
+    """The run behind one row, for one data set.
+
+    Raises:
+      ValueError: when the row's share of it is fewer than two training cases.
+    """
+    data = part(whole, variant.share, out)
     steps = plan.equal_steps(size, data.cases)
     settings = plan.changes(steps | variant.settings, size)
-    folder = out / "runs" / size.name / data.path.name / plan.name(settings)
-    return Run(data.path, size.config, settings, folder)
+    name = plan.name(settings, variant.altered)
+    folder = out / "runs" / size.name / data.path.name / name
+    return Run(data.path, size.config, settings, folder, variant.altered)
 
 
 def finish(run: Run, bar: tqdm) -> None:
@@ -99,7 +129,7 @@ def finish(run: Run, bar: tqdm) -> None:
     note()
     try:
         _call(run, run.train_command, bar)
-        _call(run, ["eval.py", "--ckpt", str(run.folder)], bar)
+        _call(run, run.eval_command, bar)
     finally:
         note()
 
@@ -109,8 +139,8 @@ def _call(run: Run, command: list[str], bar: tqdm) -> None:
     log = run.folder / "log.txt"
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     where = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    arguments = [sys.executable, str(ROOT / command[0]), *command[1:]]
-    arguments = [str(ROOT / a) if a == str(run.config.relative_to(ROOT)) else a for a in arguments]
+    files = {"train.py", "eval.py", str(run.config.relative_to(ROOT))}
+    arguments = [sys.executable, *(str(ROOT / a) if a in files else a for a in command)]
     with log.open("a") as file:
         process = subprocess.Popen(arguments, stdout=file, stderr=subprocess.STDOUT, env=where)
         try:

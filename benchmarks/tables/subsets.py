@@ -37,6 +37,11 @@ def write(source: Path, share: float, folder: Path, *, seed: int = 0) -> None:
     data = dataset.load(source)
     rows = kept_rows(data, share, seed=seed)
     train = rows[np.isin(rows, data.rows("train"))]
+    if len(train) < 2:
+        raise ValueError(
+            f"{source}: {100 * share:.0f} % of its training patients have {len(train)} case, "
+            "expected at least 2"
+        )
     shape = _shape_of(data, train)
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: getattr(data, name) for name in (*_ARRAYS, "truth_points")}

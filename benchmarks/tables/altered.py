@@ -1,0 +1,71 @@
+"""A script of the checkout with one part of `evidence` exchanged, for the ablations of table 7.
+
+    python -m benchmarks.tables.altered grey train.py --config ...
+
+The library has no switch for what does not pay, so the part is exchanged here.
+"""
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from jssm.networks import evidence
+from jssm.networks.dense import FEATURE_STRIDE, Dense, Maps
+from jssm.networks.feature_search import LOG_STD, FeatureSearch, Moves
+
+
+class GreyValues(Dense):
+    """The dense network, with the image itself in place of its features."""
+
+    def __call__(self, images: jax.Array, *, train: bool) -> Maps:
+        """The maps; the features (N, H/2, W/2, 4) are the grey values of 2×2 pixels."""
+        maps = super().__call__(images, train=train)
+        return maps._replace(features=blocks(images[..., 0]))
+
+
+class EqualVariances(FeatureSearch):
+    """The search, which believes all its moves alike."""
+
+    def __call__(self, profiles: jax.Array, *, train: bool) -> Moves:
+        """The moves, with the variance that all have before training."""
+        moves = super().__call__(profiles, train=train)
+        return moves._replace(variances=jnp.full_like(moves.variances, jnp.exp(2 * LOG_STD)))
+
+
+def blocks(images: jax.Array) -> jax.Array:
+    """Images (N, H, W) as (N, ⌈H/2⌉, ⌈W/2⌉, 4): the pixels of each block of 2×2."""
+    count, height, width = images.shape
+    stride = FEATURE_STRIDE
+    padded = jnp.pad(images, ((0, 0), (0, -height % stride), (0, -width % stride)))
+    parted = padded.reshape(count, -(-height // stride), stride, -(-width // stride), stride)
+    return parted.transpose(0, 1, 3, 2, 4).reshape(*parted.shape[:2], parted.shape[3], stride**2)
+
+
+def grey() -> None:
+    """Searches see grey values."""
+    evidence.Dense = GreyValues  # type: ignore[misc]
+
+
+def equal_variances() -> None:
+    """Every move counts the same."""
+    evidence.FeatureSearch = EqualVariances  # type: ignore[misc]
+
+
+PARTS: dict[str, Callable[[], None]] = {"grey": grey, "equal_variances": equal_variances}
+
+
+def main(arguments: list[str]) -> None:
+    """``PART SCRIPT FLAGS...``: run the script with that part exchanged."""
+    part, script, *flags = arguments
+    PARTS[part]()
+    sys.argv = [script, *flags]
+    sys.path.insert(0, str(Path(script).resolve().parent))
+    runpy.run_path(script, run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
