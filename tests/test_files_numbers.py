@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from jssm import files
+from jssm.files.cine import believed_times
 from tests.dicom_files import dataset, picture, save, write_cine
 from tests.test_files_dicom import opened
 from tests.test_files_kinds import fields, loop, sequence
@@ -112,6 +113,12 @@ def test_times_of_nifti_are_those_of_a_heart_or_unknown(tmp_path, value, unit, s
     cine = files.read(nifti(tmp_path / "a.nii", qform=PLACE, time=(value, unit)))
     np.testing.assert_allclose(cine.time_s, np.arange(3) * (step or math.nan), atol=1e-6)
     assert any(noted in note for note in cine.notes) if noted else cine.notes == ()
+
+
+@pytest.mark.parametrize(("frames", "known"), [(2, True), (3, True), (4, False)])
+def test_a_few_frames_may_lie_far_apart_in_one_beat(frames, known):
+    times, notes = believed_times(0.5 * np.arange(frames), "the file")
+    assert np.isfinite(times).all() == known == (notes == ())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 
 UNKNOWN = (math.nan, math.nan)
 FRAME_TIME_S = (1e-4, 0.25)  # from frame to frame in a cine of a heart: 4 to 10,000 a second
+BEAT_S = 1.6  # the longest one that a few frames, such as two, are taken to be spread over
 VIEWS = ("2ch", "3ch", "4ch", "sax", "other")
 # NIfTI's patient axes run right, anterior, superior; DICOM's run left, posterior, superior.
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -143,13 +144,13 @@ def nifti_affine(cine: Cine) -> np.ndarray:
 def believed_times(time_s: np.ndarray, source: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """The times (F,) if a cine of a heart can have them, else NaN and a note that names the source.
 
-    They must rise, by ``FRAME_TIME_S`` as a rule.
+    They must rise, by ``FRAME_TIME_S`` as a rule; by more where all frames fit into ``BEAT_S``.
     """
     steps = np.diff(time_s)
     if not len(steps) or np.isnan(time_s).all():
         return time_s, ()
     step, (least, most) = float(np.median(steps)), FRAME_TIME_S
-    if (steps > 0).all() and least <= step <= most:
+    if (steps > 0).all() and least <= step <= max(most, BEAT_S / len(time_s)):
         return time_s, ()
     wrong = (
         f"{step:g} s from frame to frame, which no cine of a heart has"
