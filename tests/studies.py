@@ -1,4 +1,7 @@
-"""A study without a network: two cines of a beating horseshoe, written as ``jssm predict`` does."""
+"""A study without a network: two cines of a beating horseshoe, written as ``jssm predict`` does.
+
+Frame 0 is end-diastole, frame 3 end-systole. One segment of each is doubted.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jssm import files
-from jssm.cines import outputs, segmenting
+from jssm.cines import one_cine, outputs, segmenting
 from jssm.cines.measures import Poses
 from jssm.cines.result import Result
 from jssm.methods.model import Model
@@ -17,6 +20,7 @@ from jssm.shape.shape_model import ShapeModel
 from tests import dicom_files
 
 FRAMES, SIZE = 6, (48, 64)
+DOUBTED = 2
 ABOUT = {
     "jssm_version": "0",
     "model_run": "tiny",
@@ -71,4 +75,5 @@ def result_of(item: files.Found, shape: ShapeModel) -> Result:
     if item.view == "2ch":
         confidence[4], used[4] = 0.3, False
     segmented = segmenter.finish(cine, poses, confidence, used)
-    return Result(item, cine, segmented)
+    segmented = replace(segmented, doubted=np.arange(6) == DOUBTED)
+    return one_cine.with_warnings(Result(item, cine, segmented))

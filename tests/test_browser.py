@@ -107,11 +107,7 @@ def test_the_page_tells_what_the_summary_tells(report, study):
     text = run(report, "document.body.innerText")
     assert f"{summary['ef_percent']:.0f}" in text
     assert "Biplane" in text
-    known = run(
-        report, "[...document.querySelectorAll('.bullseye title')].map((t) => t.textContent)"
-    )
-    assert len(known) == 18
-    assert sum(title.endswith("unknown") for title in known) == 6  # there is no 3ch cine
+    assert len(unknown(report)) == 6 + 2  # there is no 3ch cine; of each other one is doubted
 
 
 def test_it_plays_and_steps(report, downloads):
@@ -178,6 +174,30 @@ def test_keys_choose_and_move_a_point(report):
     ActionChains(report).key_down(Keys.ALT).send_keys(Keys.ARROW_RIGHT).key_up(Keys.ALT).perform()
     assert run(report, "report.cine.pins[3].get(arguments[0])[0]", point) == pytest.approx(x + 0.5)
     press(report, "z", control=True)
+
+
+def test_a_doubted_segment_is_shown_once_both_its_frames_are_corrected(report):
+    from selenium.webdriver import ActionChains, Keys
+
+    assert run(report, "[report.cine.pins[0].size, report.cine.pins[3].size]") == [0, 1]
+    doubted = run(report, f"report.cine.record.segments[{studies.DOUBTED}]")
+    assert doubted in unknown(report)
+    run(report, "report.go(0)")
+    press(report, "n")
+    ActionChains(report).key_down(Keys.ALT).send_keys(Keys.ARROW_RIGHT).key_up(Keys.ALT).perform()
+    assert len(unknown(report)) == 6 + 1
+    assert doubted not in unknown(report)
+    press(report, "z", control=True)
+    assert doubted in unknown(report)
+
+
+def unknown(report):
+    """The names of the bull's-eye's segments of which nothing is told."""
+    titles = run(
+        report, "[...document.querySelectorAll('.bullseye title')].map((t) => t.textContent)"
+    )
+    assert len(titles) == 18
+    return [title.split(":")[0] for title in titles if title.endswith("unknown")]
 
 
 def test_what_is_saved_measures_the_same(report, study, downloads, tmp_path):

@@ -204,6 +204,35 @@ def test_heart_beats_that_do_not_fit_the_times_are_told(tmp_path, values, step, 
     assert any(noted in note for note in cine.notes) if noted else cine.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("values", "away_ms"),
+    [
+        ({}, [5, 45, 85]),
+        ({"NominalInterval": 120}, [5, 45, 35]),
+        ({"NominalInterval": 900}, [5, 45, 85]),  # which the frames do not fit
+        ({"TriggerTime": None, "NominalInterval": 120, "CardiacNumberOfImages": 3}, None),
+        ({"TriggerTime": 7, "NominalInterval": 120, "CardiacNumberOfImages": 3}, None),
+    ],
+)
+def test_how_far_frames_are_from_the_trigger(tmp_path, values, away_ms):
+    def change(data, number):
+        data.TriggerTime = 40 * number - 35
+        fields(**values)(data, number)
+
+    write_cine(tmp_path, change=change)
+    cine = opened(tmp_path)[0][0].load()
+    expected = np.array(away_ms or [math.nan] * 3) / 1000
+    np.testing.assert_allclose(cine.from_trigger_s, expected)
+    assert np.isfinite(cine.time_s).all()
+
+
+def test_the_times_of_a_loop_are_from_no_trigger(tmp_path):
+    save(tmp_path / "a.dcm", loop(1, [picture(k) for k in range(3)], FrameTime=40))
+    cine = opened(tmp_path)[0][0].load()
+    assert np.isfinite(cine.time_s).all()
+    assert np.isnan(cine.from_trigger_s).all()
+
+
 def region(row_cm=0.05, column_cm=0.04, units=3, form=1):
     return sequence(
         PhysicalUnitsXDirection=units, PhysicalUnitsYDirection=units, RegionSpatialFormat=form,

@@ -151,6 +151,58 @@ def test_the_peak_need_not_be_at_end_systole():
         assert line.gls_end_systole_percent == line.strain_percent[1] > -10
 
 
+UNTOLD = [np.nan] * 4
+
+
+@pytest.mark.parametrize(
+    ("area", "from_trigger", "frame"),
+    [
+        ([99.5, 60, 80, 100], UNTOLD, 3),  # nothing but the areas
+        ([99.5, 60, 80, 100], [0, 1, 2, 1], 0),  # as large but for 1.25 % of the stroke
+        ([99.1, 60, 80, 100], [0, 1, 2, 1], 3),  # smaller by 2.25 %
+        ([60, 99.5, 100, 99.5], [2, 1, 0, 1], 2),
+        ([np.nan, 60, 99.5, 100], [0, 1, 2, 1], 3),  # the first is not to count
+        ([99.5, 60, 80, 100], [np.nan, 1, 2, 1], 3),
+        ([99.5, 60, 80, 100], [np.nan, 1, 2, np.nan], 3),  # of none of those that are as large
+        ([70, 70, 70, 70], [3, 1, 2, 1], 1),
+    ],
+)
+def test_the_trigger_decides_between_cavities_that_are_as_large(area, from_trigger, frame):
+    assert motion.end_diastole(np.array(area), np.array(from_trigger)) == frame
+
+
+def test_a_cine_whose_trigger_is_told_begins_there():
+    points = cine(0.999, 0.8, 0.9, 1.0)
+    assert motion.measure_motion(points).ed_frame == 3
+    found = motion.measure_motion(points, from_trigger=np.array([0.0, 0.04, 0.08, 0.04]))
+    assert found.ed_frame == 0
+    np.testing.assert_allclose(found.mid.gls_percent, 100 * (0.8 / 0.999 - 1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("moved", [0, 1])
+def test_end_diastole_and_end_systole_lie_between_frames(periodic, moved):
+    """At the tops of parabolas in the area: at 1.2 and 4.7 frames, or as far into a cine that
+    begins later."""
+    frame = np.arange(8.0)
+    area = np.select(
+        [frame <= 2, (frame >= 4) & (frame <= 6)],
+        [1 - 0.05 * (frame - 1.2) ** 2, 0.4 + 0.05 * (frame - 4.7) ** 2], 0.7,
+    )  # fmt: skip
+    found = motion.measure_motion(
+        cine(*np.roll(np.sqrt(area), moved)), frame_time_s=0.1, periodic=periodic
+    )
+    np.testing.assert_allclose(found.end_diastole_s, 0.12 + 0.1 * moved, rtol=1e-3)
+    np.testing.assert_allclose(found.end_systole_s, 0.35, rtol=1e-3)
+
+
+def test_an_end_diastole_that_is_no_summit_is_where_it_is_told():
+    points = cine(0.8, 0.9, 1.0, 0.9)
+    found = motion.measure_motion(points, ed_frame=0, frame_time_s=0.1)
+    assert found.end_diastole_s == 0
+    np.testing.assert_allclose(found.end_systole_s, 0, atol=1e-7)
+
+
 def test_measures_agree_with_a_float64_reference_on_noisy_shapes():
     noise = np.random.default_rng(0).normal(size=(F, T, 2))
     points = SHAPE * (1 + 0.1 * np.sin(np.arange(F)))[:, None, None] + 0.3 * noise + CENTER

@@ -77,7 +77,10 @@ def test_modules_import_what_is_there_and_export_what_is_used(path):
 def test_a_record_gives_the_same_measures_again(study, content, tmp_path):
     summary = measuring.measure(content, tmp_path, tmp_path / "headers")
     before = json.loads((study / content["id"] / "summary.json").read_text())
-    told = {"corrected", "jssm_version", "warnings"}
+    told = {"corrected", "jssm_version"}
+    trusted = [segment["strain_trusted"] for segment in summary["segments"]]
+    assert trusted == [k != studies.DOUBTED for k in range(6)]
+    assert any("may be off by more than 5" in sentence for sentence in summary["warnings"])
     for key in before.keys() - told - {"segments"}:
         is_number = isinstance(before[key], float)
         expected = pytest.approx(before[key], rel=1e-4) if is_number else before[key]
@@ -129,6 +132,28 @@ def test_a_refused_frame_that_was_corrected_is_used(content, small_shape, tmp_pa
     found = measuring.result_of(corrected(refused, small_shape), tmp_path)  # in frame 2
     assert np.flatnonzero(~found.segmented.used).tolist() == [1]
     assert np.flatnonzero(np.isnan(found.motion.volume_ml)).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("frames", "is_trusted"), [((0,), False), ((3,), False), ((1, 2), False), ((0, 3), True)]
+)
+def test_a_segment_is_doubted_until_both_frames_of_its_strain_are_corrected(
+    content, tmp_path, frames, is_trusted
+):
+    moved = [{"frame": frame, "point": 0, "x_px": 1.0, "y_px": 2.0} for frame in frames]
+    found = measuring.result_of({**content, "corrections": moved}, tmp_path)
+    peaks = np.argmin(found.motion.mid.segment_strain_percent, axis=0)
+    assert (found.motion.ed_frame, peaks[studies.DOUBTED]) == (0, 3)
+    assert found.segmented.doubted[studies.DOUBTED] == (not is_trusted)
+    assert any("may be off" in sentence for sentence in found.warnings) == (not is_trusted)
+
+
+def test_a_record_of_an_older_version_tells_neither_doubts_nor_triggers(content, tmp_path):
+    older = {key: content[key] for key in content.keys() - {"doubtful", "from_trigger_s"}}
+    found = measuring.result_of(older, tmp_path)
+    assert found.segmented.doubted is None
+    assert np.isnan(found.cine.from_trigger_s).all()
+    assert np.isfinite(measuring.result_of(content, tmp_path).cine.from_trigger_s).all()
 
 
 def test_points_of_which_the_model_tells_nothing_may_be_off_by_a_part_of_the_shape():

@@ -74,9 +74,9 @@ def test_deviations_are_those_of_what_was_measured(small_model, cine, alone, mon
     latent = np.arctanh(found.poses.beta / np.asarray(small_model.shape.limits))
     poses = Pose(found.poses.theta, latent, np.tile(sure, (FRAMES, 1, 1)))
     spread = jax.vmap(spread_of, (None, 0))(small_model.shape, poses)
-    motions = jax.vmap(partial(jssm.measure_motion, spacing_mm=cine.spacing_mm))(
-        drawn(found.points, np.asarray(spread)).astype(np.float32)
-    )
+    motions = jax.vmap(
+        partial(jssm.measure_motion, spacing_mm=cine.spacing_mm, from_trigger=cine.from_trigger_s)
+    )(drawn(found.points, np.asarray(spread)).astype(np.float32))
     for name in ("volume_ml", "ejection_fraction_percent", "mean_thickness_mm"):
         expected = np.std(getattr(motions, name), axis=0)
         np.testing.assert_allclose(getattr(found.deviations, name), expected, rtol=5e-3)
@@ -128,6 +128,6 @@ def test_what_is_measured_does_not_depend_on_the_rounded_length(small_model, cin
     found = segmenter(cine)
     expected = jssm.measure_motion(
         found.points, spacing_mm=cine.spacing_mm, frame_time_s=files.frame_time_s(cine),
-        periodic=periodic,
+        from_trigger=cine.from_trigger_s, periodic=periodic,
     )  # fmt: skip
     jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=1e-3), found.motion, expected)

@@ -50,9 +50,9 @@ class Motion:
 
     ed_frame, es_frame: end-diastole and end-systole. displacement_px, displacement_mm: (F, T, 2),
     from end-diastole, (x, y). velocity_px_per_s, velocity_mm_per_s: (F, T, 2). endo, mid, epi: the
-    longitudinal strain of the three lines. end_systole_s: from end-diastole to end-systole, between
-    frames too. wall_thickness_px, wall_thickness_mm: (F, P); mean_thickness_px, mean_thickness_mm:
-    (F,).
+    longitudinal strain of the three lines. end_diastole_s: from the first frame to end-diastole,
+    round the cycle; end_systole_s: from there to end-systole; between frames too.
+    wall_thickness_px, wall_thickness_mm: (F, P); mean_thickness_px, mean_thickness_mm: (F,).
     radial_strain_percent: (F,), of the mean thickness; radial_peak_percent: its highest value,
     radial_time_to_peak_s after end-diastole. local_radial_strain_percent: (F, P).
     segment_thickness_mm and segment_radial_strain_percent: (F, 6); segment_radial_peak_percent:
@@ -73,6 +73,7 @@ class Motion:
     endo: LineStrain
     mid: LineStrain
     epi: LineStrain
+    end_diastole_s: "jax.Array"
     end_systole_s: "jax.Array"
     wall_thickness_px: "jax.Array"
     wall_thickness_mm: "jax.Array"
@@ -127,7 +128,8 @@ class Segmented:
 
     deviations: the standard deviations of what motion has, None where they are not known.
     confidence: (F,), the Dice to be expected, NaN where the model does not tell. used: (F,), False
-    for frames that are refused and take no part in any number.
+    for frames that are refused and take no part in any number. doubted: (6,), of cines that a
+    reader corrected, segments whose strain is still not to be trusted; None where it is not known.
     """
 
     points: np.ndarray
@@ -138,6 +140,7 @@ class Segmented:
     confidence: np.ndarray
     used: np.ndarray
     deviations: Motion | None = None
+    doubted: np.ndarray | None = None
 
     @property
     def is_measurable(self) -> bool:

@@ -8,6 +8,7 @@ import argparse
 import json
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +22,7 @@ from jssm.cines.measures import Poses, Segmented
 from jssm.cines.options import BATCH_SIZE
 from jssm.cines.pairs import OneView, biplane_row, one_view, pairs_of, report_name
 from jssm.cines.result import Result, is_read
+from jssm.cines.summary import still_doubtful
 from jssm.methods.model import Model
 from jssm.report import record
 from jssm.report.pages import write_pages
@@ -140,13 +142,23 @@ def segmented_of(content: Mapping[str, Any], cine: files.Cine) -> Segmented:
     segmenter = segmenting.Segmenter(
         _without_network(poses), BATCH_SIZE, whole_cycle=content["about"]["whole_cycle"]
     )
-    return segmenter.finish(cine, poses, *_trust(content))
+    found = segmenter.finish(cine, poses, *_trust(content))
+    doubtful = content.get("doubtful")  # older records have none
+    if doubtful is None:
+        return found
+    still = still_doubtful(np.array(doubtful, bool), found.motion, _corrected(content))
+    return replace(found, doubted=still)
+
+
+def _corrected(content: Mapping[str, Any]) -> set[int]:
+    """The frames in which a reader moved a point."""
+    return {correction["frame"] for correction in content["corrections"]}
 
 
 def _trust(content: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """The confidence of each frame, and which are used: those that a reader corrected are."""
     used = np.array(content["used"], bool)
-    used[[correction["frame"] for correction in content["corrections"]]] = True
+    used[list(_corrected(content))] = True
     return _array(content["confidence"]).astype(np.float32), used
 
 
@@ -188,6 +200,7 @@ def _cine(content: Mapping[str, Any], folder: Path) -> files.Cine:
         slice_direction_mm=None if across is None else np.array(across),
         sources=tuple((paths[header], number) for header, number in content["sources"]),
         stated_aspect=content["stated_aspect"],
+        from_trigger_s=_array(content.get("from_trigger_s", ())),  # older records have none
     )
 
 

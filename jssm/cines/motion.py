@@ -26,6 +26,7 @@ from jssm.shape.shape_model import ShapeModel
 from jssm.shape.vectors import length_of, nearest_offsets, nonzero
 
 NEAR_APEX = 0.95  # points at least this far from the base, relative to the farthest
+AS_LARGE = 0.02  # of the stroke's area: two cavities that differ by less are as large
 UNKNOWN = (np.nan, np.nan)
 
 for measured in (LineStrain, Motion):
@@ -38,6 +39,7 @@ def measure_motion(
     spacing_mm: ArrayLike | tuple[ArrayLike, ArrayLike] = UNKNOWN,
     frame_time_s: ArrayLike = np.nan,
     ed_frame: ArrayLike | None = None,
+    from_trigger: ArrayLike | None = None,
     used: ArrayLike | None = None,
     periodic: bool = True,
     aspect: ArrayLike = 1.0,
@@ -45,7 +47,8 @@ def measure_motion(
     """Motion, strain and volumes of one cine, ``points`` (F, T, 2) in px, at least two frames.
 
     spacing_mm: (row, column). frame_time_s: from frame to frame. ed_frame: end-diastole, from 0;
-    without it the frame with the largest cavity. End-systole is the frame with the smallest.
+    without it what :func:`end_diastole` finds, to which ``from_trigger`` (F,) goes. End-systole is
+    the frame with the smallest cavity.
     used: (F,), False for frames that take no part in any number; their own are NaN.
     periodic: the last frame is followed by the first, as in a gated cine. aspect: height over width
     of a pixel, where that is known but no spacing.
@@ -61,9 +64,11 @@ def measure_motion(
     if is_told and np.asarray(ed_frame).item() not in range(len(points)):
         raise ValueError(f"ed_frame is {ed_frame}, expected 0 to {len(points) - 1}")
     used = jnp.ones(len(points), bool) if used is None else jnp.asarray(used, bool)
+    near = jnp.full(len(points), jnp.nan) if from_trigger is None else jnp.asarray(from_trigger)
     return _measure_motion(
-        points, len(points), spacing_mm, frame_time_s, ed_frame, used, aspect, periodic=periodic
-    )
+        points, len(points), spacing_mm, frame_time_s, ed_frame, near, used, aspect,
+        periodic=periodic,
+    )  # fmt: skip
 
 
 def measure_first(
@@ -72,6 +77,7 @@ def measure_first(
     used: jax.Array,
     spacing_mm: ArrayLike,
     frame_time_s: ArrayLike,
+    from_trigger: jax.Array,
     aspect: ArrayLike,
     *,
     periodic: bool,
@@ -81,8 +87,25 @@ def measure_first(
     So one program serves cines of many lengths.
     """
     return _measure_motion(
-        points, count, spacing_mm, frame_time_s, None, used, aspect, periodic=periodic
-    )
+        points, count, spacing_mm, frame_time_s, None, from_trigger, used, aspect,
+        periodic=periodic,
+    )  # fmt: skip
+
+
+def end_diastole(area: jax.Array, from_trigger: jax.Array) -> jax.Array:
+    """The frame of end-diastole (), by the area of the cavity (F,), NaN where it is not to count.
+
+    Around the largest cavity areas hardly differ, and errors decide which is largest. So of all
+    frames whose area is within :data:`AS_LARGE` of the stroke from the largest, that which is
+    nearest to the scanner's trigger, the R wave, is taken. from_trigger: (F,), how far each frame
+    is from it, before or after, in any unit; NaN where that is not known. Without any, the frame
+    with the largest cavity.
+    """
+    largest, least = jnp.nanmax(area), jnp.nanmin(area)
+    is_as_large = area >= largest - AS_LARGE * (largest - least)
+    away = jnp.where(is_as_large & jnp.isfinite(from_trigger), from_trigger, jnp.inf)
+    is_told = jnp.any(jnp.isfinite(away))
+    return jnp.where(is_told, jnp.argmin(away), jnp.nanargmax(area))
 
 
 @partial(jax.jit, static_argnames="periodic")
@@ -92,6 +115,7 @@ def _measure_motion(
     spacing_mm: ArrayLike | tuple[ArrayLike, ArrayLike],
     frame_time_s: ArrayLike,
     ed_frame: ArrayLike | None,
+    from_trigger: jax.Array,
     used: jax.Array,
     aspect: ArrayLike,
     *,
@@ -107,10 +131,11 @@ def _measure_motion(
     square = (points - jnp.nanmean(points, axis=(0, 1))) * to_square
     inner, outer = order.boundaries(square)
     area = jax.vmap(cavity_area)(inner)
-    ed = jnp.nanargmax(area) if ed_frame is None else jnp.asarray(ed_frame)
+    ed = end_diastole(area, from_trigger) if ed_frame is None else jnp.asarray(ed_frame)
     es = jnp.nanargmin(area)
     step_s = jnp.asarray(frame_time_s, float)
     clock = _Clock(ed, es, jnp.where(step_s > 0, step_s, jnp.nan), jnp.asarray(count), periodic)
+    diastole, systole = clock.summit(area, ed), clock.summit(-area, es)
 
     across = jax.vmap(nearest_offsets)(inner, outer)
     thickness = length_of(across)
@@ -135,7 +160,8 @@ def _measure_motion(
         endo=_line_strain(inner, clock, side_mm),
         mid=_line_strain(inner - across / 2, clock, side_mm),
         epi=_line_strain(outer, clock, side_mm),
-        end_systole_s=clock.between_s(clock.vertex(area, ed), clock.vertex(area, es)),
+        end_diastole_s=clock.between_s(jnp.zeros(()), diastole),
+        end_systole_s=clock.between_s(diastole, systole),
         wall_thickness_px=thickness,
         wall_thickness_mm=side_mm * thickness,
         mean_thickness_px=mean_thickness,
@@ -226,14 +252,16 @@ class _Clock(struct.PyTreeNode):
             return (frame - 1) % self.frames, (frame + 1) % self.frames
         return jnp.maximum(frame - 1, 0), jnp.minimum(frame + 1, self.frames - 1)
 
-    def vertex(self, values: jax.Array, frame: jax.Array) -> jax.Array:
-        """The moment, in frames, at which the parabola through an extremum of values (F,) and its
-        neighbours in time has its own; the ``frame`` itself where a neighbour is missing."""
+    def summit(self, values: jax.Array, frame: jax.Array) -> jax.Array:
+        """The moment, in frames, within half a frame, at which the parabola through values (F,) at
+        a ``frame`` and its neighbours in time is highest; the frame itself where a neighbour is
+        missing, or where it opens upwards."""
         before, after = self.neighbours(frame)
         near = values[jnp.stack([before, frame, after])]
         is_known = jnp.all(jnp.isfinite(near)) & (before != frame) & (after != frame)
         low, middle, high = jnp.where(is_known, near, 0.0)
-        shift = (low - high) / (2 * nonzero(low - 2 * middle + high))
+        bend = low - 2 * middle + high
+        shift = jnp.where(bend < 0, (low - high) / (2 * nonzero(bend)), 0.0)
         return frame + jnp.clip(shift, -0.5, 0.5)
 
 

@@ -170,11 +170,10 @@ def with_warnings(result: Result) -> Result:
     steps = np.diff(cine.time_s)
     if len(steps) and steps.max() > 1.5 * np.median(steps):
         warnings.append("there are gaps between the times of the frames: some may be missing")
-    doubtful = [result.segments[k] for k in np.flatnonzero(doubtful_segments(segmented))]
-    if doubtful:
-        warnings.append(
-            f"the strain may be off by more than {MOST_STRAIN_SD:g} points: {', '.join(doubtful)}"
-        )
+    doubtful = doubtful_segments(segmented)
+    if doubtful is not None and doubtful.any():
+        names = ", ".join(result.segments[k] for k in np.flatnonzero(doubtful))
+        warnings.append(f"the strain may be off by more than {MOST_STRAIN_SD:g} points: {names}")
     if segmented.motion is not None and not np.isfinite(cine.time_s).all():
         warnings.append("the times of the frames are unknown")
     if segmented.motion is not None and item.view not in VIEWS[:3]:

@@ -161,6 +161,7 @@ class Segmenter:
             _longer(used, False),
             np.array(cine.spacing_mm, np.float32),
             np.float32(files.frame_time_s(cine)),
+            _longer(cine.from_trigger_s, np.nan).astype(np.float32),
             np.float32(cine.aspect),
         )
 
@@ -268,11 +269,14 @@ def _measure(
     used: jax.Array,
     spacing_mm: jax.Array,
     frame_time_s: jax.Array,
+    from_trigger_s: jax.Array,
     aspect: jax.Array,
     *,
     periodic: bool,
 ) -> Motion:
-    return measure_first(points, count, used, spacing_mm, frame_time_s, aspect, periodic=periodic)
+    return measure_first(
+        points, count, used, spacing_mm, frame_time_s, from_trigger_s, aspect, periodic=periodic
+    )
 
 
 def _like(*shape: int) -> jax.ShapeDtypeStruct:

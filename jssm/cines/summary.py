@@ -1,7 +1,7 @@
 """The numbers of one segmented cine, as summary.json has them (docs/PREDICT.md)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,13 +47,28 @@ def summarize(result: Result) -> dict[str, Any]:
     return plain(summary)
 
 
-def doubtful_segments(segmented: Segmented) -> np.ndarray:
-    """Which of the six segments have a mid-wall peak strain that may be off by more than
-    :data:`MOST_STRAIN_SD`; none where that is not known."""
+def doubtful_segments(segmented: Segmented) -> np.ndarray | None:
+    """Which of the six segments (6,) have a mid-wall peak strain that may be off by more than
+    :data:`MOST_STRAIN_SD`; None where that is not known."""
     told = segmented.deviations
     if told is None:
-        return np.zeros(6, bool)
+        return segmented.doubted
     return np.asarray(told.mid.segment_peak_percent) > MOST_STRAIN_SD
+
+
+def still_doubtful(
+    doubtful: np.ndarray, motion: Motion | None, corrected: Collection[int]
+) -> np.ndarray:
+    """Which of the ``doubtful`` segments (6,) are so after a reader ``corrected`` these frames.
+
+    A peak strain rests on two frames, end-diastole and the frame of the peak. While one of them is
+    as it was predicted, so is the doubt.
+    """
+    if motion is None or not np.isfinite(motion.cavity_area_px2).any():
+        return doubtful
+    peaks = np.nanargmin(motion.mid.segment_strain_percent, axis=0)
+    frames = list(corrected)
+    return doubtful & ~(np.isin(peaks, frames) & np.isin(motion.ed_frame, frames))
 
 
 def per_frame(result: Result) -> dict[str, np.ndarray]:
@@ -66,6 +81,7 @@ def _motion_summary(result: Result, motion: Motion) -> dict[str, Any]:
     is_measured = bool(np.isfinite(motion.cavity_area_px2).any())
     return {
         "ed_frame": int(motion.ed_frame) if is_measured else None,
+        "ed_frame_by": ed_frame_by(result) if is_measured else None,
         "es_frame": int(motion.es_frame) if is_measured else None,
         **_measures(motion),
         **_moments(motion),
@@ -77,15 +93,23 @@ def _motion_summary(result: Result, motion: Motion) -> dict[str, Any]:
     }
 
 
+def ed_frame_by(result: Result) -> str:
+    """What end-diastole was found by: the area of the cavity, or the scanner's trigger too."""
+    is_told = np.isfinite(result.cine.from_trigger_s[result.segmented.used]).any()
+    return "area and trigger" if is_told else "area"
+
+
 def _segment_summary(segmented: Segmented, motion: Motion, k: int) -> dict[str, Any]:
     found = {
         **_segment_measures(motion, k),
         "mid_time_to_peak_s": motion.mid.segment_time_to_peak_s[k],
     }
-    if segmented.deviations is None:
-        return found
-    sure = {"strain_trusted": not doubtful_segments(segmented)[k]}
-    return found | _deviations(_segment_measures(segmented.deviations, k)) | sure
+    told, doubtful = segmented.deviations, doubtful_segments(segmented)
+    return {
+        **found,
+        **({} if told is None else _deviations(_segment_measures(told, k))),
+        **({} if doubtful is None else {"strain_trusted": not doubtful[k]}),
+    }
 
 
 def _measures(motion: Motion) -> dict[str, Any]:
@@ -109,8 +133,9 @@ def _measures(motion: Motion) -> dict[str, Any]:
 
 
 def _moments(motion: Motion) -> dict[str, Any]:
-    """When it is, after end-diastole."""
+    """When it is: end-diastole after the first frame, all others after end-diastole."""
     return {
+        "end_diastole_s": motion.end_diastole_s,
         "end_systole_s": motion.end_systole_s,
         **{f"gls_{k}_time_to_peak_s": getattr(motion, k).time_to_peak_s for k in LINES},
         "radial_strain_time_to_peak_s": motion.radial_time_to_peak_s,

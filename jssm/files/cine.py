@@ -32,6 +32,8 @@ class Cine:
     problems: one sentence for each frame that had to be left out. notes: sentences about numbers
       that are not believed, or that two sources give differently.
     stated_aspect: height over width of a pixel where the file tells that alone, without a spacing.
+    from_trigger_s: (F,) seconds from the scanner's nearest trigger (the R wave), before or after
+      it, NaN where unknown.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Cine:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     stated_aspect: float = 1.0
+    from_trigger_s: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def aspect(self) -> float:
@@ -57,8 +60,9 @@ class Cine:
         return round(row / column if known else self.stated_aspect, 5)
 
     def __post_init__(self) -> None:
-        if len(self.time_s) != len(self.frames):
-            object.__setattr__(self, "time_s", np.full(len(self.frames), math.nan))
+        for name in ("time_s", "from_trigger_s"):
+            if len(getattr(self, name)) != len(self.frames):
+                object.__setattr__(self, name, np.full(len(self.frames), math.nan))
 
 
 @dataclass(frozen=True)

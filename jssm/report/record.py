@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from jssm import files
+from jssm.cines.summary import doubtful_segments
 from jssm.files import source_headers
 from jssm.files.whole import write_whole
 from jssm.pictures import style
@@ -32,6 +33,7 @@ NAME = "report.json"
 QUALITY = 90  # of the JPEGs
 HAND_PX = 0.2  # the standard deviation of a point that a reader put somewhere
 SUPPOSED = 0.06  # of a predicted point, in RMS radii of the shape, where the model tells none
+# What is needed of a record; those of older versions lack the rest.
 KEYS = {
     *("format", "id", "patient", "study", "modality", "view", "view_by_description"),
     *("view_by_geometry", "keep_names", "supposed_mirrored", "segments", "rows", "columns"),
@@ -69,6 +71,7 @@ def record(result: "Result", *, about: Mapping[str, Any], keep_names: bool) -> d
         "aspect": cine.aspect,
         "time_s": numbers(cine.time_s, 10),
         "frame_time_s": numbers(np.array(files.frame_time_s(cine)), 10),
+        "from_trigger_s": numbers(cine.from_trigger_s, 10),
         "to_patient_mm": _optional(cine.to_patient_mm, 12),
         "slice_direction_mm": _optional(cine.slice_direction_mm, 12),
         "nifti_shape": list(cine.nifti_shape),
@@ -142,10 +145,15 @@ def from_jpegs(texts: Sequence[str]) -> np.ndarray:
 
 
 def _trust(result: "Result") -> dict[str, Any]:
-    """How far each frame is to be trusted, None where the model does not tell, and whether it takes
-    part in the numbers."""
+    """How far each frame is to be trusted, None where the model does not tell, whether it takes
+    part in the numbers, and which segments' strain is not to be trusted, likewise."""
     confidence, used = result.segmented.confidence, result.segmented.used
-    return {"confidence": numbers(confidence, 4), "used": used.tolist()}
+    doubtful = doubtful_segments(result.segmented)
+    return {
+        "confidence": numbers(confidence, 4),
+        "used": used.tolist(),
+        "doubtful": None if doubtful is None else doubtful.tolist(),
+    }
 
 
 def _notes(result: "Result") -> list[str]:

@@ -90,9 +90,8 @@ function segmentValues(cines, quantity) {
       frameTime: record.frame_time_s ?? NaN,
     };
     segmentPeaks(measures.lines.mid.segments, -1).forEach(({ frame, value }, k) => {
-      const isTrusted = record.summary.segments?.[k]?.strain_trusted ?? true;
-      const told = quantity === "strain" ? value : 1000 * sinceEd(frame, clock);
-      values.set(record.segments[k], isTrusted ? told : NaN);
+      const shown = quantity === "strain" ? value : 1000 * sinceEd(frame, clock);
+      values.set(record.segments[k], cine.isDoubted(k, frame) ? NaN : shown);
     });
   }
   return values;

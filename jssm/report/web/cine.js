@@ -37,6 +37,21 @@ export class Cine {
     return !this.refused[frame] || this.pins[frame].size > 0;
   }
 
+  /** Whether a reader moved a point of the frame, now or before the page was made. */
+  wasCorrected(frame) {
+    const isOf = (correction) => correction.frame === frame;
+    return this.pins[frame].size > 0 || this.record.corrections.some(isOf);
+  }
+
+  /** A segment's strain is doubted until both frames that it rests on were corrected:
+   * end-diastole and that of the peak. */
+  isDoubted(segment, peak) {
+    const frames = [this.measures.ed, peak];
+    return Boolean(
+      this.record.doubtful?.[segment] && !frames.every((frame) => this.wasCorrected(frame)),
+    );
+  }
+
   /** Remember the frame's points as they are, so that undo comes back to them. */
   remember(frame) {
     this.past.push({ frame, pins: new Map(this.pins[frame]) });
@@ -77,6 +92,7 @@ export class Cine {
       aspect: record.aspect,
       frameTime: record.frame_time_s ?? NaN,
       periodic: record.about.whole_cycle,
+      fromTrigger: record.from_trigger_s ?? null,
       used,
     });
   }

@@ -6,22 +6,18 @@ import { nearestOffset } from "./geometry.js";
 const LINES = ["endo", "mid", "epi"];
 const NEAR_APEX = 0.95; // points at least this far from the base, relative to the farthest
 const DISCS = 20;
+const AS_LARGE = 0.02; // of the stroke's area: two cavities that differ by less are as large
 
 /**
  * @param {Float64Array[]} frames the points of each frame, px
- * @param {object} cine {spacing: [row, column] or null, aspect, frameTime, periodic, used: bool[]}
+ * @param {object} cine {spacing: [row, column] or null, aspect, frameTime, periodic, used: bool[],
+ *   fromTrigger: how far each frame is from the scanner's trigger, or null}
  */
 export function measure(frames, cine) {
   const { toSquare, side } = pixel(cine.spacing, cine.aspect);
   const walls = frames.map((points, f) => wallOf(points, toSquare, cine.used[f]));
-  const ed = extreme(
-    walls.map((wall) => wall.area),
-    1,
-  );
-  const es = extreme(
-    walls.map((wall) => wall.area),
-    -1,
-  );
+  const areas = walls.map((wall) => wall.area);
+  const [ed, es] = [endDiastole(areas, cine.fromTrigger), extreme(areas, -1)];
   if (ed < 0) return null;
   const clock = { ed, es, count: frames.length, ...cine };
   const shares = segmentShares(walls[ed].inner);
@@ -33,6 +29,15 @@ export function measure(frames, cine) {
   return {
     ed,
     es,
+    endSystole: betweenS(
+      summit(areas, ed, clock),
+      summit(
+        areas.map((area) => -area),
+        es,
+        clock,
+      ),
+      clock,
+    ),
     lines: Object.fromEntries(
       LINES.map((name, k) => [
         name,
@@ -82,9 +87,37 @@ export function segmentPeaks(values, sign) {
 }
 
 /** Seconds from end-diastole to a frame. */
-export function sinceEd(frame, { ed, count, periodic, frameTime }) {
-  const later = frame - ed;
+export function sinceEd(frame, clock) {
+  return betweenS(clock.ed, frame, clock);
+}
+
+/** Seconds from one moment to another, both in frames. */
+function betweenS(first, last, { count, periodic, frameTime }) {
+  const later = last - first;
   return (periodic ? (later + count) % count : later) * frameTime;
+}
+
+/** Of the frames whose cavity is as large as the largest, that nearest to the scanner's trigger;
+ * the largest where that is not known, −1 where no area is. */
+function endDiastole(areas, fromTrigger) {
+  const largest = extreme(areas, 1);
+  if (largest < 0 || !fromTrigger) return largest;
+  const [most, least] = [areas[largest], areas[extreme(areas, -1)]];
+  const away = areas.map((area, frame) =>
+    area >= most - AS_LARGE * (most - least) ? (fromTrigger[frame] ?? NaN) : NaN,
+  );
+  const nearest = extreme(away, -1);
+  return nearest < 0 ? largest : nearest;
+}
+
+/** The moment, in frames, at which the parabola through values at a frame and its neighbours is
+ * highest; the frame itself where a neighbour is missing, or where it opens upwards. */
+function summit(values, frame, { count, periodic }) {
+  const neighbours = [frame - 1, frame + 1].map((f) => (periodic ? (f + count) % count : f));
+  const [low, middle, high] = [neighbours[0], frame, neighbours[1]].map((f) => values[f] ?? NaN);
+  const bend = low - 2 * middle + high;
+  if (!(bend < 0)) return frame;
+  return frame + Math.min(0.5, Math.max(-0.5, (low - high) / (2 * bend)));
 }
 
 function areaOver(wall) {
