@@ -12,7 +12,7 @@ from jssm import rasterizer
 from jssm.methods.model import Model
 from jssm.networks.cascade import Cascade
 from jssm.shape import shape_model
-from jssm.shape.shape_model import ShapeModel
+from jssm.shape.shape_model import from_arrays
 
 NUM_POINTS, NUM_MODES = 88, 30
 
@@ -45,7 +45,8 @@ def model(size: int, *, depth: int, width: int, dtype: jnp.dtype | type = jnp.fl
     flat = np.random.default_rng(0).normal(size=(2 * NUM_POINTS, NUM_MODES))
     modes = np.linalg.qr(flat)[0].T.reshape(NUM_MODES, NUM_POINTS, 2)
     variances = 0.5 * 0.8 ** np.arange(NUM_MODES)
-    shape = ShapeModel(*(jnp.asarray(a, jnp.float32) for a in (mean, modes, variances)))
+    arrays = {"mean": mean, "modes": modes, "variances": variances}
+    shape = from_arrays({name: jnp.asarray(a, jnp.float32) for name, a in arrays.items()})
     scale, center = 0.24 * size, (size - 1) / 2
     theta = jnp.array([[scale, 0, center], [0, scale, center]], jnp.float32)
     network = Cascade(num_modes=NUM_MODES, depth=depth, width=width, dtype=dtype)

@@ -37,7 +37,9 @@ def _use(image):
         function.clear_cache()
 
 
-def image(points: jax.Array, tau: jax.Array | None, shape: tuple[int, ...]) -> jax.Array:
+def image(
+    points: jax.Array, tau: jax.Array | None, shape: tuple[int, ...], closed: bool
+) -> jax.Array:
     """The mask (H, W), or without τ the signed distance: as ``jssm.rasterizer.draw._image``."""
     codes.check(len(points))
     points = jnp.asarray(points, jnp.float32)
@@ -45,11 +47,12 @@ def image(points: jax.Array, tau: jax.Array | None, shape: tuple[int, ...]) -> j
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     pixels = np.stack([x, y], axis=-1)[:, :, None]
     loop = order.outline_indices(len(points))
-    start, stop = points[loop], points[np.roll(loop, -1)]
+    start, stop = points[loop], points[order.following(loop, closed=closed)]
     nearest = jnp.argmin(_square(pixels, start, stop), axis=-1)
     square = _square(pixels[:, :, 0], start[nearest], stop[nearest])
     distance = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
-    signed = jnp.where(_inside(pixels, jax.lax.stop_gradient(points)), distance, -distance)
+    inside = _inside(pixels, jax.lax.stop_gradient(points), closed)
+    signed = jnp.where(inside, distance, -distance)
     return signed if tau is None else jax.nn.sigmoid(signed / tau)
 
 
@@ -61,9 +64,10 @@ def _square(pixels: jax.Array, start: jax.Array, stop: jax.Array) -> jax.Array:
     return jnp.sum((to - share[..., None] * along) ** 2, axis=-1)
 
 
-def _inside(pixels: jax.Array, points: jax.Array) -> jax.Array:
+def _inside(pixels: jax.Array, points: jax.Array, closed: bool) -> jax.Array:
     """Whether any triangle that has an area covers a pixel."""
-    corners = jnp.moveaxis(points[order.strip_triangles(len(points))], 1, 0)
+    triangles = order.strip_triangles(len(points), closed=closed)
+    corners = jnp.moveaxis(points[triangles], 1, 0)
     area = _turn(corners[0], corners[1], corners[2])
     sides = [_turn(corners[i], corners[(i + 1) % 3], pixels) * area >= 0 for i in range(3)]
     return jnp.any(sides[0] & sides[1] & sides[2] & (area != 0), axis=-1)

@@ -49,6 +49,7 @@ def data():
         spacing_mm=np.full((cases, 2), 2.0, np.float32),
         cases=table,
         covers=np.full(cases, labels.MYOCARDIUM, np.int8),
+        shape_model=SimpleNamespace(closed=False),
     )
 
 

@@ -293,7 +293,7 @@ def test_landmarks_and_split_from_files(good, tmp_path, capsys):
         (["--patient-regex", "("], "--patient-regex"),
         (["--val-fraction", "1"], "--val-fraction"),
         (["--spacing", "1", "nan"], "--spacing (1.0, nan): two positive numbers"),
-        (["--shape", "star"], "--shape star: one of horseshoe, arch, region, or module:name"),
+        (["--shape", "star"], "--shape star: one of horseshoe, arch, region, ring, or module:name"),
         (["--phantom", "x"], "takes the place"),
         (["--images", "nowhere"], "a folder of images was expected"),
     ],

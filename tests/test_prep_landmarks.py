@@ -34,7 +34,7 @@ def test_a_kind_of_ones_own_is_found_by_module_and_name(monkeypatch):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     assert kinds.find("kinds_of_a_user:OWN") is own
     for name, message in {
-        "star": "one of horseshoe, arch, region, or module:name",
+        "star": "one of horseshoe, arch, region, ring, or module:name",
         "no_such_module:OWN": "no_such_module",
         "kinds_of_a_user:NONE": "NONE",
         "kinds_of_a_user:OTHER": "Kind was expected",

@@ -30,9 +30,9 @@ class GreyValues(Dense):
 class EqualVariances(FeatureSearch):
     """The search, which believes all its moves alike."""
 
-    def __call__(self, profiles: jax.Array, *, train: bool) -> Moves:
+    def __call__(self, profiles: jax.Array, *, train: bool, closed: bool = False) -> Moves:
         """The moves, with the variance that all have before training."""
-        moves = super().__call__(profiles, train=train)
+        moves = super().__call__(profiles, train=train, closed=closed)
         return moves._replace(variances=jnp.full_like(moves.variances, jnp.exp(2 * LOG_STD)))
 
 

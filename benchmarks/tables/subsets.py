@@ -69,4 +69,5 @@ def _shape_of(data: Dataset, rows: np.ndarray) -> ShapeModel:
     clouds = data.canonical_points[rows]
     clouds = clouds[np.isfinite(clouds).all(axis=(1, 2))]
     found = principal_modes(clouds, data.shape_model.num_modes)
-    return ShapeModel(*(jnp.asarray(array, jnp.float32) for array in found))
+    mean, modes, variances = (jnp.asarray(array, jnp.float32) for array in found)
+    return ShapeModel(mean, modes, variances)

@@ -109,7 +109,7 @@ class Poses:
 
     theta: (F, 2, 3), from the canonical frame to the cine's pixels. beta: (F, K). deviation_px:
     (F, T), how far each point may be off, NaN where the model does not tell. mean (T, 2), modes
-    (K, T, 2) and variances (K,): the shape model. tau: the mask's softness, px.
+    (K, T, 2), variances (K,) and closed: the shape model. tau: the mask's softness, px.
     """
 
     theta: np.ndarray
@@ -119,6 +119,7 @@ class Poses:
     modes: np.ndarray
     variances: np.ndarray
     tau: float
+    closed: bool = False
 
 
 @dataclass(frozen=True)

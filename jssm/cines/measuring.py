@@ -138,7 +138,10 @@ def segmented_of(content: Mapping[str, Any], cine: files.Cine) -> Segmented:
         raise ValueError(f"{cine.name}: its poses do not belong to its frames and shape model")
     deviation = content["deviation_px"]
     deviation_px = np.full((frames, count), np.nan) if deviation is None else _array(deviation)
-    poses = Poses(theta, beta, deviation_px.astype(np.float32), **shape, tau=content["tau"])
+    deviation_px = deviation_px.astype(np.float32)
+    poses = Poses(
+        theta, beta, deviation_px, shape["mean"], shape["modes"], shape["variances"], content["tau"]
+    )
     segmenter = segmenting.Segmenter(
         _without_network(poses), BATCH_SIZE, whole_cycle=content["about"]["whole_cycle"]
     )
@@ -164,7 +167,8 @@ def _trust(content: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def _without_network(poses: Poses) -> Model:
     """A model that places and draws shapes, and sees nothing."""
-    shape = ShapeModel(*(jnp.asarray(a) for a in (poses.mean, poses.modes, poses.variances)))
+    mean, modes, variances = map(jnp.asarray, (poses.mean, poses.modes, poses.variances))
+    shape = ShapeModel(mean, modes, variances, poses.closed)
     network: Any = None
     return Model({}, shape, jnp.eye(2, 3), network, size=0, tau=poses.tau)
 

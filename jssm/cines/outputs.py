@@ -141,8 +141,11 @@ def _write_movie(folder: Path, result: Result) -> None:
     names |= {int(k): "  refused" for k in np.flatnonzero(~used)}
     labels = [f"{k} of 0-{count - 1}{names.get(k, '')}" for k in range(count)]
     pictures = list(
-        movies.draw(cine.frames, result.points, aspect=cine.aspect, labels=labels, dashed=~used)
-    )
+        movies.draw(
+            cine.frames, result.points, aspect=cine.aspect, labels=labels, dashed=~used,
+            closed=result.segmented.poses.closed,
+        )
+    )  # fmt: skip
     pace = movies.frames_per_second(files.frame_time_s(cine))
     if count == 1:
         pictures[0].save(folder / "overlay.png")

@@ -58,6 +58,7 @@ def _columns(
 def write_vtk(folder: Path, result: Result) -> None:
     """vtk/frame_NN.vtp, and points.pvd, which lists them in time."""
     cine, motion, count = result.cine, result.motion, result.points.shape[1]
+    closed = result.segmented.poses.closed
     places = _places(result)
     fields: dict[str, np.ndarray] = {"displacement": places - places[0]}
     if motion is not None:
@@ -70,8 +71,11 @@ def write_vtk(folder: Path, result: Result) -> None:
         vtk.write_polydata(
             folder / name,
             places[k],
-            lines=np.split(np.arange(count), 2),
-            triangles=order.strip_triangles(count),
+            lines=[
+                order.line(line[:, None], closed=closed)[:, 0]
+                for line in np.split(np.arange(count), 2)
+            ],
+            triangles=order.strip_triangles(count, closed=closed),
             point_data={
                 "point": np.arange(count, dtype=np.int32),
                 "is_epi": order.is_outer(count).astype(np.int32),

@@ -68,7 +68,7 @@ class Segmenter:
         shape = jax.tree.map(np.asarray, self.model.shape)
         poses = Poses(
             theta, beta, np.asarray(deviations(spread)), shape.mean, shape.modes, shape.variances,
-            self.model.tau,
+            self.model.tau, shape.closed,
         )  # fmt: skip
         found = self.finish(cine, poses, confidence, used)
         return self._with_deviations(found, spread, cine)
@@ -90,8 +90,10 @@ class Segmenter:
         points = self._by_batches(_place, packed, self.model.shape)
         is_cine = len(points) > 1
         height, width = cine.frames.shape[1:]
-        mask = self._by_batches(_draw, points, self.model.tau, image_shape=_drawn(cine))
-        certificate = self._by_batches(_certify, points)
+        mask = self._by_batches(
+            _draw, points, self.model.tau, image_shape=_drawn(cine), closed=poses.closed
+        )
+        certificate = self._by_batches(_certify, points, closed=poses.closed)
         motion = self._measured(points, used, cine) if is_cine else None
         mask = mask[:, :height, :width]
         found = Segmented(points, mask, certificate, motion, poses, confidence, used)
@@ -132,9 +134,10 @@ class Segmenter:
         batch, points = self.batch_size, (model.shape.num_points, 2)
         square = (model.size, model.size)
         begin(_look, _like(batch, *square), model, _like(2, 3))
-        begin(_draw, _like(batch, *points), model.tau, image_shape=_drawn(cine))
+        closed = model.shape.closed
+        begin(_draw, _like(batch, *points), model.tau, image_shape=_drawn(cine), closed=closed)
         begin(_place, _like(batch, 6 + model.shape.num_modes), model.shape)
-        begin(_certify, _like(batch, *points))
+        begin(_certify, _like(batch, *points), closed=closed)
         count = len(cine.frames)
         used = np.ones(count, bool)
         seen = np.zeros((count, 6 + model.shape.num_modes), np.float32)
@@ -255,12 +258,15 @@ def _place(poses: jax.Array, shape: ShapeModel) -> jax.Array:
     return affine.apply(theta, jax.vmap(shape.deform)(beta))
 
 
-def _draw(points: jax.Array, tau: jax.Array, *, image_shape: tuple[int, int]) -> jax.Array:
-    return binarize(jax.vmap(lambda p: rasterize_whole(p, image_shape, tau=tau))(points))
+def _draw(
+    points: jax.Array, tau: jax.Array, *, image_shape: tuple[int, int], closed: bool
+) -> jax.Array:
+    one = partial(rasterize_whole, shape=image_shape, tau=tau, closed=closed)
+    return binarize(jax.vmap(one)(points))
 
 
-def _certify(points: jax.Array) -> Integrity:
-    return jax.vmap(integrity)(points)
+def _certify(points: jax.Array, *, closed: bool) -> Integrity:
+    return jax.vmap(partial(integrity, closed=closed))(points)
 
 
 def _measure(

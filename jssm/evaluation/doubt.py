@@ -117,7 +117,10 @@ def _cues_and_dice(
     """The cues (n, C) of images (n, S, S), and the Dice (n,) of what is drawn, by masks of 0, 1."""
     pose = pose_of(model, images)
     points = jax.vmap(decode, (None, 0))(model.shape, pose)[2]
-    drawn = jax.vmap(lambda p: rasterize_whole(p, images.shape[1:], tau=model.tau))(points)
+    draw = partial(
+        rasterize_whole, shape=images.shape[1:], tau=model.tau, closed=model.shape.closed
+    )
+    drawn = jax.vmap(draw)(points)
     dice = jax.vmap(overlap)(binarize(drawn).astype(jnp.float32), masks)
     assert pose.cues is not None
     return pose.cues, jnp.where(jnp.sum(masks, axis=(1, 2)) > 0, dice, 0.0)

@@ -14,6 +14,7 @@ point that is not finite, the diagonal as the point error.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -148,7 +149,7 @@ def _predict_all(
 ) -> _Predictions:
     """What `predict` says of all rows, batch by batch."""
     batch_size = min(batch_size, len(rows))
-    certify = jax.jit(jax.vmap(integrity))
+    certify = jax.jit(jax.vmap(partial(integrity, closed=data.shape_model.closed)))
     masks, points, certificates, sure, covariance, seconds = [], [], [], [], [], 0.0
     first = data.images[rows[:1].repeat(batch_size)]
     jax.block_until_ready(predict(from_uint8(first)))  # compiles
@@ -220,7 +221,8 @@ def _case_scores(
         found = metrics.mask_scores(truth, mask, spacing)
         scores |= {name: found[name] for name in OVERLAPS}
     elif covers == "cavity" and points is not None:
-        found = metrics.mask_scores(truth, _cavity_mask(points, truth.shape), spacing)
+        drawn = _cavity_mask(points, truth.shape, closed=data.shape_model.closed)
+        found = metrics.mask_scores(truth, drawn, spacing)
         scores |= {CAVITY + name: found[name] for name in OVERLAPS}
         failed |= bool(found["failed"])
     if points is not None:
@@ -228,11 +230,14 @@ def _case_scores(
     return {**scores, "failed": int(failed)}
 
 
-def _cavity_mask(points: NDArray, image_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _cavity_mask(
+    points: NDArray, image_shape: tuple[int, ...], *, closed: bool
+) -> NDArray[np.bool_]:
     """The pixels (H, W) inside the inner points of (T, 2); none where a point is not finite."""
     if not np.isfinite(points).all():
         return np.zeros(image_shape, bool)
-    return binarize(np.asarray(rasterize(points[order.cavity_strip(len(points))], image_shape)))
+    strip = points[order.cavity_strip(len(points), closed=closed)]
+    return binarize(np.asarray(rasterize(strip, image_shape, closed=closed)))
 
 
 def _point_scores(data: Dataset, row: int, points: NDArray) -> dict[str, float]:

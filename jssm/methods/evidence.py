@@ -4,6 +4,7 @@ The network is that of ``networks.evidence``. Its maps learn from masks and poin
 and moves from points, and the whole by where the points come to lie and by their mask.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -100,7 +101,7 @@ def loss(
         mutable=["batch_stats"],
         method="observe",
     )
-    shape_hw, covers = batch["mask"].shape[1:], batch["covers"]
+    shape_hw, covers, closed = batch["mask"].shape[1:], batch["covers"], model.shape.closed
     has_points = jnp.all(jnp.isfinite(batch["points"]), axis=(1, 2))
     true = jnp.where(has_points[:, None, None], batch["points"], 0.0)
 
@@ -108,11 +109,13 @@ def loss(
         return losses.mean_over(values, counted, axis_name)
 
     has_wall = has_points & (covers == labels.MYOCARDIUM)
-    maps = over(jax.vmap(map_loss)(seen.maps.classes, batch["mask"], true), has_wall)
+    of_maps = jax.vmap(partial(map_loss, closed=closed))
+    maps = over(of_maps(seen.maps.classes, batch["mask"], true), has_wall)
     cavities = over(
         jax.vmap(cavity_loss)(seen.maps.classes, batch["mask"]), covers == labels.CAVITY
     )
-    marks = over(jax.vmap(landmark_loss)(seen.maps.landmarks, true), has_points)
+    of_marks = jax.vmap(partial(landmark_loss, closed=closed))
+    marks = over(of_marks(seen.maps.landmarks, true), has_points)
 
     def points_and_loss(pose: Pose) -> tuple[jax.Array, jax.Array]:
         points = jax.vmap(decode, (None, 0))(model.shape, pose)[2]
@@ -128,8 +131,8 @@ def loss(
         moves_term += over(terms, has_points)
         points, last = points_and_loss(seen.poses[k + 1])
         points_term += last
-    strips = jax.vmap(labels.covered_strip)(points, covers)
-    masks = jax.vmap(lambda p: rasterize(p, shape_hw, tau=model.tau))(strips)
+    strips = jax.vmap(partial(labels.covered_strip, closed=closed))(points, covers)
+    masks = jax.vmap(lambda p: rasterize(p, shape_hw, tau=model.tau, closed=closed))(strips)
     mask_term = over(jax.vmap(losses.dice_loss)(masks, batch["mask"]), covers != labels.NONE)
     total = (
         maps
@@ -151,13 +154,15 @@ def loss(
     return total, (metrics, changed["batch_stats"])
 
 
-def map_loss(classes: jax.Array, mask: jax.Array, points: jax.Array) -> jax.Array:
+def map_loss(
+    classes: jax.Array, mask: jax.Array, points: jax.Array, *, closed: bool = False
+) -> jax.Array:
     """Cross-entropy and soft Dice of wall and cavity, of logits (H, W, 3).
 
     The wall is the ``mask`` (H, W); the cavity is what the inner ``points`` (T, 2) enclose.
     """
-    wall, strip = binarize(mask), points[order.cavity_strip(points.shape[0])]
-    cavity = binarize(rasterize(strip, mask.shape)) & ~wall
+    wall, strip = binarize(mask), points[order.cavity_strip(points.shape[0], closed=closed)]
+    cavity = binarize(rasterize(strip, mask.shape, closed=closed)) & ~wall
     true = jnp.stack([~wall & ~cavity, wall, cavity], axis=-1).astype(jnp.float32)
     entropy = jnp.mean(optax.softmax_cross_entropy(classes, true))
     chances = jax.nn.softmax(classes)
@@ -175,9 +180,9 @@ def cavity_loss(classes: jax.Array, mask: jax.Array) -> jax.Array:
     return entropy + losses.dice_loss(jax.nn.sigmoid(odds), mask)
 
 
-def landmark_loss(maps: jax.Array, points: jax.Array) -> jax.Array:
+def landmark_loss(maps: jax.Array, points: jax.Array, *, closed: bool = False) -> jax.Array:
     """The divergence of the landmarks' maps (h, w, 3) from where ``points`` (T, 2) have them."""
-    places = to_map(placing.middles(points), LANDMARK_STRIDE)
+    places = to_map(placing.middles(points, closed=closed), LANDMARK_STRIDE)
     return heatmaps.loss(
         maps, heatmaps.targets(places, (maps.shape[0], maps.shape[1]), sigma_px=SIGMA_PX)
     )

@@ -1,6 +1,7 @@
 """A network with its weights and its shape model, and what it sees in images (Eq. 3, 4 and 8)."""
 
 import hashlib
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from jssm.rasterizer import rasterize_whole
 from jssm.shape import affine
 from jssm.shape.integrity import Integrity, integrity
 from jssm.shape.pose import Pose, decode
-from jssm.shape.shape_model import ShapeModel
+from jssm.shape.shape_model import ShapeModel, arrays_of, from_arrays
 from jssm.shape.uncertainty import covariances, spread_of
 
 
@@ -136,15 +137,14 @@ def weights_of(model: Model) -> dict[str, Any]:
 
 def constants(shape: ShapeModel, mean_theta: jax.Array) -> dict[str, Any]:
     """What of these arrays the training set gives."""
-    arrays = {name: getattr(shape, name) for name in ("mean", "modes", "variances")}
-    return {"shape": arrays, "mean_theta": mean_theta}
+    return {"shape": arrays_of(shape), "mean_theta": mean_theta}
 
 
 def from_weights(network: nn.Module, config: Config, weights: dict[str, Any]) -> Model:
     """The model of a network and these settings with the arrays of :func:`weights_of`."""
     return Model(
         variables=weights["variables"],
-        shape=ShapeModel(**weights["shape"]),
+        shape=from_arrays(weights["shape"]),
         mean_theta=weights["mean_theta"],
         network=network,
         size=config.model.size,
@@ -169,12 +169,13 @@ def _from_square(to_square: jax.Array, theta: jax.Array) -> jax.Array:
 def prediction_of(model: Model, pose: Pose, shape: tuple[int, ...]) -> Prediction:
     """What poses (with a leading axis N) show in images of ``shape`` (H, W)."""
     beta, canonical, points = jax.vmap(decode, (None, 0))(model.shape, pose)
-    mask = jax.vmap(lambda p: rasterize_whole(p, shape, tau=model.tau))(points)
+    closed = model.shape.closed
+    mask = jax.vmap(lambda p: rasterize_whole(p, shape, tau=model.tau, closed=closed))(points)
     spread = None
     if pose.factor is not None:
         factor = jax.vmap(spread_of, (None, 0))(model.shape, pose)
         spread = jnp.sqrt(model.temperature) * factor
-    certificate = jax.vmap(integrity)(points)
+    certificate = jax.vmap(partial(integrity, closed=closed))(points)
     sure = confidence_of(model, pose)
     return Prediction(points, mask, pose.theta, beta, canonical, certificate, spread, sure)
 

@@ -1,5 +1,6 @@
 """The method of the paper: a network learns θ and β by the points and the mask (Eq. 10)."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -95,6 +96,7 @@ def loss(
     )
     shape_hw = batch["mask"].shape[1:]
     axis_name, covers = model.network.axis_name, batch["covers"]
+    closed = model.shape.closed
     has_points = jnp.any(jnp.isfinite(batch["points"]), axis=(1, 2))
 
     def of_points(points: jax.Array) -> jax.Array:
@@ -102,8 +104,8 @@ def loss(
         return losses.mean_over(each(points, batch["points"]), has_points, axis_name)
 
     def of_mask(points: jax.Array) -> jax.Array:
-        strips = jax.vmap(labels.covered_strip)(points, covers)
-        masks = jax.vmap(lambda p: rasterize(p, shape_hw, tau=model.tau))(strips)
+        strips = jax.vmap(partial(labels.covered_strip, closed=closed))(points, covers)
+        masks = jax.vmap(lambda p: rasterize(p, shape_hw, tau=model.tau, closed=closed))(strips)
         each = jax.vmap(losses.dice_loss)(masks, batch["mask"])
         return losses.mean_over(each, covers != labels.NONE, axis_name)
 

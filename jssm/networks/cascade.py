@@ -112,7 +112,8 @@ class Cascade(nn.Module):
         log_noise = self.param(f"log_noise_{stage}", nn.initializers.constant(LOG_NOISE), ())
         canonical = jax.vmap(decode, (None, 0))(shape, lax.stop_gradient(pose))[1]
         profiles = jax.vmap(search.profiles)(images, lax.stop_gradient(pose.theta), canonical)
-        moves = jax.vmap(search.to_canonical)(network(profiles, train=train), canonical)
+        moves = network(profiles, train=train, closed=shape.closed)
+        moves = jax.vmap(search.to_canonical)(moves, canonical)
         change = jax.vmap(search.fit, (None, 0, 0, None))(
             shape, canonical, moves, jnp.exp(log_noise)
         )

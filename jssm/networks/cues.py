@@ -51,7 +51,7 @@ def cues(
     _, canonical, points = decode(shape, last)
     rows, columns = jnp.mgrid[:height:FEATURE_STRIDE, :width:FEATURE_STRIDE]
     pixels = jnp.stack([columns, rows], axis=-1).astype(jnp.float32)
-    wall = encloses(order.outline(points), pixels).astype(jnp.float32)
+    wall = encloses(order.outline(points), pixels, closed=shape.closed).astype(jnp.float32)
     cavity = encloses(order.boundaries(points)[0], pixels).astype(jnp.float32)
     heart = jnp.maximum(wall, cavity)
     entropy = -jnp.sum(chances * jax.nn.log_softmax(classes), axis=-1)

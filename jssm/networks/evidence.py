@@ -94,7 +94,7 @@ class EvidenceNetwork(nn.Module):
             profiles = jax.vmap(look, (None, 0, 0, None))(
                 shape, maps.features, lax.stop_gradient(pose), half_profile(k)
             )
-            moves.append(self.across[k](profiles, train=train))
+            moves.append(self.across[k](profiles, train=train, closed=shape.closed))
             step = jax.vmap(feature_search.fit, (None, 0, 0, None))(
                 shape, pose.latent, moves[-1], jnp.exp(self.log_trust[k])
             )
@@ -112,7 +112,8 @@ def place(shape: ShapeModel, landmarks: jax.Array) -> jax.Array:
     """θ (2, 3), by the mean shape, from the landmarks' maps (h, w, 3)."""
     found = heatmaps.peaks(landmarks, sigma_px=SIGMA_PX)
     points = to_image(found.points, LANDMARK_STRIDE)
-    return placing.from_landmarks(placing.middles(shape.mean), points, found.confidence)
+    middles = placing.middles(shape.mean, closed=shape.closed)
+    return placing.from_landmarks(middles, points, found.confidence)
 
 
 def look(shape: ShapeModel, features: jax.Array, pose: Pose, half_width: float) -> jax.Array:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from jssm.networks.layers import BatchNorm
+from jssm.networks.layers import BatchNorm, along
 from jssm.networks.search import across
 from jssm.shape import order
 from jssm.shape.shape_model import ShapeModel
@@ -59,17 +59,19 @@ class FeatureSearch(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, profiles: jax.Array, *, train: bool) -> Moves:
-        """The moves, near 0 before training."""
+    def __call__(self, profiles: jax.Array, *, train: bool, closed: bool = False) -> Moves:
+        """The moves, near 0 before training. closed: the last profile is the first one's
+        neighbour."""
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype)
         norm = partial(BatchNorm, train, self.dtype, self.axis_name)
         x = profiles.astype(self.dtype)
         for _ in range(2):
-            x = nn.relu(norm()(conv(self.width, (3, 3), (1, 2))(x)))
+            x = nn.relu(norm()(along(conv(self.width, (3, 3), (1, 2)), x, 1, closed=closed)))
         x = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
         x = nn.relu(norm()(conv(2 * self.width, (1,))(x)))
         for apart in APART:
-            x = x + nn.relu(norm()(conv(2 * self.width, (3,), kernel_dilation=apart)(x)))
+            joining = conv(2 * self.width, (3,), kernel_dilation=apart)
+            x = x + nn.relu(norm()(along(joining, x, apart, closed=closed)))
         x = x.astype(jnp.float32)
         means = nn.Dense(4, kernel_init=nn.initializers.normal(0.01), name="means")(x)
         spread = nn.Dense(4, kernel_init=nn.initializers.normal(0.01), name="spread")(x)

@@ -16,6 +16,15 @@ MOMENTUM = 0.9  # of the running statistics
 EPSILON = 1e-5  # added to a variance
 
 
+def along(layer: nn.Module, x: jax.Array, reach: int, *, closed: bool) -> jax.Array:
+    """What a ``layer`` that sees so many neighbours to either side along the second axis makes of
+    ``x`` (N, P, ...); closed: the last one's neighbour there is the first."""
+    if not closed:
+        return layer(x)
+    sides = [(0, 0), (reach, reach), *[(0, 0)] * (x.ndim - 2)]
+    return layer(jnp.pad(x, sides, mode="wrap"))[:, reach:-reach]
+
+
 class BatchNorm(nn.Module):
     """Batch normalization over all axes but the last (Ioffe and Szegedy, 2015).
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jssm.networks.layers import BatchNorm
+from jssm.networks.layers import BatchNorm, along
 from jssm.shape import affine, order
 from jssm.shape.shape_model import ShapeModel
 from jssm.shape.strip import unit
@@ -39,17 +39,20 @@ class Search(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, profiles: jax.Array, *, train: bool) -> jax.Array:
-        """The moves, near 0 before training."""
+    def __call__(self, profiles: jax.Array, *, train: bool, closed: bool = False) -> jax.Array:
+        """The moves, near 0 before training. closed: the last profile is the first one's
+        neighbour."""
         conv = partial(nn.Conv, use_bias=False, dtype=self.dtype)
         norm = partial(BatchNorm, train, self.dtype, self.axis_name)
         x = profiles[..., None].astype(self.dtype)
         for features, stride in ((1, 1), (1, 2), (2, 2)):
-            x = nn.relu(norm()(conv(features * self.width, (3, 3), (1, stride))(x)))
+            across_too = conv(features * self.width, (3, 3), (1, stride))
+            x = nn.relu(norm()(along(across_too, x, 1, closed=closed)))
         x = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
         x = nn.relu(norm()(conv(4 * self.width, (1,))(x)))
         for apart in (1, 2, 4, 8):
-            x = x + nn.relu(norm()(conv(4 * self.width, (3,), kernel_dilation=apart)(x)))
+            joining = conv(4 * self.width, (3,), kernel_dilation=apart)
+            x = x + nn.relu(norm()(along(joining, x, apart, closed=closed)))
         moves = nn.Dense(4, kernel_init=nn.initializers.normal(0.01))(x.astype(jnp.float32))
         return order.from_boundaries(*jnp.split(moves, 2, axis=-1))
 

@@ -33,6 +33,7 @@ def draw(
     labels: Sequence[str] = (),
     window: Window | None = None,
     dashed: np.ndarray | None = None,
+    closed: bool = False,
 ) -> Iterator[Image.Image]:
     """Palette pictures of a cine (F, H, W) with its points (F, T, 2) px, one at a time.
 
@@ -41,7 +42,7 @@ def draw(
     last (bright). aspect: height over width of the pixels; the picture shows them as they are.
     labels: a text for each frame. window: what to show instead, of ``style.crop_window``.
     dashed: (F,), the frames whose outline is not to be trusted: it is dashed, without points.
-    Points that are not finite are left out.
+    Points that are not finite are left out. closed: the shape is a ring, with two outlines.
     """
     dashed = np.zeros(len(frames), bool) if dashed is None else dashed
     tall = np.array([1.0, aspect])
@@ -52,18 +53,22 @@ def draw(
     left, top, side = window
     half = points.shape[1] // 2
     loop = order.outline_indices(2 * half)
-    loop = np.append(loop, loop[0])
+    loops = [np.append(part, part[0]) for part in np.split(loop, 2 if closed else 1)]
     colours = np.tile(GREYS + np.rint(np.linspace(0, WALL - 1, half)).astype(int), 2)
     for k, picture in enumerate(grey(frames, window, aspect=aspect, labels=labels)):
         pen = ImageDraw.Draw(picture)
         places = (points[k] * tall - (left, top)) * (SIDE_PX / side) - 0.5
         known = np.isfinite(places).all(axis=1)
+        for loop in loops:
+            if dashed[k]:
+                for ends in zip(loop[:-1:2], loop[1::2], strict=False):
+                    pen.line([tuple(places[p].tolist()) for p in ends], fill=OUTLINE, width=1)
+            else:
+                shown = places[loop[known[loop]]].tolist()
+                pen.line([tuple(p) for p in shown], fill=OUTLINE, width=1)
         if dashed[k]:
-            for start, end in zip(loop[:-1:2], loop[1::2], strict=False):
-                pen.line([tuple(places[p].tolist()) for p in (start, end)], fill=OUTLINE, width=1)
             yield picture
             continue
-        pen.line([tuple(p) for p in places[loop[known[loop]]].tolist()], fill=OUTLINE, width=1)
         for (x, y), colour in zip(places[known].tolist(), colours[known].tolist(), strict=True):
             pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=colour)
         yield picture

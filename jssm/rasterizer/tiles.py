@@ -59,8 +59,8 @@ class Side(NamedTuple):
 
 class Runs(NamedTuple):
     """Which sides matter in each of n tiles: of either half of the outline (its first T/2 edges,
-    and the others) ``length`` of them from ``first`` on; none in tiles that are far from the
-    outline and not covered.
+    and the others; of a ring its loops) ``length`` of them from ``first`` on; none in tiles that
+    are far from the outline and not covered.
 
     Each (n, 2).
     """
@@ -134,11 +134,11 @@ class Slope(NamedTuple):
     share: jax.Array
 
 
-def all_sides(points: jax.Array) -> Side:
+def all_sides(points: jax.Array, *, closed: bool = False) -> Side:
     """All T edges of the outline with their triangles: each field (T,)."""
-    edges, number = outline(points), np.arange(points.shape[0])
-    end = jnp.roll(edges.start, -1, axis=0)
-    third = points[order.facing_corners(points.shape[0])[0]]
+    edges, number = outline(points, closed=closed), np.arange(points.shape[0])
+    end = order.following(edges.start, closed=closed)
+    third = points[order.facing_corners(points.shape[0], closed=closed)[0]]
     corners = jnp.stack([edges.start, end, third])
     vectors = jnp.roll(corners, -1, axis=0) - corners
     direction, length = unit(vectors)
@@ -157,8 +157,8 @@ def all_sides(points: jax.Array) -> Side:
         # An edge's end is the next one's start, and is left to that.
         stop=jnp.where(has_length, edges.length - ON_OUTLINE, jnp.inf),
         number=jnp.asarray(number, jnp.float32),
-        before=_neighbor(number - 1, edges),
-        after=_neighbor(number + 1, edges),
+        before=_neighbor(order.following(number, -1, closed=closed), edges),
+        after=_neighbor(order.following(number, 1, closed=closed), edges),
         inward=inward,
         at_start=xy(normal[2]),
         at_end=xy(normal[1]),
@@ -179,7 +179,6 @@ def rows(fields: Side | Edge) -> jax.Array:
 
 
 def _neighbor(number: np.ndarray, edges: Outline) -> jax.Array:
-    number = number % edges.length.size
     return jnp.where(edges.length[number] > 0, number.astype(np.float32), -1.0)
 
 
@@ -302,9 +301,9 @@ def found(pixels: Pixels, kept: jax.Array, num_points: int) -> Found:
     return Found(cx + u, cy + v, sign, first, last, where >= 2, where == 3)
 
 
-def all_edges(points: jax.Array) -> Edge:
+def all_edges(points: jax.Array, *, closed: bool = False) -> Edge:
     """All T edges of the outline: each leaf (T,)."""
-    edges = outline(points)
+    edges = outline(points, closed=closed)
     return Edge(
         start=xy(edges.start),
         tangent=xy(edges.tangent),
@@ -314,10 +313,10 @@ def all_edges(points: jax.Array) -> Edge:
     )
 
 
-def ends(points: jax.Array) -> jax.Array:
+def ends(points: jax.Array, *, closed: bool = False) -> jax.Array:
     """Of each edge x and y of its start, and of its end: (T, 4), linear in the points (T, 2)."""
     start = order.outline(points)
-    return jnp.concatenate([start, jnp.roll(start, -1, axis=0)], axis=1)
+    return jnp.concatenate([start, order.following(start, closed=closed)], axis=1)
 
 
 def slope(edge: Edge, pixels: Found) -> Slope:

@@ -4,6 +4,8 @@ The strip of triangles (Eq. 7) is connected by construction, but nothing in a li
 keeps it from folding over itself; these pure functions tell whether it did.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,10 +22,11 @@ _ROUNDING = 4 * float(np.finfo(np.float32).eps)
 jax.tree_util.register_dataclass(Integrity)
 
 
-@jax.jit
-def integrity(points: jax.Array) -> Integrity:
+@partial(jax.jit, static_argnames="closed")
+def integrity(points: jax.Array, *, closed: bool = False) -> Integrity:
     """The certificate of one shape, points (T, 2) in px: first half inner, last half outer.
 
+    closed: it is a ring, with a triangle where the last points are followed by the first, too.
     Mirrored shapes are as good as others. Where float32 cannot tell on which side
     of a line a point lies, it counts as on the line: its triangle is flipped, its edges touch
     without crossing. Works under jit and vmap. Raises ValueError unless T is even and at least 4.
@@ -33,12 +36,14 @@ def integrity(points: jax.Array) -> Integrity:
     points = points.astype(jnp.float32)
     inner, outer = order.boundaries(points)
     half = len(inner)
-    crossed = _crossed_edges(order.outline(points))
-    # In the loop the inner edges come first, then a rung, then the outer edges, then a rung.
-    walls_crossed = jnp.any(crossed[: half - 1, half:-1])
-    gap = jnp.minimum(_chain_distance(inner, outer), _chain_distance(outer, inner))
+    crossed = _crossed_edges(order.outline(points), closed=closed)
+    # In the loop the inner edges come first, then a rung, then the outer edges, then a rung; a ring
+    # has no rungs.
+    walls_crossed = jnp.any(crossed[:half, half:] if closed else crossed[: half - 1, half:-1])
+    lines = [order.line(boundary, closed=closed) for boundary in (inner, outer)]
+    gap = jnp.minimum(_chain_distance(inner, lines[1]), _chain_distance(outer, lines[0]))
     thickness = jnp.where(walls_crossed, 0.0, gap)
-    flipped = _flipped_triangles(points)
+    flipped = _flipped_triangles(points, closed=closed)
     crossings = jnp.sum(jnp.triu(crossed), dtype=jnp.int32)
     return Integrity(
         flipped_triangles=flipped,
@@ -58,8 +63,8 @@ def _turn(origin: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
     )
 
 
-def _flipped_triangles(points: jax.Array) -> jax.Array:
-    triangles = order.strip_triangles(points.shape[0])
+def _flipped_triangles(points: jax.Array, *, closed: bool) -> jax.Array:
+    triangles = order.strip_triangles(points.shape[0], closed=closed)
     # The two families of Eq. 7 have opposite winding: two inner corners one way, two outer ones
     # the other.
     winding = np.where(np.sum(order.is_outer(len(points))[triangles], axis=1) == 1, 1.0, -1.0)
@@ -68,13 +73,15 @@ def _flipped_triangles(points: jax.Array) -> jax.Array:
     return len(triangles) - majority
 
 
-def _crossed_edges(loop: jax.Array) -> jax.Array:
-    """Which edges i -> i+1 of a closed loop (T, 2) properly cross which: (T, T) bool, symmetric.
+def _crossed_edges(outline: jax.Array, *, closed: bool) -> jax.Array:
+    """Which edges i -> i+1 of an outline (T, 2) properly cross which: (T, T) bool, symmetric.
 
     Neighbours share a corner, whose turn is 0, so they never count.
     """
-    turns = _turn(loop[:, None], jnp.roll(loop, -1, axis=0)[:, None], loop[None, :])
-    straddled = turns * jnp.roll(turns, -1, axis=1) < 0  # corners j and j+1 on two sides of edge i
+    end = order.following(outline, closed=closed)
+    turns = _turn(outline[:, None], end[:, None], outline[None, :])
+    # Corners j and j+1 on two sides of edge i.
+    straddled = turns * order.following(turns, closed=closed, axis=1) < 0
     return straddled & straddled.T
 
 

@@ -13,9 +13,10 @@ COVERS = ("none", "cavity", "myocardium")  # a code is a name's place in here
 NONE, CAVITY, MYOCARDIUM = range(len(COVERS))
 
 
-def covered_strip(points: jax.Array, covers: jax.Array) -> jax.Array:
+def covered_strip(points: jax.Array, covers: jax.Array, *, closed: bool = False) -> jax.Array:
     """The strip (T, 2), of ``points`` (T, 2), whose mask a label with the code ``covers`` draws.
 
     That is the cavity for a cavity label, and the wall for any other.
     """
-    return jnp.where(covers == CAVITY, points[order.cavity_strip(points.shape[0])], points)
+    cavity = points[order.cavity_strip(points.shape[0], closed=closed)]
+    return jnp.where(covers == CAVITY, cavity, points)

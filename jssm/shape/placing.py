@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jssm.shape import order
@@ -10,14 +11,17 @@ SHEAR = 0.5  # variance of a landmark's place over that of the shape's shear, bo
 LEAST_WEIGHT = 0.01  # of a landmark that is not there
 
 
-def middles(points: jax.Array) -> jax.Array:
+def middles(points: jax.Array, *, closed: bool = False) -> jax.Array:
     """Apex, first and last basal end (3, 2) of a wall (T, 2), midway between its boundaries.
 
-    Where an even number of pairs has none at the apex, that is midway between two.
+    Where an even number of pairs has none at the apex, that is midway between two. Of a ring they
+    are its first place and, before that, one third and, after it, two thirds of the way round.
     """
     inner, outer = order.boundaries(points)
     middle = (inner + outer) / 2
     half = len(middle)
+    if closed:
+        return middle[np.array([half // 3, 0, 2 * half // 3])]
     apex = (middle[(half - 1) // 2] + middle[half // 2]) / 2
     return jnp.stack([apex, middle[0], middle[-1]])
 

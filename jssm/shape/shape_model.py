@@ -1,6 +1,8 @@
 """The statistical shape model: a mean point cloud and its principal modes (Eq. 2 and 3)."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +18,13 @@ class ShapeModel(struct.PyTreeNode):
     mean: (T, 2) the mean point cloud P_m.
     modes: (K, T, 2) the principal modes C_β, orthonormal when flattened to (K, 2T).
     variances: (K,) their eigenvalues, largest first.
+    closed: the shapes are rings, whose last points are followed by the first (``shape.order``).
     """
 
     mean: jax.Array
     modes: jax.Array
     variances: jax.Array
+    closed: bool = struct.field(pytree_node=False, default=False)
 
     @property
     def num_points(self) -> int:
@@ -60,14 +64,27 @@ class ShapeModel(struct.PyTreeNode):
         return self.replace(modes=self.modes[:num_modes], variances=self.variances[:num_modes])
 
 
+ARRAYS = ("mean", "modes", "variances")
+
+
+def arrays_of(shape: ShapeModel) -> dict[str, Any]:
+    """All of a model as arrays by name; ``closed`` is among them where it is True alone."""
+    named = {name: getattr(shape, name) for name in ARRAYS}
+    return {**named, "closed": np.ones(())} if shape.closed else named
+
+
+def from_arrays(arrays: Mapping[str, Any]) -> ShapeModel:
+    """The model of :func:`arrays_of`."""
+    mean, modes, variances = (arrays[name] for name in ARRAYS)
+    return ShapeModel(mean, modes, variances, bool(arrays.get("closed", False)))
+
+
 def save(path: str | Path, shape: ShapeModel) -> None:
-    """Write the model as an .npz of float32 arrays ``mean``, ``modes``, ``variances``."""
-    np.savez(
-        path,
-        mean=np.asarray(shape.mean, np.float32),
-        modes=np.asarray(shape.modes, np.float32),
-        variances=np.asarray(shape.variances, np.float32),
-    )
+    """Write the model as an .npz of float32 arrays, those of :func:`arrays_of`."""
+    arrays: dict[str, Any] = {}
+    for name, array in arrays_of(shape).items():
+        arrays[name] = np.asarray(array, np.float32)
+    np.savez(path, **arrays)
 
 
 def load(path: str | Path) -> ShapeModel:
@@ -78,7 +95,7 @@ def load(path: str | Path) -> ShapeModel:
       ValueError: when it is damaged, an array is missing or the shapes do not belong together.
     """
     arrays = read_npz(path)
-    missing = {"mean", "modes", "variances"} - set(arrays)
+    missing = set(ARRAYS) - set(arrays)
     if missing:
         raise ValueError(f"{path}: not a shape model, missing {sorted(missing)}")
     mean, modes, variances = arrays["mean"], arrays["modes"], arrays["variances"]
@@ -87,4 +104,4 @@ def load(path: str | Path) -> ShapeModel:
             f"{path}: expected mean (T, 2), modes (K, T, 2), variances (K,); "
             f"got {mean.shape}, {modes.shape}, {variances.shape}"
         )
-    return ShapeModel(jnp.asarray(mean), jnp.asarray(modes), jnp.asarray(variances))
+    return from_arrays({name: jnp.asarray(array) for name, array in arrays.items()})

@@ -1,4 +1,7 @@
-"""The outline of the strip of triangles that T points span, its edges and its thickness (Eq. 7)."""
+"""The outline of the strip of triangles that T points span, its edges and its thickness (Eq. 7).
+
+Of a ring (``closed``) the outline is two loops.
+"""
 
 from typing import NamedTuple
 
@@ -10,7 +13,7 @@ from jssm.shape.vectors import cross, dot, unit
 
 
 class Outline(NamedTuple):
-    """The T edges of the outline, one after another round it.
+    """The T edges of the outline, one after another round it, or round its loops.
 
     start: (T, 2). tangent: (T, 2), of unit length; 0 for an edge without length. length: (T,).
     inward: (T, 2), the unit normal toward the edge's triangle, or its quad where that triangle has
@@ -25,18 +28,19 @@ class Outline(NamedTuple):
     corner: jax.Array
 
 
-def outline(points: jax.Array) -> Outline:
+def outline(points: jax.Array, *, closed: bool = False) -> Outline:
     """The outline of the strip ``points`` (T, 2), differentiable and finite for any points."""
     start = order.outline(points)
-    tangent, length = unit(jnp.roll(start, -1, axis=0) - start)
-    third, fourth = points[order.facing_corners(points.shape[0])] - start
+    tangent, length = unit(order.following(start, closed=closed) - start)
+    third, fourth = points[order.facing_corners(points.shape[0], closed=closed)] - start
     inward = _normal_toward(tangent, third)
     is_flat = jnp.all(inward == 0, axis=-1, keepdims=True)
     inward = jnp.where(is_flat, _normal_toward(tangent, fourth), inward)
-    return Outline(start, tangent, length, inward, _corner_directions(tangent, inward))
+    corner = _corner_directions(tangent, inward, closed=closed)
+    return Outline(start, tangent, length, inward, corner)
 
 
-def thicken(points: jax.Array, least_px: float) -> jax.Array:
+def thicken(points: jax.Array, least_px: float, *, closed: bool = False) -> jax.Array:
     """The strip (T, 2) with the places where its wall is thinner than ``least_px`` widened to that.
 
     Thickness is measured across the line in the middle between both boundaries, and both move
@@ -44,7 +48,7 @@ def thicken(points: jax.Array, least_px: float) -> jax.Array:
     """
     inner, outer = order.boundaries(points)
     middle = (inner + outer) / 2
-    beyond = jnp.pad(middle, ((1, 1), (0, 0)), mode="edge")
+    beyond = jnp.pad(middle, ((1, 1), (0, 0)), mode="wrap" if closed else "edge")
     tangent = unit(beyond[2:] - beyond[:-2])[0]
     normal = jnp.stack([-tangent[:, 1], tangent[:, 0]], axis=-1)
     half = dot(outer - middle, normal)
@@ -59,14 +63,14 @@ def _normal_toward(tangent: jax.Array, aim: jax.Array) -> jax.Array:
     return jnp.stack([-tangent[..., 1], tangent[..., 0]], axis=-1) * side[..., None]
 
 
-def _corner_directions(tangent: jax.Array, inward: jax.Array) -> jax.Array:
+def _corner_directions(tangent: jax.Array, inward: jax.Array, *, closed: bool) -> jax.Array:
     """The gradient (T, 2) of the signed distance at each corner: its central differences there.
 
     At a corner the distance has a kink. Along x and along y, half the difference between its
     slopes on the two sides is what a small step both ways would measure.
     """
-    before, after = jnp.roll(tangent, 1, axis=0), tangent
-    inward_before = jnp.roll(inward, 1, axis=0)
+    before, after = order.following(tangent, -1, closed=closed), tangent
+    inward_before = order.following(inward, -1, closed=closed)
     convex = dot(inward_before, after) > 0
 
     def distance(axis: int, sign: float) -> jax.Array:

@@ -21,11 +21,13 @@ def augment(
     points: jax.Array,
     *,
     options: Augmentation,
+    closed: bool = False,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """A random view of one case: ``image`` (H, W) in [0, 1], ``mask`` (H, W), ``points`` (T, 2).
 
-    The mask stays binary. After a mirror the points are numbered from the other basal end, so
-    that they run clockwise in every image, as they do in every data set.
+    The mask stays binary. After a mirror the points are numbered from the other basal end, or, of
+    a ring (``closed``), the other way round, so that they run clockwise in every image, as they do
+    in every data set.
     """
     place, colour = jax.random.split(key)
     theta = random_map(place, image.shape, options=options)
@@ -39,7 +41,7 @@ def augment(
     return (
         recolour(colour, both[..., 0], label, options),
         label,
-        jnp.where(mirrored, order.reversed_order(moved), moved),
+        jnp.where(mirrored, order.reversed_order(moved, closed=closed), moved),
     )
 
 

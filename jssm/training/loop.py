@@ -260,7 +260,7 @@ class _Loop:
 
 def _compile(plan: Plan, feed: Feed) -> Callable[[TrainState, dict[str, jax.Array]], Any]:
     """The training step on all devices."""
-    config = plan.config
+    config, closed = plan.config, plan.data.shape_model.closed
 
     def step(state: TrainState, batch: dict[str, jax.Array]) -> Any:
         state, metrics = steps.train_step(
@@ -271,6 +271,7 @@ def _compile(plan: Plan, feed: Feed) -> Callable[[TrainState, dict[str, jax.Arra
             augmentation=config.augment,
             ema=config.train.ema,
             seed=config.seed,
+            closed=closed,
         )
         if STOP in batch:
             metrics = metrics | {STOP: jax.lax.pmax(batch[STOP], AXIS)}

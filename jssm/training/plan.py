@@ -18,7 +18,7 @@ from jssm.config import Config
 from jssm.dataset import Dataset
 from jssm.methods.method import Method
 from jssm.shape import labels
-from jssm.shape.shape_model import ShapeModel
+from jssm.shape.shape_model import from_arrays
 from jssm.training import hosts, steps
 from jssm.training.steps import TrainState
 
@@ -99,13 +99,15 @@ def settle(config: Config, data: Dataset, inherited: dict[str, Any] | None = Non
       ValueError: when it does not.
     """
     size = config.model.size or data.size
-    shape = ShapeModel(**inherited["shape"]) if inherited else data.shape_model
+    shape = from_arrays(inherited["shape"]) if inherited else data.shape_model
     modes = min(config.model.num_modes, shape.num_modes)
     if shape.mean.shape != data.shape_model.mean.shape:
         raise ValueError(
             f"init_from: its shapes have {len(shape.mean)} points but those of {config.data} have "
             f"{len(data.shape_model.mean)}"
         )
+    if shape.closed != data.shape_model.closed:
+        raise ValueError(f"init_from: of its shapes and those of {config.data} one alone is a ring")
     if size != data.size:
         raise ValueError(
             f"model.size is {size} but the images of {config.data} are {data.size} pixels wide"

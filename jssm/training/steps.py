@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import jax
@@ -99,17 +100,20 @@ def train_step(
     augmentation: Augmentation,
     ema: float,
     seed: int,
+    closed: bool = False,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One step on this device's part of the batch, under the mapped axis "batch".
 
     ``batch`` has image (n, S, S) uint8, mask (n, S, S) uint8, points (n, T, 2), covers (n,), the
     place (n,) of each case in the whole batch, and the scalars point_weight, mask_weight and
-    epoch, of which a method takes what it needs. The cases of a clip are augmented alike.
+    epoch, of which a method takes what it needs. The cases of a clip are augmented alike; closed:
+    their shapes are rings.
     Gradients and metrics are means over all devices.
     """
     key = jax.random.fold_in(jax.random.key(seed), state.step)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["place"] // method.clip)
-    image, mask, points = jax.vmap(lambda *case: augment(*case, options=augmentation))(
+    of_case = partial(augment, options=augmentation, closed=closed)
+    image, mask, points = jax.vmap(of_case)(
         keys, from_uint8(batch["image"]), batch["mask"].astype(jnp.float32), batch["points"]
     )
     batch = batch | {"image": image, "mask": mask, "points": points}

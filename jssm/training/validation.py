@@ -22,13 +22,13 @@ PICTURES = 8  # cases that are drawn, the same ones every time
 
 
 def case_scores(
-    method: Method, variables: Any, batch: dict[str, jax.Array]
+    method: Method, variables: Any, batch: dict[str, jax.Array], *, closed: bool = False
 ) -> dict[str, jax.Array]:
     """The scores of each case of a batch, each (n,), NaN where its label does not give them.
 
     Those of a method that brings its own; else dice, of the wall; cavity_dice, of the inner points'
     polygon; points_loss, Eq. 6, over the points that are known. A method without points has the
-    first alone.
+    first alone. closed: the shapes are rings.
     """
     images = from_uint8(batch["image"])
     if method.scores is not None:
@@ -38,8 +38,8 @@ def case_scores(
     is_wall = covers == labels.MYOCARDIUM
     if prediction.points is None:
         return {"dice": jnp.where(is_wall, _hard_dice(prediction.mask, batch["mask"]), jnp.nan)}
-    strips = prediction.points[:, order.cavity_strip(prediction.points.shape[1])]
-    cavity = jax.vmap(lambda p: rasterize(p, shape))(strips)
+    strips = prediction.points[:, order.cavity_strip(prediction.points.shape[1], closed=closed)]
+    cavity = jax.vmap(lambda p: rasterize(p, shape, closed=closed))(strips)
     is_cavity = covers == labels.CAVITY
     drawn = jnp.where(is_cavity[:, None, None], cavity, prediction.mask)
     dice = _hard_dice(drawn, batch["mask"])
@@ -60,7 +60,7 @@ class Validation:
         self._method, self._data, self._feed = method, data, feed
         self._rows = data.rows("val")
         self._batch_size = min(batch_size, len(self._rows))
-        self._score = jax.jit(partial(case_scores, method))
+        self._score = jax.jit(partial(case_scores, method, closed=data.shape_model.closed))
         self._predict = jax.jit(method.predict)
 
     def scores(self, variables: Any) -> dict[str, float]:

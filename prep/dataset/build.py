@@ -100,7 +100,8 @@ def _build(
 
     found = store.collect(cases, parts, settings, folder, mean)
     bad += found.bad
-    store.write_data_set(request.out, found, describe(request), settings.num_modes)
+    closed = kinds.find(settings.shape).closed
+    store.write_data_set(request.out, found, describe(request), settings.num_modes, closed=closed)
     from prep.dataset import report
 
     report.write(request.out)
@@ -153,9 +154,9 @@ def mean_shape(training: list[Case], settings: Settings, folder: Path, pool: Poo
     stamp = store.digest([c.name + steps.case_stamp(c) for c in chosen])
     path = folder / "mean.npz"
     known = steps.read(path, stamp)
-    if known is None and settings.true_points:
-        truths = [steps.prepare(c, settings, folder)["truth"] for c in chosen]
-        points = procrustes.mean_points(np.stack(truths), settings.grid)
+    if known is None and (settings.true_points or kinds.find(settings.shape).closed):
+        own = [steps.own_points(steps.prepare(c, settings, folder), settings) for c in chosen]
+        points = procrustes.mean_points(np.array(own), settings.grid)
         known = {"field": np.zeros(0), "points": points, "landmarks": np.zeros((0, 2))}
         steps.write(path, stamp=stamp, **known)
     if known is None:

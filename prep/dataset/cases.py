@@ -95,7 +95,8 @@ def prepare(case: Case, settings: Settings, store: Path) -> dict[str, np.ndarray
     """Read, check and letterbox one case and find its landmarks: step 1 of its file pair.
 
     Gives image and mask (S, S) uint8, landmarks (3, 2) in px of that square, spacing_mm (2,),
-    time_s, and truth (T, 2) for a phantom; or problem and kind ("bad" or "unsuitable").
+    time_s, truth (T, 2) for a phantom and own (T, 2), the points that a ring's boundaries give; or
+    problem and kind ("bad" or "unsuitable").
     """
     path = store / f"{case.name}.input.npz"
     return _kept(path, case_stamp(case), lambda: _attempt(_prepare, case, settings))
@@ -115,6 +116,12 @@ def place(case: Case, settings: Settings, store: Path, mean: Mean) -> dict[str, 
         return _attempt(_place, case, data, settings, mean)
 
     return _kept(store / f"{case.name}.fit.npz", f"{case_stamp(case)}-{mean.stamp()}", work)
+
+
+def own_points(data: dict[str, np.ndarray], settings: Settings) -> np.ndarray | None:
+    """The points (T, 2) of a prepared case that need no registration: a phantom's true ones where
+    they are asked for, or those that a ring's boundaries give; None of other cases."""
+    return data["truth"] if settings.true_points else data.get("own")
 
 
 def refine(
@@ -187,15 +194,17 @@ def read_frame(case: Case, settings: Settings) -> dict:
     """One frame and its mask, checked and letterboxed.
 
     Gives image and mask (S, S) uint8, spacing_mm (2,), time_s, notes on the numbers of the image's
-    file, and to_square (2, 3), the map from px of the file to those of the square. Without
-    ``settings.label`` the mask is empty.
+    file, and to_square (2, 3), the map from px of the file to those of the square; with
+    ``settings.start_label`` the direction (2,) in which a ring begins. Without ``settings.label``
+    the mask is empty.
 
     Raises:
       BadInput: when the two do not belong together, the image is blank, or the mask is empty or in
         pieces.
     """
     cine, labels = _open(case.image, grey=True), _open(case.mask, grey=False)
-    drawn = files.on_grid_of(labels, cine, case.mask.name)[case.frame]
+    frames = files.on_grid_of(labels, cine, case.mask.name)
+    drawn = frames[case.frame]
     image = cine.frames[case.frame]
     if image.min() == image.max():
         raise BadInput(f"{case.image.name}: nothing is to be seen in frame {case.frame}")
@@ -210,7 +219,10 @@ def read_frame(case: Case, settings: Settings) -> dict:
         mask = images.fit_mask(labelled, settings.size, aspect=aspect)
         images.check_mask(mask, f"{name}, at {settings.size} px")
     to_square = np.asarray(affine.letterbox(drawn.shape, square, aspect=aspect), np.float64)
-    return {
+    begins = {}
+    if settings.start_label is not None:
+        begins["direction"] = _direction(frames[case.frame :: -1], settings, aspect)
+    return begins | {
         "image": images.fit_image(image, settings.size, aspect=aspect),
         "mask": mask,
         "spacing_mm": np.array(spacing) / to_square[[1, 0], [1, 0]],
@@ -220,15 +232,38 @@ def read_frame(case: Case, settings: Settings) -> dict:
     }
 
 
+def _direction(frames: np.ndarray, settings: Settings, aspect: float) -> np.ndarray:
+    """The direction (2,) in which a ring begins: where the right ventricle is inserted in the first
+    of these frames (n, H, W) that shows it, else to the left."""
+    for drawn in frames:
+        wall, right = (
+            images.fit_mask(np.rint(drawn) == label, settings.size, aspect=aspect)
+            for label in (settings.label, settings.start_label)
+        )
+        found = kinds.insertion(wall, right)
+        if found is not None:
+            return found
+    return kinds.LEFT
+
+
 def _prepare(case: Case, settings: Settings) -> dict:
-    found = read_frame(case, settings)
-    to_square = found.pop("to_square")
-    if not case.needs_given:
-        marks = landmarks.from_mask(found["mask"], kinds.find(settings.shape))
-    elif case.given is None:
-        raise BadInput(f"{case.name}: the table of landmarks has no row for this case")
-    else:
+    found, kind = read_frame(case, settings), kinds.find(settings.shape)
+    to_square, direction = found.pop("to_square"), found.pop("direction", None)
+    marks = None
+    if case.needs_given:
+        if case.given is None:
+            raise BadInput(f"{case.name}: the table of landmarks has no row for this case")
         marks = registration.apply(to_square, case.given)
+    if kind.closed:
+        inner, outer = kind.boundaries(found["mask"])
+        if marks is not None:
+            direction = marks[1] - kinds.ring_centre(outer)
+        if direction is not None:
+            inner, outer = kinds.begun(inner, outer, direction)
+        found["own"] = point_cloud.spread_points(inner, outer, settings.num_points, closed=True)
+        marks = kind.landmarks(inner, outer)
+    elif marks is None:
+        marks = landmarks.from_mask(found["mask"], kind)
     found["landmarks"] = marks
     if case.truth is not None:
         points = read_npz(case.truth)["points"][case.frame]
@@ -257,12 +292,14 @@ def _refined(
 
 
 def _place(case: Case, data: dict, settings: Settings, mean: Mean) -> dict:
-    if settings.true_points:
-        theta = procrustes.fit_affine(mean.points, data["truth"])
-        points = registration.apply(registration.invert(theta), data["truth"])
+    closed, own = kinds.find(settings.shape).closed, own_points(data, settings)
+    if own is not None:
+        theta = procrustes.fit_affine(mean.points, own)
+        points = registration.apply(registration.invert(theta), own)
     else:
         theta, points = _registered(data, settings, mean)
-    inside = point_cloud.polygon_mask(registration.apply(theta, points), data["mask"].shape)
+    placed = registration.apply(theta, points)
+    inside = point_cloud.polygon_mask(placed, data["mask"].shape, closed=closed)
     return {
         "grid_points": points,
         "theta": theta,

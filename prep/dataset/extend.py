@@ -20,7 +20,7 @@ from prep.dataset.cases import Case
 from prep.dataset.settings import Settings
 from prep.dataset.verify import check
 from prep.errors import BadInput, Refused, Unsuitable
-from prep.shapes import cavity, point_cloud
+from prep.shapes import cavity, kinds, point_cloud
 
 PICTURES = ("images", "masks")
 Reader = Callable[[Case], dict[str, Any]]  # the arrays of a case, by name
@@ -82,6 +82,8 @@ def run(request: Request) -> Outcome:
         label=None if request.cavities is None else request.settings.label,
         **{name: meta[name] for name in ("size", "num_points", "min_dice")},
     )
+    if request.cavities is not None and kinds.find(meta.get("shape", "horseshoe")).closed:
+        raise Refused("--cavities: a drawn cavity does not tell where a ring's points begin")
     cases, bad, read = (
         _corrected(request, settings) if request.points else _drawn(request, settings)
     )

@@ -6,6 +6,7 @@ import html
 import io
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -22,6 +23,7 @@ from matplotlib.figure import Figure
 from jssm.shape import shape_model
 from jssm.shape.integrity import integrity
 from jssm.shape.shape_model import ShapeModel
+from prep.shapes.point_cloud import loops
 
 INNER, OUTER = "#1f9bd1", "#e4572e"
 PAGE = """<!doctype html>
@@ -45,7 +47,6 @@ def write(directory: Path) -> Path:
         rows = list(csv.DictReader(file))
     included = sorted((r for r in rows if r["row"]), key=lambda r: int(r["row"]))
     shape = shape_model.load(directory / "shape_model.npz")
-    mean, modes = np.asarray(shape.mean), np.asarray(shape.modes)
     variances = np.asarray(shape.variances, np.float64)
     canonical = np.load(directory / "canonical_points.npy").astype(np.float64)
     whole = np.isfinite(canonical).all(axis=(1, 2))
@@ -53,8 +54,8 @@ def write(directory: Path) -> Path:
     total = float(training.var(axis=0, ddof=1).sum())
     scores = [float(r["point_mask_dice"]) for r in rows if r["point_mask_dice"]]
     figures = {
-        "mean_shape": ("The mean shape, its points numbered", _mean_shape(mean)),
-        "modes": ("The first modes at −3√λ and +3√λ", _modes(mean, modes, variances)),
+        "mean_shape": ("The mean shape, its points numbered", _mean_shape(shape)),
+        "modes": ("The first modes at −3√λ and +3√λ", _modes(shape, variances)),
         "explained_variance": ("Explained variance", _explained(variances, total)),
         "dice": ("Dice of the points' polygon against the mask", _histogram(scores, meta)),
         "contact_sheet": ("Cases drawn at random", _contact_sheet(directory, included, meta)),
@@ -109,7 +110,7 @@ def _folds(shape: ShapeModel, count: int = 1000) -> str:
 @jax.jit
 def _whole_share(shape: ShapeModel, share_of_limit: jax.Array) -> jax.Array:
     points = jax.vmap(shape.deform)(share_of_limit * shape.limits)
-    return jnp.mean(jax.vmap(integrity)(points).ok)
+    return jnp.mean(jax.vmap(partial(integrity, closed=shape.closed))(points).ok)
 
 
 def _excluded(rows: list[dict]) -> str:
@@ -127,16 +128,19 @@ def _table(head: list[str], lines: list[list[str]]) -> str:
     return "<table>" + row(head, "th") + "".join(row(line, "td") for line in lines) + "</table>"
 
 
-def _closed(points: np.ndarray) -> np.ndarray:
-    outline = order.outline(points)
-    return np.concatenate([outline, outline[:1]])
+def _outline(points: np.ndarray, closed: bool) -> np.ndarray:
+    """The outline (n, 2) as a line to draw, with a gap of NaN between its loops."""
+    gap = np.full((1, 2), np.nan)
+    lines = [order.line(loop, closed=True) for loop in loops(points, closed=closed)]
+    return np.concatenate([part for line in lines for part in (line, gap)][:-1])
 
 
-def _mean_shape(mean: np.ndarray) -> Figure:
+def _mean_shape(shape: ShapeModel) -> Figure:
     figure = Figure(figsize=(6, 6.5), layout="constrained")
     axes = figure.add_subplot()
+    mean = np.asarray(shape.mean)
     middle = mean.mean(axis=0)
-    axes.plot(*_closed(mean).T, color="0.8", lw=1)
+    axes.plot(*_outline(mean, shape.closed).T, color="0.8", lw=1)
     for boundary, colour in zip(order.boundaries(mean), (INNER, OUTER), strict=True):
         axes.plot(*boundary.T, ".", color=colour)
     for i, is_outer in enumerate(order.is_outer(len(mean))):
@@ -148,14 +152,15 @@ def _mean_shape(mean: np.ndarray) -> Figure:
     return figure
 
 
-def _modes(mean: np.ndarray, modes: np.ndarray, variances: np.ndarray) -> Figure:
+def _modes(shape: ShapeModel, variances: np.ndarray) -> Figure:
+    mean, modes = np.asarray(shape.mean), np.asarray(shape.modes)
     count = min(6, len(modes))
     figure = Figure(figsize=(3 * count, 3.8), layout="constrained")
     for k in range(count):
         axes = figure.add_subplot(1, count, k + 1)
         for weight, colour, label in ((-3, INNER, "−3√λ"), (0, "0.4", "mean"), (3, OUTER, "+3√λ")):
-            shape = mean + weight * np.sqrt(variances[k]) * modes[k]
-            axes.plot(*_closed(shape).T, color=colour, lw=1.2, label=label)
+            bent = mean + weight * np.sqrt(variances[k]) * modes[k]
+            axes.plot(*_outline(bent, shape.closed).T, color=colour, lw=1.2, label=label)
         axes.set_title(f"mode {k + 1}, λ = {variances[k]:.4f}", size=9)
         _frame(axes)
         if k == 0:

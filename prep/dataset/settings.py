@@ -38,7 +38,11 @@ class Settings:
     num_modes: int = _option(30, "modes of the shape model at most", flag="modes")
     min_dice: float = _option(0.9, "exclude cases whose points cover the mask less well")
     val_fraction: float = _option(0.2, "of the patients")
-    shape: str = _option("horseshoe", "horseshoe, arch, or module:name of your own")
+    shape: str = _option("horseshoe", "horseshoe, arch, region, ring, or module:name of your own")
+    start_label: int | None = _option(
+        None, "with --shape ring: the right ventricle's value in the masks; points begin where it "
+        "is inserted (default: on the ring's left)", type=int,
+    )  # fmt: skip
     seed: int = _option(0, "same seed, same bytes")
     true_points: bool = _option(
         False,
@@ -87,13 +91,14 @@ def check(settings: Settings) -> None:
     """
     from prep.shapes import kinds  # here, as it loads scikit-image
 
-    kinds.find(settings.shape)
+    is_ring = kinds.find(settings.shape).closed
     s = settings
     rules = [
         (s.size >= 16, f"--size {s.size}: at least 16 was expected"),
         (s.every >= 1, f"--every {s.every}: at least 1 was expected"),
         (0 < s.val_fraction < 1, f"--val-fraction {s.val_fraction}: not in 0..1"),
         (0 <= s.min_dice <= 1, f"--min-dice {s.min_dice}: not in 0..1"),
+        (is_ring or s.start_label is None, f"--start-label: {s.shape} is no ring"),
         (s.num_modes >= 1, f"--modes {s.num_modes}: at least 1 was expected"),
         (
             s.num_points >= 6 and s.num_points % 2 == 0,

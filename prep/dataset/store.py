@@ -157,8 +157,13 @@ def collect(
     return Found(rows, table, bad, list(notes), folder)
 
 
-def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
-    """Write arrays, shape model and tables; the table of fields comes last, as the seal."""
+def write_data_set(
+    out: Path, found: Found, meta: dict, num_modes: int, *, closed: bool = False
+) -> None:
+    """Write arrays, shape model and tables; the table of fields comes last, as the seal.
+
+    closed: the shapes are rings.
+    """
     rows, size, num_points = found.rows, meta["size"], meta["num_points"]
     (out / "dataset.json").unlink(missing_ok=True)
     fits = [_load(r.fit) for r in rows]
@@ -174,7 +179,8 @@ def write_data_set(out: Path, found: Found, meta: dict, num_modes: int) -> None:
     thetas = np.concatenate([thetas[:, :, :2] * unit, offsets[:, :, None]], axis=2)
     points = np.einsum("nij,ntj->nti", thetas[:, :, :2], canonical) + thetas[:, None, :, 2]
     components = principal_modes(canonical[training], num_modes)
-    model = shape_model.ShapeModel(*(jnp.asarray(part, jnp.float32) for part in components))
+    mean, modes, variances = (jnp.asarray(part, jnp.float32) for part in components)
+    model = shape_model.ShapeModel(mean, modes, variances, closed)
 
     count = len(rows)
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}

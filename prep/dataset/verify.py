@@ -13,7 +13,7 @@ from jssm.files.archive import read_npz
 from jssm.shape import labels, order
 from prep.dataset.split import leaks
 from prep.dataset.store import COLUMNS
-from prep.shapes.point_cloud import dice, polygon_mask, signed_area
+from prep.shapes.point_cloud import dice, loops, polygon_mask, signed_area
 from prep.shapes.registration import apply
 
 FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -37,12 +37,21 @@ def check(directory: Path) -> list[str]:
     arrays, more = _arrays(directory, len(included), meta["size"], meta["num_points"])
     findings += more
     findings += _table_findings(rows, included, meta["min_dice"])
+    closed = _is_closed(directory / "shape_model.npz")
     for i, row in enumerate(sorted(included, key=lambda r: _number(r["row"]))):
-        cause = f"{row['case']} (row {i}): "
-        findings += [cause + text for text in _case_findings(arrays, i, meta, row["covers"])]
+        cause, covers = f"{row['case']} (row {i}): ", row["covers"]
+        findings += [cause + text for text in _case_findings(arrays, i, meta, covers, closed)]
     findings += _model_findings(directory / "shape_model.npz", arrays, included, meta)
-    findings += _dice_findings(arrays, included, meta["min_dice"])
+    findings += _dice_findings(arrays, included, meta["min_dice"], closed)
     return findings
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether the shapes are rings, by their model's file, as far as that can be read."""
+    try:
+        return "closed" in read_npz(path)
+    except (OSError, ValueError):
+        return False
 
 
 def _meta(path: Path) -> tuple[dict | None, list[str]]:
@@ -141,7 +150,9 @@ def _table_findings(rows: list[dict], included: list[dict], min_dice: float) -> 
         yield f"cases.csv: the patient {patient} is in both train and val"
 
 
-def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict, covers: str) -> Iterator[str]:
+def _case_findings(
+    arrays: dict[str, np.ndarray], i: int, meta: dict, covers: str, closed: bool
+) -> Iterator[str]:
     yield from _number_findings(arrays, i, covers)
     if "spacing_mm" in arrays:
         spacing = np.asarray(arrays["spacing_mm"][i])
@@ -161,7 +172,8 @@ def _case_findings(arrays: dict[str, np.ndarray], i: int, meta: dict, covers: st
         elif (pieces := ndimage.label(mask, np.ones((3, 3)))[1]) > 1:
             yield f"masks.npy has {pieces} pieces; one was expected"
     if "points" in arrays and np.isfinite(arrays["points"][i]).all():
-        yield from _point_findings(np.asarray(arrays["points"][i], np.float64), meta["size"])
+        points = np.asarray(arrays["points"][i], np.float64)
+        yield from _point_findings(points, meta["size"], closed)
     if covers == WALL and {"thetas", "points", "canonical_points"} <= arrays.keys():
         theta = np.asarray(arrays["thetas"][i], np.float64)
         if np.linalg.det(theta[:, :2]) <= 0:
@@ -188,7 +200,7 @@ def _number_findings(arrays: dict[str, np.ndarray], i: int, covers: str) -> Iter
             yield f"{name}.npy has numbers where the label, {covers}, gives none; NaN was expected"
 
 
-def _point_findings(points: np.ndarray, size: int) -> Iterator[str]:
+def _point_findings(points: np.ndarray, size: int, closed: bool) -> Iterator[str]:
     low, high = points.min(), points.max()
     if low < -OUTSIDE_PX * size or high > (1 + OUTSIDE_PX) * size:
         yield f"points.npy reaches far outside the image ({low:.0f} to {high:.0f} px)"
@@ -196,7 +208,7 @@ def _point_findings(points: np.ndarray, size: int) -> Iterator[str]:
         if signed_area(part) <= 0:
             yield f"points.npy has the {name} boundary in the wrong order; clockwise was expected"
     # Outer boundary forth, inner boundary back: clockwise only if each is what it is said to be.
-    if signed_area(order.outline(points)) >= 0:
+    if sum(map(signed_area, loops(points, closed=closed))) >= 0:
         yield "points.npy has inner and outer boundary in each other's place"
 
 
@@ -242,7 +254,7 @@ def _model_findings(
 
 
 def _dice_findings(
-    arrays: dict[str, np.ndarray], included: list[dict], min_dice: float
+    arrays: dict[str, np.ndarray], included: list[dict], min_dice: float, closed: bool
 ) -> Iterator[str]:
     if not {"points", "masks"} <= arrays.keys():
         return
@@ -255,7 +267,7 @@ def _dice_findings(
             points = points[order.cavity_strip(len(points))]
         if not np.isfinite(points).all():
             continue
-        found = dice(polygon_mask(points, mask.shape), mask)
+        found = dice(polygon_mask(points, mask.shape, closed=closed), mask)
         if mask.any() and abs(found - _number(row["point_mask_dice"])) > 0.01:
             yield (
                 f"{row['case']} (row {row['row']}): the points cover the mask with the Dice "

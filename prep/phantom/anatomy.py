@@ -12,12 +12,13 @@ does `narrowing`, the bend of both ends towards the mitral ring.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 VIEWS = ("2ch", "3ch", "4ch")
+SLICES = {"sax_basal": 0.25, "sax_mid": 0.5, "sax_apical": 0.75}  # how far from base to apex
 KINDS = ("normal", "dilated", "hypertrophic", "infarcted")
 KIND_WEIGHTS = (0.47, 0.2, 0.13, 0.2)
 
@@ -109,13 +110,26 @@ class Anatomy:
     quarters: int  # clockwise quarter turns of the whole picture
 
     @property
+    def level(self) -> float | None:
+        """Of a short-axis slice, how far it lies from base (0) to apex (1)."""
+        return SLICES.get(self.view)
+
+    @property
     def least_wall(self) -> float:
         """The least wall thickness, mm: WALL_PIXELS pixels of the coarsest image."""
         return WALL_PIXELS * self.field_of_view / COARSEST
 
 
 def draw_anatomy(rng: np.random.Generator, view: str) -> Anatomy:
-    """Draw one patient.  The heart itself depends on rng alone, so that views of one rng agree."""
+    """Draw one patient.  The heart itself depends on rng alone, so that views of one rng agree.
+
+    Short-axis slices are shown as usual, with the septum on the left.
+    """
+    if view in SLICES:
+        heart = draw_anatomy(rng, "4ch")
+        tilt = np.clip(heart.tilt - np.radians(_TILT["4ch"][0]), -0.6, 0.6)
+        heart = replace(heart, mirrored=False, axial=False, quarters=0)
+        return replace(heart, view=view, tilt=float(tilt))
     kind = str(rng.choice(KINDS, p=KIND_WEIGHTS))
     ranges = _RANGES[kind]
     draw = {name: float(rng.uniform(*limits)) for name, limits in ranges.items()}

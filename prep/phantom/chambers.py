@@ -36,12 +36,12 @@ def heart_layers(
     """Give every layer of the beating heart, the left ventricle last."""
     around = {"2ch": _two_chamber, "3ch": _three_chamber, "4ch": _four_chamber}[anatomy.view]
     layers = around(rng, anatomy, wall, tissue)
-    sac = _sac(rng, [layer.outline for layer in layers] + [wall.outer], tissue)
+    sac = pericardium(rng, [layer.outline for layer in layers] + [wall.outer], tissue)
     layers = sac + _outer_fat(rng, anatomy, wall, tissue) + layers
     return layers + left_ventricle(rng, anatomy, wall, tissue)
 
 
-def _sac(rng: np.random.Generator, outlines: list[Array], tissue: Tissue) -> list[Layer]:
+def pericardium(rng: np.random.Generator, outlines: list[Array], tissue: Tissue) -> list[Layer]:
     """The pericardial sac about the chambers: fat and soft tissue fill the grooves, not lung."""
     frames = outlines[-1].shape[0]
     large = [o for o in outlines if np.abs(signed_area(o)).max() > _CHAMBER_MM2]
@@ -86,7 +86,7 @@ def _outer_fat(
     ]
 
 
-def _fat_rim(rng: np.random.Generator, outline: Array, wall_mm: float, tissue: Tissue) -> Layer:
+def fat_rim(rng: np.random.Generator, outline: Array, wall_mm: float, tissue: Tissue) -> Layer:
     """Fat of uneven depth around a right-sided chamber whose wall is wall_mm thick."""
     s = np.linspace(0.0, 2.0 * np.pi, outline.shape[-2], endpoint=False)
     waves = sum(rng.normal(0.0, 1.3) * np.sin(k * s + rng.uniform(0, 6.3)) for k in (1, 2, 3))
@@ -133,9 +133,10 @@ def _atrium(
     )  # fmt: skip
 
 
-def _blood_with_wall(
+def blood_with_wall(
     outline: Array, thickness: float, value: Array | float, tissue: Tissue, mottle: float = 1.0
 ) -> list[Layer]:
+    """A chamber's muscle, ``thickness`` mm, and the blood in it."""
     return [
         Layer(grow(outline, thickness), tissue.myocardium),
         Layer(outline, value, mottle=mottle),
@@ -160,7 +161,7 @@ def _left_atrium(
 ) -> tuple[list[Layer], Array]:
     outline = _atrium(rng, left, right, **shape)
     blood = tissue.blood * rng.uniform(0.95, 1.01) * (1.0 + 0.02 * np.sin(6.0 * wall.phase))
-    layers = _blood_with_wall(outline, rng.uniform(0.7, 1.8), blood, tissue)
+    layers = blood_with_wall(outline, rng.uniform(0.7, 1.8), blood, tissue)
     return layers, blood
 
 
@@ -197,10 +198,10 @@ def _two_chamber(
         rng, shift(middle, lean - 8.0, -0.8 * depth), np.array([-0.5, -1.0]), blood, tissue
     )
     if rng.random() < 0.8:
-        layers += _blood_with_wall(artery, 1.6, tissue.right_blood, tissue)
+        layers += blood_with_wall(artery, 1.6, tissue.right_blood, tissue)
     layers += _groove_fat(rng, wall.outer[:, 0], -1.0, tissue)
     layers += _groove_fat(rng, wall.outer[:, -1], 1.0, tissue)
-    layers += _blood_with_wall(appendage, 1.2, 0.95 * blood, tissue)
+    layers += blood_with_wall(appendage, 1.2, 0.95 * blood, tissue)
     layers += [Layer(sinus, 0.9 * tissue.right_blood)]
     return layers + atrium
 
@@ -242,8 +243,8 @@ def _three_chamber(
         ])
     )  # fmt: skip
     thick = rng.uniform(1.5, 3.2)
-    layers += [_fat_rim(rng, tract, thick, tissue)]
-    layers += _blood_with_wall(tract, thick, tissue.right_blood, tissue)
+    layers += [fat_rim(rng, tract, thick, tissue)]
+    layers += blood_with_wall(tract, thick, tissue.right_blood, tissue)
     layers += _groove_fat(rng, wall.outer[:, 0], -1.0, tissue)
     layers += atrium
 
@@ -264,7 +265,7 @@ def _three_chamber(
     edges = [(1 - part) * e[:, first] + part * e[:, first + 1] for e in edges]
     aorta = np.concatenate([edges[0], edges[1][:, ::-1]], axis=1)
     flow = tissue.blood * (1.0 - rng.uniform(0.0, 0.12) * np.sin(np.pi * wall.activation) ** 2)
-    layers += _blood_with_wall(aorta, rng.uniform(0.8, 1.8), flow, tissue)
+    layers += blood_with_wall(aorta, rng.uniform(0.8, 1.8), flow, tissue)
 
     # Its cusps: shut they meet in the sinus, open they lie along the wall.
     out = np.where(wall.phase < anatomy.systole, np.clip(wall.phase / 0.06, 0.0, 1.0), 0.0)
@@ -321,7 +322,7 @@ def _four_chamber(
     )  # fmt: skip
     thick = rng.uniform(1.5, 3.2)
     right_blood = tissue.right_blood * (1.0 + 0.04 * np.cos(6.0 * wall.phase))
-    layers += [_fat_rim(rng, right_ventricle, thick, tissue)]
+    layers += [fat_rim(rng, right_ventricle, thick, tissue)]
     layers += [Layer(grow(right_ventricle, thick), tissue.myocardium)]
     layers += _groove_fat(rng, lateral, -1.0, tissue)
     layers += _groove_fat(rng, wall.outer[:, -1], 1.0, tissue)

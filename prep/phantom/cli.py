@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from prep.phantom.anatomy import VIEWS
 from prep.phantom.cohort import write_cohort
-from prep.phantom.patient import ALL_VIEWS, Options
+from prep.phantom.patient import CHOICES, Options
 from prep.phantom.tissue import LOOKS
 from prep.pool import add_engine
 
@@ -17,11 +16,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Add the subcommand `phantom` and its options."""
     parser = subparsers.add_parser(
         "phantom",
-        help="make a cohort of synthetic long-axis hearts with masks, points and true strain",
-        description="Make cine sequences of synthetic long-axis hearts with their ground truth.",
+        help="make a cohort of synthetic hearts with masks, points and true strain",
+        description="Make cine sequences of synthetic hearts with their ground truth.",
     )
-    parser.add_argument("--view", required=True, choices=(*VIEWS, ALL_VIEWS),
-        help="long-axis view, or all three of each patient")  # fmt: skip
+    parser.add_argument("--view", required=True, choices=CHOICES,
+        help="long-axis view, all three of each patient, or three short-axis slices")  # fmt: skip
     parser.add_argument("--patients", required=True, type=int, help="number of patients")
     parser.add_argument("--out", required=True, type=Path, help="a new folder for the cohort")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")

@@ -69,7 +69,7 @@ def move(anatomy: Anatomy, frames: int) -> Wall:
     stretch = arc / arc[:1] * across
     thickness = _thickness(anatomy, phi, scar) / stretch**anatomy.thickening
     # Half the wall must not reach the midwall's centre of curvature, or the cavity folds.
-    thickness = _soft_minimum(thickness, 1.55 * _curvature_radius(mid))
+    thickness = soft_minimum(thickness, 1.55 * _curvature_radius(mid))
     outward = left_normals(mid)
     half = 0.5 * thickness[..., None] * outward
     return Wall(phi, mid, mid - half, mid + half, thickness, active, phase)
@@ -114,7 +114,8 @@ def _curvature_radius(curve: Array) -> Array:
     return radius
 
 
-def _soft_minimum(a: Array, b: Array, power: float = 8.0) -> Array:
+def soft_minimum(a: Array, b: Array, power: float = 8.0) -> Array:
+    """Give the lesser of two positive numbers, rounded off where they are alike."""
     return (a**-power + b**-power) ** (-1.0 / power)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jssm.shape.masks import binarize
-from prep.phantom.anatomy import VIEWS, Anatomy, draw_anatomy
+from prep.phantom import short_axis
+from prep.phantom.anatomy import SLICES, VIEWS, Anatomy, draw_anatomy
 from prep.phantom.background import body_layers
 from prep.phantom.chambers import heart_layers
 from prep.phantom.motion import Wall, at, lengths, material_points, move, stations, strain_percent
@@ -23,11 +24,14 @@ from prep.phantom.ventricle import band_polygon
 
 MIN_SIZE = 64
 ALL_VIEWS = "all"
+SHORT_AXIS = "sax"
+CHOICES = (*VIEWS, ALL_VIEWS, SHORT_AXIS)  # of --view
+RIGHT_VENTRICLE = 2  # its value in the masks of short-axis slices
 
 
 @dataclass(frozen=True)
 class Options:
-    """What cohort to make; view: one, or ALL_VIEWS of each patient.
+    """What cohort to make; view: one, ALL_VIEWS of each patient, or slices across (SHORT_AXIS).
 
     Raises ValueError, naming the option, for a value out of range.
     """
@@ -41,9 +45,8 @@ class Options:
     looks: str = "real"
 
     def __post_init__(self) -> None:
-        if self.view not in (*VIEWS, ALL_VIEWS):
-            known = ", ".join((*VIEWS, ALL_VIEWS))
-            raise ValueError(f"--view is {self.view!r}, expected one of {known}")
+        if self.view not in (*CHOICES, *SLICES):
+            raise ValueError(f"--view is {self.view!r}, expected one of {', '.join(CHOICES)}")
         if self.looks not in LOOKS:
             raise ValueError(f"--looks is {self.looks!r}, expected one of {', '.join(LOOKS)}")
         for name, least in (("patients", 1), ("seed", 0), ("frames", 2), ("size", MIN_SIZE)):
@@ -55,7 +58,7 @@ class Options:
     @property
     def views(self) -> tuple[str, ...]:
         """The views of each patient."""
-        return VIEWS if self.view == ALL_VIEWS else (self.view,)
+        return {ALL_VIEWS: VIEWS, SHORT_AXIS: tuple(SLICES)}.get(self.view, (self.view,))
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,13 @@ def make_patient(options: Options, number: int) -> Patient:
     rngs = _generators(options, number)
     anatomy, wall, pose = make_geometry(options, number)
     tissue = draw_tissue(rngs[1], options.looks)
-    layers = with_texture(rngs[1], heart_layers(rngs[2], anatomy, wall, tissue), tissue)
+    is_ring, right = anatomy.level is not None, None
+    if is_ring:
+        right = short_axis.right_ventricle(rngs[5], anatomy, wall)
+        layers = short_axis.layers_of(rngs[2], anatomy, wall, right, tissue)
+    else:
+        layers = heart_layers(rngs[2], anatomy, wall, tissue)
+    layers = with_texture(rngs[1], layers, tissue)
     heart = np.concatenate([pose.to_scanner(layer.outline)[0] for layer in layers])
     valve = pose.to_scanner(0.5 * (wall.outer[:1, :1] + wall.outer[:1, -1:]))[0, 0]
     still = with_texture(rngs[1], body_layers(rngs[3], anatomy, heart, valve, tissue), tissue)
@@ -94,34 +103,41 @@ def make_patient(options: Options, number: int) -> Patient:
     backdrop = paint_still(pose, still, rngs[4])
     images = render(rngs[4], backdrop, layers, wall, pose, scanner)
 
-    points_mm = material_points(wall, options.num_points)
-    points = clockwise(pose.to_pixels(pose.to_scanner(points_mm)))
+    spread = short_axis.material_points if is_ring else material_points
+    points = clockwise(pose.to_pixels(pose.to_scanner(spread(wall, options.num_points))))
     truth = truth_fields(anatomy, wall, pose, points)
     row = _row(options, number, anatomy, pose, truth)
-    return Patient(images, draw_masks(wall, pose), points, truth, row)
+    return Patient(images, draw_masks(wall, pose, right), points, truth, row)
 
 
 def _generators(options: Options, number: int) -> list[np.random.Generator]:
-    """Give one generator each for heart, tissue, chambers, body and scan."""
-    return np.random.default_rng(np.random.SeedSequence([options.seed, number])).spawn(5)
+    """Give one generator each for heart, tissue, chambers, body, scan and a slice's crescent."""
+    return np.random.default_rng(np.random.SeedSequence([options.seed, number])).spawn(6)
 
 
 def make_geometry(options: Options, number: int) -> tuple[Anatomy, Wall, Pose]:
     """Give the heart of patient 1, 2, ..., its motion and its place, without a picture."""
     anatomy = draw_anatomy(_generators(options, number)[0], options.view)
-    wall = move(anatomy, options.frames)
+    wall = (move if anatomy.level is None else short_axis.move)(anatomy, options.frames)
     return anatomy, wall, place(anatomy, wall, options.size)
 
 
-def draw_masks(wall: Wall, pose: Pose) -> NDArray[np.uint8]:
+def draw_masks(wall: Wall, pose: Pose, right: Array | None = None) -> NDArray[np.uint8]:
     """Give the masks (F, S, S): the pixels that the true outline covers by more than half.
 
     Each is one 4-connected piece for size 96 and up; below that the thinnest walls come near one
-    pixel (`Anatomy.least_wall`) and may touch at corners only, or break.
+    pixel (`Anatomy.least_wall`) and may touch at corners only, or break. Of a slice, what the right
+    ventricle (F, N, 2) mm covers beside it is RIGHT_VENTRICLE.
     """
-    outlines = pose.to_pixels(pose.to_scanner(band_polygon(wall)))
-    shape = (pose.size, pose.size)
-    return binarize(np.stack([fill(outline, shape) for outline in outlines])).astype(np.uint8)
+
+    def covered(outline: Array) -> NDArray[np.bool_]:
+        outlines = pose.to_pixels(pose.to_scanner(outline))
+        return binarize(np.stack([fill(o, (pose.size, pose.size)) for o in outlines]))
+
+    masks = covered(band_polygon(wall)).astype(np.uint8)
+    if right is not None:
+        masks[(masks == 0) & covered(right)] = RIGHT_VENTRICLE
+    return masks
 
 
 def clockwise(points: Array) -> NDArray[np.float32]:
@@ -147,25 +163,31 @@ def truth_fields(
     """Give the ground truth of one patient, by the names in its file.
 
     points (F, T, 2) px; spacing_mm (2,) row, column; time_s (F,); gls_endo,
-    gls_mid, gls_epi (F,): change in length of the whole inner, middle and outer
+    gls_mid, gls_epi (F,), of slices gcs_...: change in length of the whole inner, middle and outer
     line against frame 0; radial_strain (F,): change of the mean wall thickness;
     wall_thickness_mm (F, T/2): true thickness, across the wall, at the inner points;
-    volume_ml (F,): cavity, as stacked discs; kind; view; mirrored; end_systole: a frame.
+    volume_ml (F,): cavity, as stacked discs, of slices cavity_area_mm2; kind; view; mirrored;
+    end_systole: a frame.
     """
-    half = points.shape[1] // 2
-    thickness = at(wall.thickness, stations(wall.inner[0], half))
+    half, is_ring = points.shape[1] // 2, anatomy.level is not None
+    thickness = at(wall.thickness, stations(wall.inner[0], half + is_ring)[:half])
     if pose.mirrored:
         thickness = thickness[:, ::-1]
     return {
         "points": points,
         "spacing_mm": np.full(2, pose.spacing_mm),
         "time_s": wall.phase * 60.0 / anatomy.heart_rate,
-        "gls_endo": strain_percent(lengths(wall.inner)),
-        "gls_mid": strain_percent(lengths(wall.mid)),
-        "gls_epi": strain_percent(lengths(wall.outer)),
+        **{
+            f"{'gcs' if is_ring else 'gls'}_{name}": strain_percent(lengths(line))
+            for name, line in (("endo", wall.inner), ("mid", wall.mid), ("epi", wall.outer))
+        },
         "radial_strain": strain_percent(thickness.mean(axis=1)),
         "wall_thickness_mm": np.ascontiguousarray(thickness),
-        "volume_ml": cavity_volume_ml(wall),
+        **(
+            {"cavity_area_mm2": np.abs(signed_area(wall.inner))}
+            if is_ring
+            else {"volume_ml": cavity_volume_ml(wall)}
+        ),
         "kind": np.array(anatomy.kind),
         "view": np.array(anatomy.view),
         "mirrored": np.array(anatomy.mirrored),
@@ -190,7 +212,6 @@ def cavity_volume_ml(wall: Wall) -> Array:
 def _row(
     options: Options, number: int, anatomy: Anatomy, pose: Pose, truth: dict[str, NDArray[Any]]
 ) -> dict[str, Any]:
-    volume = truth["volume_ml"]
     row: dict[str, Any] = {
         "patient": patient_name(number),
         "view": anatomy.view,
@@ -202,10 +223,14 @@ def _row(
         "spacing_mm": round(pose.spacing_mm, 6),
         "heart_rate": round(anatomy.heart_rate, 2),
         "end_systole": int(truth["end_systole"]),
-        "ejection_fraction_percent": round(100.0 * float(1.0 - volume.min() / volume[0]), 2),
-        "volume_ed_ml": round(float(volume[0]), 1),
     }
-    for name in ("gls_endo", "gls_mid", "gls_epi"):
+    if "volume_ml" in truth:
+        volume = truth["volume_ml"]
+        row["ejection_fraction_percent"] = round(100.0 * float(1.0 - volume.min() / volume[0]), 2)
+        row["volume_ed_ml"] = round(float(volume[0]), 1)
+    else:
+        row["area_ed_mm2"] = round(float(truth["cavity_area_mm2"][0]), 1)
+    for name in (name for name in truth if name.startswith(("gls", "gcs"))):
         row[f"{name}_peak_percent"] = round(float(truth[name].min()), 3)
     row["radial_peak_percent"] = round(float(truth["radial_strain"].max()), 3)
     thickness = truth["wall_thickness_mm"][0]

@@ -52,7 +52,7 @@ def place(anatomy: Anatomy, wall: Wall, size: int) -> Pose:
     swing = np.sin(2.0 * np.pi * wall.phase)
     angle = anatomy.tilt + anatomy.rock[0] * wall.activation + anatomy.rock[1] * swing
     sway = anatomy.sway * wall.activation[:, None]
-    origin = np.array([0.0, 0.28 * anatomy.length])
+    origin = np.array([0.0, 0.28 * anatomy.length if anatomy.level is None else 0.0])
     spacing = anatomy.field_of_view / size
     picture = (anatomy.quarters, anatomy.mirrored, size, spacing)
     centred = Pose(origin, angle, sway, *picture)

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 _CELL_INCHES = 2.1
+EF = "ejection_fraction_percent"
 
 
 def contact_sheet(folder: Path, rows: list[dict[str, Any]]) -> None:
@@ -48,7 +49,7 @@ def contact_sheet(folder: Path, rows: list[dict[str, Any]]) -> None:
                     axis.plot(*part.T, ".", color=colour, markersize=1.2)
                 axis.plot(*points[0], "o", color="lime", markersize=2.5)
         line[0].set_title(
-            f"{name}  {row['kind']}  EF {row['ejection_fraction_percent']:.0f} %",
+            f"{name}  {row['kind']}" + (f"  EF {row[EF]:.0f} %" if EF in row else ""),
             fontsize=6,
             pad=2,
         )
@@ -58,9 +59,10 @@ def contact_sheet(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _curves(axis: Any, truth: Any) -> None:
+    kind, name = ("gls", "longitudinal") if "gls_mid" in truth else ("gcs", "circumferential")
     for layer, colour in (("endo", "red"), ("mid", "orange"), ("epi", "teal")):
-        axis.plot(truth["time_s"], truth[f"gls_{layer}"], color=colour, lw=0.8, label=layer)
-    axis.set_ylim(-26, 3)
+        axis.plot(truth["time_s"], truth[f"{kind}_{layer}"], color=colour, lw=0.8, label=layer)
+    axis.set_ylim(-26 if kind == "gls" else -45, 3)
     axis.tick_params(labelsize=5, length=1, pad=1)
     axis.legend(fontsize=5, frameon=False, loc="upper center", ncols=3)
-    axis.set_title("longitudinal strain, % (time in s)", fontsize=6, pad=2)
+    axis.set_title(f"{name} strain, % (time in s)", fontsize=6, pad=2)

@@ -28,7 +28,7 @@ def left_ventricle(
         Layer(cavity, blood, mottle=1.0),
         Layer(band_polygon(wall), tissue.myocardium),
     ]
-    layers += _trabeculae(rng, wall, tissue)
+    layers += trabeculae(rng, wall, tissue)
     inward = -left_normals(wall.inner)
     places = {"2ch": (-1.0, 0.95), "3ch": (-1.0, 0.9), "4ch": (1.0, -0.85)}[anatomy.view]
     certain = (0.95, 0.95 if anatomy.view == "2ch" else 0.5)
@@ -54,7 +54,7 @@ def left_ventricle(
     )  # fmt: skip
 
 
-def _trabeculae(rng: np.random.Generator, wall: Wall, tissue: Tissue) -> list[Layer]:
+def trabeculae(rng: np.random.Generator, wall: Wall, tissue: Tissue) -> list[Layer]:
     """Trabeculae on the inside of the wall: they belong to the drawn cavity, blurred and uneven.
 
     On real images the signal falls from blood to muscle over 3 to 7 mm inside the drawn outline:

@@ -6,7 +6,7 @@ A drawn cavity is closed by a straight mitral line; the rest of its outline is t
 import numpy as np
 
 from prep.errors import Unsuitable
-from prep.shapes.point_cloud import outline, resample_arc
+from prep.shapes.point_cloud import outline, resample_arc, resample_loop
 
 SAMPLES = 160  # of the outline
 MAX_SAG = 0.008  # how far the mitral line may bend, as a part of the perimeter
@@ -23,9 +23,7 @@ def inner_points(mask: np.ndarray, count: int) -> np.ndarray:
     Raises:
       Unsuitable: when the mask has no outline or no straight side across its axis.
     """
-    closed = outline(mask)
-    closed = np.concatenate([closed, closed[:1]])
-    points = resample_arc(closed, SAMPLES + 1)[:-1]
+    points = resample_loop(outline(mask), SAMPLES)
     start, stop = _mitral_line(points)
     along = np.arange(stop, start + SAMPLES + 1) % SAMPLES
     return resample_arc(points[along], count)

@@ -1,8 +1,8 @@
 """Kinds of shape: what preparation has to know of one, and nothing else (docs/SHAPES.md).
 
 Every kind is a strip: T/2 points on an inner boundary, T/2 on an outer one, triangles between
-(:mod:`jssm.shape.order`). How a mask gives its boundaries, and which three points of them tell
-where it lies, is the kind's own.
+(:mod:`jssm.shape.order`). How a mask gives its boundaries, which three points of them tell where it
+lies, and whether the strip is closed, is the kind's own.
 """
 
 import importlib
@@ -10,14 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 from skimage import measure
 
 from prep.errors import Refused, Unsuitable
-from prep.shapes.point_cloud import Boundaries, horseshoe_boundaries, outline, resample_arc
+from prep.shapes.point_cloud import (
+    Boundaries,
+    horseshoe_boundaries,
+    outline,
+    resample_arc,
+    resample_loop,
+)
 
 NEAR_APEX = 0.95  # outer points at least this far from the base, relative to the farthest
 OUTLINE_SAMPLES = 400  # of a region's outline
 CAP = 0.01  # of a region's outline, on either side of an end
+LEFT = np.array([-1.0, 0.0])  # where a ring begins without a landmark, from its centre
+RING_SAMPLES = 180  # of a ring's outer boundary
+CONTACT_PX = 2.0  # from a ring to the pixels' centres of what touches it
 
 
 @dataclass(frozen=True)
@@ -26,11 +36,14 @@ class Kind:
 
     boundaries: a mask to its two boundaries, see :data:`Boundaries`. landmarks(inner, outer): three
     points (3, 2) of these polylines that similar shapes have at similar places: the top, and the
-    first and the second end.
+    first and the second end. closed: both boundaries go round, and the last point is followed by
+    the first. Their points are spread evenly over each mask's own boundaries from where
+    :func:`begun` says; nothing is registered, as a ring does not show how far it is turned.
     """
 
     boundaries: Boundaries
     landmarks: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    closed: bool = False
 
 
 def apex_and_ends(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
@@ -77,8 +90,7 @@ def region_boundaries(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       Unsuitable: when there is no outline, or the line misses a part of it.
     """
-    loop = outline(mask)
-    loop = resample_arc(np.concatenate([loop, loop[:1]]), OUTLINE_SAMPLES + 1)[:-1]
+    loop = resample_loop(outline(mask), OUTLINE_SAMPLES)
     beside, below = (loop - measure.centroid(np.asarray(mask))[::-1]).T
     step = np.linalg.norm(loop[1] - loop[0])
     crossed = np.abs(beside) <= step
@@ -91,10 +103,94 @@ def region_boundaries(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return loop[bottom + cap : OUTLINE_SAMPLES - cap + 1][::-1], loop[cap : bottom - cap + 1]
 
 
+def ring_boundaries(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inner and outer boundary of a ring, both from the left of its centre on.
+
+    They are the outlines of its largest hole and of the whole with all holes filled: of filled
+    regions, as smoothing would open or move a wall as thin as a pixel.
+
+    Raises:
+      Unsuitable: when the mask has no hole.
+    """
+    filled, hole = _filled_and_hole(mask)
+    return begun(outline(hole), outline(filled), LEFT)
+
+
+def _filled_and_hole(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A ring's mask with all holes filled, and its largest hole."""
+    solid = np.asarray(mask) > 0.5
+    filled = ndimage.binary_fill_holes(solid)
+    holes, count = ndimage.label(filled & ~solid)
+    if not count:
+        raise Unsuitable("the mask has no hole, so it is no ring")
+    return filled, holes == np.argmax(np.bincount(holes.ravel())[1:]) + 1
+
+
+def begun(
+    inner: np.ndarray, outer: np.ndarray, direction: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The two closed boundaries of a ring from where the ray in this direction (2,) from the
+    ring's centre crosses them."""
+    centre = ring_centre(outer)
+    return _from_ray(inner, centre, direction), _from_ray(outer, centre, direction)
+
+
+def ring_centre(outer: np.ndarray) -> np.ndarray:
+    """The centre (2,) of a ring: the mean along its outer boundary (n, 2)."""
+    return resample_loop(outer, RING_SAMPLES).mean(axis=0)
+
+
+def _from_ray(loop: np.ndarray, centre: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """A closed polyline (n, 2), clockwise, from where a ray leaves it for good; that point first.
+
+    Raises:
+      Unsuitable: when the ray does not cross it.
+    """
+    ahead = (loop - centre) @ direction
+    beside = (loop - centre) @ (-direction[1], direction[0])
+    step = np.roll(loop, -1, axis=0) - loop
+    crosses = (beside <= 0) & (np.roll(beside, -1) > 0)
+    share = -beside / np.where(crosses, np.roll(beside, -1) - beside, 1.0)
+    reach = np.where(crosses, ahead + share * (step @ direction), -np.inf)
+    k = int(np.argmax(reach))
+    if reach[k] <= 0:
+        raise Unsuitable("the ring does not lie round its centre")
+    return np.concatenate([[loop[k] + share[k] * step[k]], np.roll(loop, -k - 1, axis=0)])
+
+
+def insertion(mask: np.ndarray, right: np.ndarray) -> np.ndarray | None:
+    """The direction (2,) from a ring's centre to where the right ventricle's wall is inserted.
+
+    Of the stretches of the outer boundary that ``right`` (H, W) does not touch, the longest begins
+    there, clockwise as displayed: in the usual display, with the right ventricle on the left, that
+    is the insertion of its front wall. None where it touches nothing, or all.
+
+    Raises:
+      Unsuitable: when the mask has no hole.
+    """
+    outer = resample_loop(outline(_filled_and_hole(mask)[0]), RING_SAMPLES)
+    away = ndimage.distance_transform_edt(np.asarray(right) == 0)
+    is_free = ndimage.map_coordinates(away, outer.T[::-1], order=1, mode="nearest") > CONTACT_PX
+    if not np.any(right) or is_free.all() or not is_free.any():
+        return None
+    touched = np.flatnonzero(~is_free)
+    gaps = np.diff(touched, append=touched[0] + RING_SAMPLES)
+    last = touched[np.argmax(gaps)]
+    return outer[last] - ring_centre(outer)
+
+
+def thirds(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
+    """One third of the way round a ring, its beginning, and two thirds (3, 2), midway between the
+    boundaries."""
+    first, second, third = (resample_loop(inner, 3) + resample_loop(outer, 3)) / 2
+    return np.stack([second, first, third])
+
+
 HORSESHOE = Kind(horseshoe_boundaries, apex_and_ends)
 ARCH = Kind(horseshoe_boundaries, top_and_ends)
 REGION = Kind(region_boundaries, side_and_ends)
-KINDS = {"horseshoe": HORSESHOE, "arch": ARCH, "region": REGION}
+RING = Kind(ring_boundaries, thirds, closed=True)
+KINDS = {"horseshoe": HORSESHOE, "arch": ARCH, "region": REGION, "ring": RING}
 
 
 def find(name: str) -> Kind:

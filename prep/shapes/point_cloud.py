@@ -84,19 +84,39 @@ def resample_arc(polyline: np.ndarray, count: int) -> np.ndarray:
     return np.stack([np.interp(wanted, along, axis) for axis in polyline.T], axis=1)
 
 
+def resample_loop(loop: np.ndarray, count: int) -> np.ndarray:
+    """``count`` points (count, 2) at equal arc length round a closed polyline (n, 2) from its first
+    point on; the first is not repeated at the end, here and there."""
+    return resample_arc(order.line(loop, closed=True), count + 1)[:-1]
+
+
+def spread_points(
+    inner: np.ndarray, outer: np.ndarray, num_points: int, *, closed: bool = False
+) -> np.ndarray:
+    """T points (T, 2): T/2 evenly on the inner, then T/2 evenly on the outer boundary, polylines
+    (n, 2) and (m, 2) or, of a ring, closed ones."""
+    resample, half = resample_loop if closed else resample_arc, num_points // 2
+    return order.from_boundaries(resample(inner, half), resample(outer, half))
+
+
 def sample_points(mask: np.ndarray, num_points: int, boundaries: Boundaries) -> np.ndarray:
-    """T points (T, 2) of a mask: T/2 evenly on the inner, then T/2 evenly on the outer boundary."""
-    inner, outer = boundaries(mask)
-    half = num_points // 2
-    return order.from_boundaries(resample_arc(inner, half), resample_arc(outer, half))
+    """The :func:`spread_points` (T, 2) of a mask that is no ring."""
+    return spread_points(*boundaries(mask), num_points)
 
 
-def polygon_mask(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The pixels, bool (H, W), whose centre lies in the polygon of ordered points (T, 2)."""
-    x, y = order.outline(points).T
-    rows, columns = draw.polygon(y, x, shape=shape)
+def loops(points: np.ndarray, *, closed: bool = False) -> list[np.ndarray]:
+    """The outline of ordered points (T, 2) as closed polygons: one or, of a ring, the inner
+    boundary forth and the outer one back."""
+    return np.split(order.outline(points), 2 if closed else 1)
+
+
+def polygon_mask(points: np.ndarray, shape: tuple[int, int], *, closed: bool = False) -> np.ndarray:
+    """The pixels, bool (H, W), whose centre lies in the polygon of ordered points (T, 2), or
+    between the two of a ring."""
     mask = np.zeros(shape, bool)
-    mask[rows, columns] = True
+    for loop in loops(points, closed=closed):
+        rows, columns = draw.polygon(loop[:, 1], loop[:, 0], shape=shape)
+        mask[rows, columns] ^= True
     return mask
 
 
