@@ -20,6 +20,14 @@ if TYPE_CHECKING:
         smooth_cycle,
         smooth_points,
     )
+    from jssm.cines.rings import (
+        LoopStrain,
+        RingMotion,
+        SliceVolumes,
+        measure_ring,
+        ring_segment_names,
+        volumes_by_slices,
+    )
     from jssm.cines.volumes import Biplane, biplane_simpson
     from jssm.config import Augmentation
     from jssm.dataset import Dataset, load as load_dataset
@@ -55,13 +63,19 @@ __all__ = [
     # Motion
     "Biplane",
     "LineStrain",
+    "LoopStrain",
     "Motion",
+    "RingMotion",
+    "SliceVolumes",
     "biplane_simpson",
     "measure_deviations",
     "measure_motion",
+    "measure_ring",
+    "ring_segment_names",
     "segment_names",
     "smooth_cycle",
     "smooth_points",
+    "volumes_by_slices",
     # Losses
     "dice_loss",
     "point_loss",
@@ -78,6 +92,8 @@ _HOMES = {
     "jssm.cines.deviations": "measure_deviations",
     "jssm.cines.motion": "LineStrain Motion measure_motion segment_names smooth_cycle"
     " smooth_points",
+    "jssm.cines.rings": "LoopStrain RingMotion SliceVolumes measure_ring ring_segment_names"
+    " volumes_by_slices",
     "jssm.cines.volumes": "Biplane biplane_simpson",
     "jssm.config": "Augmentation",
     "jssm.dataset": "Dataset load_dataset",

@@ -73,7 +73,8 @@ def result_of(found):
     masks = np.random.default_rng(0).random(cine.frames.shape) > 0.5
     points = np.random.default_rng(1).uniform(5, 20, (FRAMES, 8, 2))
     used = np.ones(FRAMES, bool)
-    segmented = SimpleNamespace(mask=masks, points=points, motion=MOTION, used=used)
+    poses = SimpleNamespace(closed=False)
+    segmented = SimpleNamespace(mask=masks, points=points, motion=MOTION, used=used, poses=poses)
     return Result(found, cine, segmented)
 
 

@@ -21,6 +21,7 @@ ARRAYS_AND_SHAPES = {
         "beta",
         "values",
         "view",
+        "slices",
         "two_chamber",
         "four_chamber",
     ),

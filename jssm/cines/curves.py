@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from jssm.cines import tables
-from jssm.cines.measures import Motion
+from jssm.cines.measures import Motion, RingMotion
 from jssm.cines.result import Result
 from jssm.cines.summary import DIGITS, LINES, per_frame
 from jssm.pictures import panels
@@ -21,7 +21,7 @@ def write_curves(folder: Path, result: Result) -> None:
     _draw_curves(folder / "curves.png", result, motion)
 
 
-def _curve_columns(result: Result, motion: Motion) -> dict[str, np.ndarray]:
+def _curve_columns(result: Result, motion: Motion | RingMotion) -> dict[str, np.ndarray]:
     """A row per frame: every curve of the motion, units in the columns' names."""
     columns = {
         "frame": np.arange(len(result.points)),
@@ -34,9 +34,11 @@ def _curve_columns(result: Result, motion: Motion) -> dict[str, np.ndarray]:
         "wall_thickness_px": motion.mean_thickness_px,
         "cavity_area_mm2": motion.cavity_area_mm2,
         "cavity_area_px2": motion.cavity_area_px2,
-        "long_axis_mm": motion.long_axis_mm,
-        "volume_ml": motion.volume_ml,
     }
+    if isinstance(motion, RingMotion):
+        columns["wall_area_mm2"] = motion.wall_area_mm2
+    else:
+        columns |= {"long_axis_mm": motion.long_axis_mm, "volume_ml": motion.volume_ml}
     for k, name in enumerate(result.segments):
         place = name.replace(" ", "_")
         columns[f"strain_mid_{place}_percent"] = motion.mid.segment_strain_percent[:, k]
@@ -45,37 +47,46 @@ def _curve_columns(result: Result, motion: Motion) -> dict[str, np.ndarray]:
     return columns
 
 
-def _thickness_columns(result: Result, motion: Motion) -> dict[str, np.ndarray]:
+def _thickness_columns(result: Result, motion: Motion | RingMotion) -> dict[str, np.ndarray]:
     """A row per frame: the thickness at each inner point along the arc."""
     values, unit = wall_thickness(motion)
     columns = {"frame": np.arange(len(values)), "time_s": result.cine.time_s}
     return columns | {f"point{k:02d}_{unit}": column for k, column in enumerate(values.T)}
 
 
-def wall_thickness(motion: Motion) -> tuple[np.ndarray, str]:
+def wall_thickness(motion: Motion | RingMotion) -> tuple[np.ndarray, str]:
     """The thickness (F, T/2) at each inner point, and its unit: mm, px where that is unknown."""
     if np.isfinite(motion.wall_thickness_mm).any():
         return np.asarray(motion.wall_thickness_mm), "mm"
     return np.asarray(motion.wall_thickness_px), "px"
 
 
-def _draw_curves(path: Path, result: Result, motion: Motion) -> None:
+def _cavity(motion: Motion | RingMotion, *, in_mm: bool) -> dict[str, dict[str, np.ndarray]]:
+    """The panel of the cavity: its volume, of a ring its area, as far as the spacing is known."""
+    if not in_mm:
+        return {"cavity area (px²)": {"cavity": np.asarray(motion.cavity_area_px2)}}
+    if isinstance(motion, RingMotion):
+        return {"cavity area (mm²)": {"cavity": np.asarray(motion.cavity_area_mm2)}}
+    return {"cavity volume (ml)": {"cavity": np.asarray(motion.volume_ml)}}
+
+
+def _draw_curves(path: Path, result: Result, motion: Motion | RingMotion) -> None:
     """Strain, that of the segments, thickness and the cavity over time."""
     in_mm = bool(np.isfinite(motion.wall_thickness_mm).any())
     timed = bool(np.isfinite(result.cine.time_s).all())
     x = result.cine.time_s if timed else np.arange(len(result.points))
     thickness = motion.segment_thickness_mm if in_mm else motion.wall_thickness_px.mean(1)[:, None]
+    is_ring = isinstance(motion, RingMotion)
+    strain = "circumferential strain" if is_ring else "longitudinal strain"
     shown = {
-        "longitudinal strain (%)": {k: getattr(motion, k).strain_percent for k in LINES},
-        "longitudinal strain of the segments, mid-wall (%)": dict(
+        f"{strain} (%)": {k: getattr(motion, k).strain_percent for k in LINES},
+        f"{strain} of the segments, mid-wall (%)": dict(
             zip(result.segments, motion.mid.segment_strain_percent.T, strict=True)
         ),
         f"wall thickness ({'mm' if in_mm else 'px'})": dict(
             zip(result.segments if in_mm else ["mean"], thickness.T, strict=True)
         ),
-        f"cavity {'volume (ml)' if in_mm else 'area (px²)'}": {
-            "cavity": motion.volume_ml if in_mm else motion.cavity_area_px2
-        },
+        **_cavity(motion, in_mm=in_mm),
     }
     moments = {"ED": int(motion.ed_frame), "ES": int(motion.es_frame)}
     is_known = result.segmented.is_measurable

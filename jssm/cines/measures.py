@@ -20,24 +20,28 @@ WALLS = {
     "4ch": ("inferoseptal", "anterolateral"),
 }
 LEVELS = ("basal", "mid", "apical")
+# Of a ring, clockwise as displayed from the right ventricle's front insertion: by the number of
+# segments, the part of the circle by which the first begins before that, and their names.
+SECTORS = {
+    6: (0.0, ("anterior", "anterolateral", "inferolateral", "inferior", "inferoseptal",
+              "anteroseptal")),
+    4: (15 / 360, ("anterior", "lateral", "inferior", "septal")),
+}  # fmt: skip
 LEAST_USED = 0.5  # of the frames of a cine: from fewer nothing is measured
 
 
 @dataclass(frozen=True)
-class LineStrain:
-    """Longitudinal strain of one line of the wall (endocardium, mid-wall or epicardium).
+class Strain:
+    """Strain of one line of the wall (endocardium, mid-wall or epicardium), of S segments.
 
     Lagrangian, against end-diastole, negative where the line is shorter (Voigt et al.).
-    length_mm: (F,). strain_percent: (F,), of the whole line. gls_percent: its lowest value, the
-    peak global longitudinal strain. gls_end_systole_percent: its value at end-systole.
-    time_to_peak_s: from end-diastole to the lowest value. segment_strain_percent: (F, 6), in the
-    order of :func:`segment_names`. segment_peak_percent, segment_time_to_peak_s: (6,), likewise.
+    length_mm: (F,). strain_percent: (F,), of the whole line. time_to_peak_s: from end-diastole to
+    its lowest value. segment_strain_percent: (F, S), in the order of the segments' names.
+    segment_peak_percent, segment_time_to_peak_s: (S,), likewise.
     """
 
     length_mm: "jax.Array"
     strain_percent: "jax.Array"
-    gls_percent: "jax.Array"
-    gls_end_systole_percent: "jax.Array"
     time_to_peak_s: "jax.Array"
     segment_strain_percent: "jax.Array"
     segment_peak_percent: "jax.Array"
@@ -45,20 +49,43 @@ class LineStrain:
 
 
 @dataclass(frozen=True)
-class Motion:
+class LineStrain(Strain):
+    """Longitudinal :class:`Strain`, of the six segments of :func:`segment_names`.
+
+    gls_percent: the lowest value of the whole line, the peak global longitudinal strain.
+    gls_end_systole_percent: its value at end-systole.
+    """
+
+    gls_percent: "jax.Array"
+    gls_end_systole_percent: "jax.Array"
+
+
+@dataclass(frozen=True)
+class LoopStrain(Strain):
+    """Circumferential :class:`Strain`, of a closed line and the segments of
+    :func:`ring_segment_names`.
+
+    gcs_percent: the lowest value of the whole line, the peak global circumferential strain.
+    gcs_end_systole_percent: its value at end-systole.
+    """
+
+    gcs_percent: "jax.Array"
+    gcs_end_systole_percent: "jax.Array"
+
+
+@dataclass(frozen=True)
+class WallMotion:
     """What one cine of F frames and T points shows; P = T/2, places along the inner boundary.
 
     ed_frame, es_frame: end-diastole and end-systole. displacement_px, displacement_mm: (F, T, 2),
     from end-diastole, (x, y). velocity_px_per_s, velocity_mm_per_s: (F, T, 2). endo, mid, epi: the
-    longitudinal strain of the three lines. end_diastole_s: from the first frame to end-diastole,
+    strain of the three lines. end_diastole_s: from the first frame to end-diastole,
     round the cycle; end_systole_s: from there to end-systole; between frames too.
     wall_thickness_px, wall_thickness_mm: (F, P); mean_thickness_px, mean_thickness_mm: (F,).
     radial_strain_percent: (F,), of the mean thickness; radial_peak_percent: its highest value,
     radial_time_to_peak_s after end-diastole. local_radial_strain_percent: (F, P).
-    segment_thickness_mm and segment_radial_strain_percent: (F, 6); segment_radial_peak_percent:
-    (6,), the highest. cavity_area_px2, cavity_area_mm2: (F,). long_axis_mm: (F,), of the cavity.
-    disc_diameters_mm: (F, 20), from base to apex. volume_ml: (F,), by area and length.
-    ejection_fraction_percent: from these volumes.
+    segment_thickness_mm and segment_radial_strain_percent: (F, S); segment_radial_peak_percent:
+    (S,), the highest. cavity_area_px2, cavity_area_mm2: (F,).
 
     ``_px`` is the side of a square pixel; ``_mm`` and ``_ml`` are NaN without a spacing, ``_s``
     without a frame time.
@@ -70,9 +97,9 @@ class Motion:
     displacement_mm: "jax.Array"
     velocity_px_per_s: "jax.Array"
     velocity_mm_per_s: "jax.Array"
-    endo: LineStrain
-    mid: LineStrain
-    epi: LineStrain
+    endo: Strain
+    mid: Strain
+    epi: Strain
     end_diastole_s: "jax.Array"
     end_systole_s: "jax.Array"
     wall_thickness_px: "jax.Array"
@@ -88,10 +115,38 @@ class Motion:
     segment_radial_peak_percent: "jax.Array"
     cavity_area_px2: "jax.Array"
     cavity_area_mm2: "jax.Array"
+
+
+@dataclass(frozen=True)
+class Motion(WallMotion):
+    """The :class:`WallMotion` of a wall seen along its long axis; six segments.
+
+    long_axis_mm: (F,), of the cavity. disc_diameters_mm: (F, 20), from base to apex. volume_ml:
+    (F,), by area and length. ejection_fraction_percent: from these volumes.
+    """
+
+    endo: LineStrain
+    mid: LineStrain
+    epi: LineStrain
     long_axis_mm: "jax.Array"
     disc_diameters_mm: "jax.Array"
     volume_ml: "jax.Array"
     ejection_fraction_percent: "jax.Array"
+
+
+@dataclass(frozen=True)
+class RingMotion(WallMotion):
+    """The :class:`WallMotion` of a slice across the wall, a ring.
+
+    wall_area_mm2: (F,), between the boundaries. area_change_percent: by how much the cavity is
+    smaller at end-systole, of its area at end-diastole.
+    """
+
+    endo: LoopStrain
+    mid: LoopStrain
+    epi: LoopStrain
+    wall_area_mm2: "jax.Array"
+    area_change_percent: "jax.Array"
 
 
 class Discs(NamedTuple):
@@ -136,11 +191,11 @@ class Segmented:
     points: np.ndarray
     mask: np.ndarray
     integrity: Integrity
-    motion: Motion | None
+    motion: Motion | RingMotion | None
     poses: Poses
     confidence: np.ndarray
     used: np.ndarray
-    deviations: Motion | None = None
+    deviations: Motion | RingMotion | None = None
     doubted: np.ndarray | None = None
 
     @property
@@ -166,13 +221,27 @@ def segment_names(view: str, *, mirrored: bool = False) -> tuple[str, ...]:
     return (*(f"{x} {first}" for x in LEVELS), *(f"{x} {last}" for x in reversed(LEVELS)))
 
 
+def ring_segment_names(*, num_segments: int = 6) -> tuple[str, ...]:
+    """The names of the 6 segments (of basal and mid slices) or 4 (of apical ones) of a ring.
+
+    They are those of the 17-segment model, clockwise as displayed from the right ventricle's front
+    insertion, where the points begin, in the usual display: seen from the apex, septum on the left.
+
+    Raises:
+      ValueError: for another number.
+    """
+    if num_segments not in SECTORS:
+        raise ValueError(f"num_segments is {num_segments}, expected 6 or 4")
+    return SECTORS[num_segments][1]
+
+
 def without_measures(segmented: Segmented) -> Segmented:
     """The same with NaN in place of what was measured; the numbers of frames stay."""
     return replace(segmented, motion=_unknown(segmented.motion), deviations=None)
 
 
 def _unknown(values: Any) -> Any:
-    if isinstance(values, Motion | LineStrain):
+    if isinstance(values, WallMotion | Strain):
         return replace(values, **{name: _unknown(value) for name, value in vars(values).items()})
     is_number = values is not None and np.issubdtype(values.dtype, np.floating)
     return np.full_like(values, np.nan) if is_number else values

@@ -10,7 +10,9 @@ Lang et al., "Recommendations for cardiac chamber quantification by echocardiogr
 J Am Soc Echocardiogr 28, 2015.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,12 +61,7 @@ def measure_motion(
       ValueError: when ``points`` has another shape, T is odd or under 6, or there is no frame
         ``ed_frame``.
     """
-    points = _checked(points)
-    is_told = ed_frame is not None and not isinstance(ed_frame, jax.core.Tracer)
-    if is_told and np.asarray(ed_frame).item() not in range(len(points)):
-        raise ValueError(f"ed_frame is {ed_frame}, expected 0 to {len(points) - 1}")
-    used = jnp.ones(len(points), bool) if used is None else jnp.asarray(used, bool)
-    near = jnp.full(len(points), jnp.nan) if from_trigger is None else jnp.asarray(from_trigger)
+    points, near, used = checked(points, ed_frame, from_trigger, used)
     return _measure_motion(
         points, len(points), spacing_mm, frame_time_s, ed_frame, near, used, aspect,
         periodic=periodic,
@@ -108,8 +105,36 @@ def end_diastole(area: jax.Array, from_trigger: jax.Array) -> jax.Array:
     return jnp.where(is_told, jnp.argmin(away), jnp.nanargmax(area))
 
 
+class Seen(NamedTuple):
+    """A cine on square pixels: its points (F, T, 2), the side of a pixel in mm, the area of the
+    cavity (F,), its times, and end-diastole and end-systole between frames."""
+
+    square: jax.Array
+    side_mm: jax.Array
+    area: jax.Array
+    clock: "_Clock"
+    diastole: jax.Array
+    systole: jax.Array
+
+
 @partial(jax.jit, static_argnames="periodic")
-def _measure_motion(
+def _measure_motion(*args: Any, periodic: bool) -> Motion:
+    """The motion of a cine, of the arguments of :func:`seen_of`."""
+    seen = seen_of(*args, periodic=periodic)
+    es, ed = seen.clock.es, seen.clock.ed
+    inner, _ = order.boundaries(seen.square)
+    length, diameters = jax.vmap(cavity_discs)(inner)
+    volume = area_length_volume(seen.area, length)
+    return Motion(
+        **of_wall(seen, segment_shares, LineStrain, "gls"),
+        long_axis_mm=seen.side_mm * length,
+        disc_diameters_mm=seen.side_mm * diameters,
+        volume_ml=seen.side_mm**3 * volume / 1000,
+        ejection_fraction_percent=100 * (1 - volume[es] / nonzero(volume[ed])),
+    )
+
+
+def seen_of(
     points: jax.Array,
     count: ArrayLike,
     spacing_mm: ArrayLike | tuple[ArrayLike, ArrayLike],
@@ -120,7 +145,9 @@ def _measure_motion(
     aspect: ArrayLike,
     *,
     periodic: bool,
-) -> Motion:
+) -> Seen:
+    """The first ``count`` frames of a cine, ``points`` (F, T, 2) px, as what is measured in them
+    needs it; the rest is as for :func:`measure_motion`."""
     used = used[:, None, None]
     is_sound = jnp.all(jnp.isfinite(points) | ~used)  # else no number is to be trusted
     points = jnp.where(used & is_sound, points, jnp.nan)
@@ -129,57 +156,69 @@ def _measure_motion(
         is_there = (jnp.asarray(ed_frame) >= 0) & (jnp.asarray(ed_frame) < len(points))
         points = jnp.where(is_there, points, jnp.nan)
     square = (points - jnp.nanmean(points, axis=(0, 1))) * to_square
-    inner, outer = order.boundaries(square)
-    area = jax.vmap(cavity_area)(inner)
+    area = jax.vmap(cavity_area)(order.boundaries(square)[0])
     ed = end_diastole(area, from_trigger) if ed_frame is None else jnp.asarray(ed_frame)
     es = jnp.nanargmin(area)
     step_s = jnp.asarray(frame_time_s, float)
     clock = _Clock(ed, es, jnp.where(step_s > 0, step_s, jnp.nan), jnp.asarray(count), periodic)
-    diastole, systole = clock.summit(area, ed), clock.summit(-area, es)
+    return Seen(square, side_mm, area, clock, clock.summit(area, ed), clock.summit(-area, es))
 
-    across = jax.vmap(nearest_offsets)(inner, outer)
+
+Shares = Callable[[jax.Array], jax.Array]
+"""How much of each edge's length lies in each of S segments: (S, N) for a line (N + 1, 2)."""
+
+
+def of_wall(
+    seen: Seen, shares: Shares, strain: Callable[..., Any], name: str, *, closed: bool = False
+) -> dict[str, Any]:
+    """The fields of a :class:`WallMotion`, whose lines have a ``strain`` of the global ``name``, a
+    :class:`Strain`; closed: both boundaries go round."""
+    square, side_mm, area, clock, diastole, systole = seen
+    ed = clock.ed
+    inner, outer = order.boundaries(square)
+    across = jax.vmap(nearest_offsets)(inner, order.line(outer, closed=closed))
     thickness = length_of(across)
     mean_thickness = jnp.mean(thickness, axis=1)
     radial = _strain(mean_thickness, ed)
-    segments = segment_shares(inner[ed])
+    segments = shares(order.line(inner[ed], closed=closed))
     segments = segments / jnp.sum(segments, axis=1, keepdims=True)
-    at_edges = (thickness[:, 1:] + thickness[:, :-1]) / 2
+    along = order.line(thickness[..., None], closed=closed)[..., 0]
+    at_edges = (along[:, 1:] + along[:, :-1]) / 2
     segment_thickness = jnp.sum(segments * at_edges[:, None], axis=-1)
     segment_radial = _strain(segment_thickness, ed)
-
-    length, diameters = jax.vmap(cavity_discs)(inner)
-    volume = area_length_volume(area, length)
     displacement, velocity = square - square[ed], _velocity(square, clock)
-    return Motion(
-        ed_frame=ed,
-        es_frame=es,
-        displacement_px=displacement,
-        displacement_mm=side_mm * displacement,
-        velocity_px_per_s=velocity,
-        velocity_mm_per_s=side_mm * velocity,
-        endo=_line_strain(inner, clock, side_mm),
-        mid=_line_strain(inner - across / 2, clock, side_mm),
-        epi=_line_strain(outer, clock, side_mm),
-        end_diastole_s=clock.between_s(jnp.zeros(()), diastole),
-        end_systole_s=clock.between_s(diastole, systole),
-        wall_thickness_px=thickness,
-        wall_thickness_mm=side_mm * thickness,
-        mean_thickness_px=mean_thickness,
-        mean_thickness_mm=side_mm * mean_thickness,
-        radial_strain_percent=radial,
-        radial_peak_percent=jnp.nanmax(radial),
-        radial_time_to_peak_s=clock.since_ed_s(jnp.nanargmax(radial)),
-        local_radial_strain_percent=_strain(thickness, ed),
-        segment_thickness_mm=side_mm * segment_thickness,
-        segment_radial_strain_percent=segment_radial,
-        segment_radial_peak_percent=jnp.nanmax(segment_radial, axis=0),
-        cavity_area_px2=area,
-        cavity_area_mm2=side_mm**2 * area,
-        long_axis_mm=side_mm * length,
-        disc_diameters_mm=side_mm * diameters,
-        volume_ml=side_mm**3 * volume / 1000,
-        ejection_fraction_percent=100 * (1 - volume[es] / nonzero(volume[ed])),
-    )
+    # The corners of both boundaries of a ring face each other: of the nearest places some would lie
+    # on the edge before a corner, some on that behind.
+    middle = (inner + outer) / 2 if closed else inner - across / 2
+    lines = {"endo": inner, "mid": middle, "epi": outer}
+
+    def strain_of(line: jax.Array) -> Any:
+        return strain(**_of_line(order.line(line, closed=closed), seen, shares, name))
+
+    return {
+        "ed_frame": ed,
+        "es_frame": clock.es,
+        "displacement_px": displacement,
+        "displacement_mm": side_mm * displacement,
+        "velocity_px_per_s": velocity,
+        "velocity_mm_per_s": side_mm * velocity,
+        **{place: strain_of(line) for place, line in lines.items()},
+        "end_diastole_s": clock.between_s(jnp.zeros(()), diastole),
+        "end_systole_s": clock.between_s(diastole, systole),
+        "wall_thickness_px": thickness,
+        "wall_thickness_mm": side_mm * thickness,
+        "mean_thickness_px": mean_thickness,
+        "mean_thickness_mm": side_mm * mean_thickness,
+        "radial_strain_percent": radial,
+        "radial_peak_percent": jnp.nanmax(radial),
+        "radial_time_to_peak_s": clock.since_ed_s(jnp.nanargmax(radial)),
+        "local_radial_strain_percent": _strain(thickness, ed),
+        "segment_thickness_mm": side_mm * segment_thickness,
+        "segment_radial_strain_percent": segment_radial,
+        "segment_radial_peak_percent": jnp.nanmax(segment_radial, axis=0),
+        "cavity_area_px2": area,
+        "cavity_area_mm2": side_mm**2 * area,
+    }
 
 
 @partial(jax.jit, static_argnames="harmonics")
@@ -265,25 +304,26 @@ class _Clock(struct.PyTreeNode):
         return frame + jnp.clip(shift, -0.5, 0.5)
 
 
-def _line_strain(line: jax.Array, clock: _Clock, side_mm: jax.Array) -> LineStrain:
-    """Strain of a line (F, P, 2) as the sum of its edges' changes: rounding stays small."""
-    step = length_of(jnp.diff(line, axis=1))
+def _of_line(line: jax.Array, seen: Seen, shares_of: Shares, name: str) -> dict[str, Any]:
+    """The fields of a :class:`Strain` of a line (F, N + 1, 2), as the sum of its edges' changes:
+    rounding stays small."""
+    clock, step = seen.clock, length_of(jnp.diff(line, axis=1))
     start, change = step[clock.ed], step - step[clock.ed]
     whole = 100 * jnp.sum(change, axis=1) / nonzero(jnp.sum(start))
-    shares = segment_shares(line[clock.ed])
+    shares = shares_of(line[clock.ed])
     of_edge = shares / nonzero(start)
     segments = jnp.sum(change[:, None] * of_edge, axis=-1)
     segments = 100 * segments / nonzero(jnp.sum(shares, axis=1))
-    return LineStrain(
-        length_mm=side_mm * jnp.sum(step, axis=1),
-        strain_percent=whole,
-        gls_percent=jnp.nanmin(whole),
-        gls_end_systole_percent=whole[clock.es],
-        time_to_peak_s=clock.since_ed_s(jnp.nanargmin(whole)),
-        segment_strain_percent=segments,
-        segment_peak_percent=jnp.nanmin(segments, axis=0),
-        segment_time_to_peak_s=clock.since_ed_s(jnp.nanargmin(segments, axis=0)),
-    )
+    return {
+        "length_mm": seen.side_mm * jnp.sum(step, axis=1),
+        "strain_percent": whole,
+        f"{name}_percent": jnp.nanmin(whole),
+        f"{name}_end_systole_percent": whole[clock.es],
+        "time_to_peak_s": clock.since_ed_s(jnp.nanargmin(whole)),
+        "segment_strain_percent": segments,
+        "segment_peak_percent": jnp.nanmin(segments, axis=0),
+        "segment_time_to_peak_s": clock.since_ed_s(jnp.nanargmin(segments, axis=0)),
+    }
 
 
 def _strain(values: jax.Array, ed: jax.Array) -> jax.Array:
@@ -314,10 +354,25 @@ def _pixel(
     return to_square, jnp.where(known, side_mm, jnp.nan)
 
 
-def _checked(points: ArrayLike) -> jax.Array:
+def checked(
+    points: ArrayLike,
+    ed_frame: ArrayLike | None,
+    from_trigger: ArrayLike | None,
+    used: ArrayLike | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The points, ``from_trigger`` and ``used`` of :func:`measure_motion` as arrays.
+
+    Raises:
+      ValueError: as it does.
+    """
     points = jnp.asarray(points, float)
     if points.ndim != 3 or points.shape[2] != 2 or len(points) < 2:
         raise ValueError(f"points have shape {points.shape}, expected (F, T, 2) with F >= 2")
     if points.shape[1] % 2 or points.shape[1] < 6:
         raise ValueError(f"points have shape {points.shape}, expected T even, T >= 6")
-    return points
+    is_told = ed_frame is not None and not isinstance(ed_frame, jax.core.Tracer)
+    if is_told and np.asarray(ed_frame).item() not in range(len(points)):
+        raise ValueError(f"ed_frame is {ed_frame}, expected 0 to {len(points) - 1}")
+    used = jnp.ones(len(points), bool) if used is None else jnp.asarray(used, bool)
+    near = jnp.full(len(points), jnp.nan) if from_trigger is None else jnp.asarray(from_trigger)
+    return points, near, used

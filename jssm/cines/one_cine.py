@@ -176,7 +176,9 @@ def with_warnings(result: Result) -> Result:
         warnings.append(f"the strain may be off by more than {MOST_STRAIN_SD:g} points: {names}")
     if segmented.motion is not None and not np.isfinite(cine.time_s).all():
         warnings.append("the times of the frames are unknown")
-    if segmented.motion is not None and item.view not in VIEWS[:3]:
+    if segmented.poses.closed:
+        warnings.append("the names of a ring's segments suppose the usual display")
+    elif segmented.motion is not None and item.view not in VIEWS[:3]:
         warnings.append("the view is unknown, so the segments have no names")
     elif segmented.motion is not None and cine.to_patient_mm is None:
         warnings.append("the names of the segments rest on --mirrored, as no place is known")

@@ -157,6 +157,8 @@ def _write_movie(folder: Path, result: Result) -> None:
 
 def _write_report(folder: Path, result: Result, run: Run) -> list[str]:
     """report.json, of which the patient's page is made."""
+    if result.segmented.poses.closed:
+        return ["of a ring there is neither a page nor report.sr.dcm"]
     content = record.record(result, about=run.about, keep_names=run.keep_names)
     record.write(folder / record.NAME, content)
     return []

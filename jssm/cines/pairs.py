@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jssm.cines.measures import Discs, Motion
+from jssm.cines.measures import Discs, Motion, RingMotion
 from jssm.cines.result import Result
 
 
@@ -21,7 +21,7 @@ class OneView(NamedTuple):
 def one_view(result: Result, about: Mapping[str, Any]) -> OneView | None:
     """What biplane volumes need of a cine; None where nothing could be measured."""
     motion = result.motion
-    if motion is None or not result.segmented.is_measurable:
+    if motion is None or isinstance(motion, RingMotion) or not result.segmented.is_measurable:
         return None
     others: dict[str, Any] = dict.fromkeys(vars(motion).keys() - set(Discs._fields))
     return OneView(result.cine.name, replace(motion, **others), result.cine.sources, about)

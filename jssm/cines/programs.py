@@ -19,6 +19,7 @@ import numpy as np
 from jax import export
 
 from jssm.cines.motion import LineStrain, Motion
+from jssm.cines.rings import LoopStrain, RingMotion
 from jssm.code import digest_of
 from jssm.files.whole import write_whole
 from jssm.shape.integrity import Integrity
@@ -33,7 +34,7 @@ def _made(kind: type) -> Any:
     return lambda _, fields: kind(*fields)
 
 
-for returned in (Integrity, LineStrain, Motion):
+for returned in (Integrity, LineStrain, LoopStrain, Motion, RingMotion):
     export.register_pytree_node_serialization(
         returned,
         serialized_name=f"jssm.{returned.__name__}",

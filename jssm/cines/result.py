@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from jssm import files
-from jssm.cines.measures import WALLS, Motion, Segmented, segment_names
+from jssm.cines.measures import (
+    WALLS,
+    Motion,
+    RingMotion,
+    Segmented,
+    ring_segment_names,
+    segment_names,
+)
 from jssm.shape import order
 
 # What can be written of a cine, beside its summary; ``outputs.OUTPUTS`` says what each is.
@@ -36,7 +43,7 @@ class Result:
         return self.segmented.points
 
     @property
-    def motion(self) -> Motion | None:
+    def motion(self) -> Motion | RingMotion | None:
         """As NumPy arrays; None for a single picture."""
         return self.segmented.motion
 
@@ -52,7 +59,10 @@ class Result:
 
     @property
     def segments(self) -> tuple[str, ...]:
-        """The names of the six segments, numbers where the view is none of the three."""
+        """The names of the six segments, numbers where the view is none of the three; those of a
+        ring suppose the usual display."""
+        if self.segmented.poses.closed:
+            return ring_segment_names()
         if self.found.view not in WALLS:
             return tuple(f"segment {k + 1}" for k in range(6))
         mirrored = self.supposed_mirrored if self.mirrored is None else self.mirrored

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jssm import files, image_path
+from jssm.cines import rings
 from jssm.cines.cycle import fit_cycle
 from jssm.cines.deviations import drawn
-from jssm.cines.measures import Motion, Poses, Segmented, without_measures
+from jssm.cines.measures import Motion, Poses, RingMotion, Segmented, without_measures
 from jssm.cines.motion import measure_first
 from jssm.cines.options import HARMONICS
 from jssm.cines.programs import Programs
@@ -144,15 +145,15 @@ class Segmenter:
         begin(_fit, *self._fittable(seen, used), **self._curve)
         if count > 1:
             padded = self._measurable(np.zeros((count, *points)), used, cine)
-            begin(_measure, *padded, periodic=self.whole_cycle)
+            begin(_measure, *padded, periodic=self.whole_cycle, closed=closed)
 
-    def _measured(self, points: np.ndarray, used: np.ndarray, cine: files.Cine) -> Motion:
+    def _measured(self, points: np.ndarray, used: np.ndarray, cine: files.Cine) -> Any:
         return _first(self._measured_of_all(points, used, cine), len(points))
 
-    def _measured_of_all(self, points: np.ndarray, used: np.ndarray, cine: files.Cine) -> Motion:
+    def _measured_of_all(self, points: np.ndarray, used: np.ndarray, cine: files.Cine) -> Any:
         """What :func:`_measure` gives, of the frames after the last too."""
-        args = self._measurable(points, used, cine)
-        return self.programs(_measure, *args, periodic=self.whole_cycle)
+        args, closed = self._measurable(points, used, cine), self.model.shape.closed
+        return self.programs(_measure, *args, periodic=self.whole_cycle, closed=closed)
 
     def _measurable(
         self, points: np.ndarray, used: np.ndarray, cine: files.Cine
@@ -204,7 +205,7 @@ def _longer(values: np.ndarray, more: Any = None) -> np.ndarray:
     return np.concatenate([values, last.repeat(-len(values) % ROUND_FRAMES, axis=0)])
 
 
-def _first(found: Motion, count: int) -> Motion:
+def _first(found: Any, count: int) -> Any:
     """What was measured of the first ``count`` frames, as NumPy arrays."""
     length = _rounded_up(count, ROUND_FRAMES)
 
@@ -279,8 +280,10 @@ def _measure(
     aspect: jax.Array,
     *,
     periodic: bool,
-) -> Motion:
-    return measure_first(
+    closed: bool,
+) -> Motion | RingMotion:
+    measure = rings.measure_first if closed else measure_first
+    return measure(
         points, count, used, spacing_mm, frame_time_s, from_trigger_s, aspect, periodic=periodic
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jssm import files
-from jssm.cines.measures import Motion
+from jssm.cines.measures import Motion, RingMotion
 from jssm.cines.result import Result
 from jssm.files import codes
 from jssm.files.segmentation import write_segmentation
@@ -98,10 +98,11 @@ def _told(write: Callable[..., None], *args: Any, **options: Any) -> list[str]:
 
 
 def measures_of(result: Result) -> list[Measure]:
-    """All that a report of one cine says; without what is not known or lies in an unused frame."""
-    if result.motion is None:
-        return []
+    """All that a report of one cine says; without what is not known or lies in an unused frame.
+    There is none of a ring."""
     motion, sources = result.motion, result.cine.sources
+    if motion is None or isinstance(motion, RingMotion):
+        return []
     ed, es = int(motion.ed_frame), int(motion.es_frame)
     measures = list(_strains(motion, result.found.view, result.segments))
     if result.segmented.used[[ed, es]].all():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jssm import files
-from jssm.cines.measures import Motion, Segmented
+from jssm.cines.measures import Motion, RingMotion, Segmented
 from jssm.cines.result import Result
 
 LINES = ("endo", "mid", "epi")
@@ -57,7 +57,7 @@ def doubtful_segments(segmented: Segmented) -> np.ndarray | None:
 
 
 def still_doubtful(
-    doubtful: np.ndarray, motion: Motion | None, corrected: Collection[int]
+    doubtful: np.ndarray, motion: Motion | RingMotion | None, corrected: Collection[int]
 ) -> np.ndarray:
     """Which of the ``doubtful`` segments (6,) are so after a reader ``corrected`` these frames.
 
@@ -76,7 +76,7 @@ def per_frame(result: Result) -> dict[str, np.ndarray]:
     return {"confidence": result.segmented.confidence, "used": result.segmented.used}
 
 
-def _motion_summary(result: Result, motion: Motion) -> dict[str, Any]:
+def _motion_summary(result: Result, motion: Motion | RingMotion) -> dict[str, Any]:
     told = result.segmented.deviations
     is_measured = bool(np.isfinite(motion.cavity_area_px2).any())
     return {
@@ -99,7 +99,7 @@ def ed_frame_by(result: Result) -> str:
     return "area and trigger" if is_told else "area"
 
 
-def _segment_summary(segmented: Segmented, motion: Motion, k: int) -> dict[str, Any]:
+def _segment_summary(segmented: Segmented, motion: Motion | RingMotion, k: int) -> dict[str, Any]:
     found = {
         **_segment_measures(motion, k),
         "mid_time_to_peak_s": motion.mid.segment_time_to_peak_s[k],
@@ -112,37 +112,62 @@ def _segment_summary(segmented: Segmented, motion: Motion, k: int) -> dict[str, 
     }
 
 
-def _measures(motion: Motion) -> dict[str, Any]:
+def strain_name(motion: Motion | RingMotion) -> str:
+    """What the global strain of its lines is called: longitudinal or circumferential."""
+    return "gcs" if isinstance(motion, RingMotion) else "gls"
+
+
+def _measures(motion: Motion | RingMotion) -> dict[str, Any]:
     """What is measured of the whole wall and the cavity, or the deviations of it."""
     ed, es = int(motion.ed_frame), int(motion.es_frame)
-    lines = {name: getattr(motion, name) for name in LINES}
+    lines, name = {k: getattr(motion, k) for k in LINES}, strain_name(motion)
+    first, last = _of_the_view(motion, ed, es)
     return {
+        **first,
+        "ed_cavity_area_mm2": motion.cavity_area_mm2[ed],
+        "es_cavity_area_mm2": motion.cavity_area_mm2[es],
+        **last,
+        "ed_wall_thickness_mm": motion.mean_thickness_mm[ed],
+        "es_wall_thickness_mm": motion.mean_thickness_mm[es],
+        **{f"{name}_{k}_percent": getattr(v, f"{name}_percent") for k, v in lines.items()},
+        **{f"{name}_{k}_end_systole_percent": getattr(v, f"{name}_end_systole_percent")
+           for k, v in lines.items()},
+        "radial_strain_peak_percent": motion.radial_peak_percent,
+    }  # fmt: skip
+
+
+def _of_the_view(
+    motion: Motion | RingMotion, ed: int, es: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a wall along the long axis, or a ring, has alone; before the areas and after them."""
+    if isinstance(motion, RingMotion):
+        areas = {"ed_wall_area_mm2": motion.wall_area_mm2[ed],
+                 "es_wall_area_mm2": motion.wall_area_mm2[es]}  # fmt: skip
+        return {"area_change_percent": motion.area_change_percent}, areas
+    volumes = {
         "ef_percent": motion.ejection_fraction_percent,
         "ed_volume_ml": motion.volume_ml[ed],
         "es_volume_ml": motion.volume_ml[es],
-        "ed_cavity_area_mm2": motion.cavity_area_mm2[ed],
-        "es_cavity_area_mm2": motion.cavity_area_mm2[es],
+    }
+    lengths = {
         "ed_long_axis_mm": motion.long_axis_mm[ed],
         "es_long_axis_mm": motion.long_axis_mm[es],
-        "ed_wall_thickness_mm": motion.mean_thickness_mm[ed],
-        "es_wall_thickness_mm": motion.mean_thickness_mm[es],
-        **{f"gls_{k}_percent": line.gls_percent for k, line in lines.items()},
-        **{f"gls_{k}_end_systole_percent": v.gls_end_systole_percent for k, v in lines.items()},
-        "radial_strain_peak_percent": motion.radial_peak_percent,
     }
+    return volumes, lengths
 
 
-def _moments(motion: Motion) -> dict[str, Any]:
+def _moments(motion: Motion | RingMotion) -> dict[str, Any]:
     """When it is: end-diastole after the first frame, all others after end-diastole."""
     return {
         "end_diastole_s": motion.end_diastole_s,
         "end_systole_s": motion.end_systole_s,
-        **{f"gls_{k}_time_to_peak_s": getattr(motion, k).time_to_peak_s for k in LINES},
+        **{f"{strain_name(motion)}_{k}_time_to_peak_s": getattr(motion, k).time_to_peak_s
+           for k in LINES},
         "radial_strain_time_to_peak_s": motion.radial_time_to_peak_s,
-    }
+    }  # fmt: skip
 
 
-def _segment_measures(motion: Motion, k: int) -> dict[str, Any]:
+def _segment_measures(motion: Motion | RingMotion, k: int) -> dict[str, Any]:
     """What is measured of segment ``k``, or the deviations of it."""
     thickness_mm = motion.segment_thickness_mm[:, k]
     return {
