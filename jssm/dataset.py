@@ -12,26 +12,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jssm import shards
 from jssm.shape import labels, shape_model
 from jssm.shape.shape_model import ShapeModel
+from jssm.shards import Pictures
 
 SPLITS = ("train", "val")
 NAMES = ("case", "patient", "image", "mask")  # columns of text
+PICTURES = ("images", "masks")
+SEAL = "dataset.json"  # the file of a data set that is written last
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """N cases on an S×S grid, as memory-mapped arrays; row i of each belongs to the same case.
+    """N cases on an S×S grid, as arrays on the disk; row i of each belongs to the same case.
 
-    images: (N, S, S) uint8. masks: (N, S, S) uint8 of 0 and 1. points: (N, T, 2) pixels.
+    images: (N, S, S) uint8. masks: (N, S, S) uint8 of 0 and 1. Both are memory-mapped or, in shards
+    and of several directories, read by rows. points: (N, T, 2) pixels.
     canonical_points: (N, T, 2). thetas: (N, 2, 3), from the canonical frame to pixels.
     spacing_mm: (N, 2) (row, column), NaN where unknown. truth_points: (N, T, 2) material points,
     or None. cases: the table of these cases, in row order. meta: dataset.json. Where a label does
     not cover the whole wall, masks shows what it covers, and unknown points and θ are NaN.
     """
 
-    images: np.ndarray
-    masks: np.ndarray
+    images: np.ndarray | Pictures
+    masks: np.ndarray | Pictures
     points: np.ndarray
     canonical_points: np.ndarray
     thetas: np.ndarray
@@ -111,19 +116,32 @@ def load(directory: str | Path) -> Dataset:
     """Open the data set in ``directory``; arrays stay on disk until they are used.
 
     Raises:
-      FileNotFoundError: when it is not a data set directory, naming the files it lacks.
-      ValueError: when a file is damaged, or cases.csv names a kind of label that is not known.
+      FileNotFoundError: when it is not a data set directory, naming the files it lacks; or when a
+        shard is missing, or a directory that it is joined of.
+      ValueError: when a file is damaged, there are more or fewer images than points, or of another
+        size than they should be, or cases.csv names a kind of label that is not known.
     """
     root = Path(directory)
-    names = ["images", "masks", "points", "canonical_points", "thetas", "spacing_mm"]
-    needed = [f"{name}.npy" for name in names] + ["cases.csv", "dataset.json", "shape_model.npz"]
+    meta = read_meta(root) if (root / SEAL).is_file() else {}
+    known = [name for name in PICTURES if "parts" in meta or (root / f"{name}.zarr").is_dir()]
+    names = [*PICTURES, "points", "canonical_points", "thetas", "spacing_mm"]
+    needed = [f"{name}.npy" for name in names if name not in known]
+    needed += ["cases.csv", SEAL, "shape_model.npz"]
     missing = [name for name in needed if not (root / name).is_file()]
     if missing:
         raise FileNotFoundError(
             f"{root}: not a data set directory, missing {', '.join(missing)}; "
             "make one with `python -m prep build`"
         )
-    arrays = {name: mapped(root / f"{name}.npy") for name in names}
+    arrays = {name: mapped(root / f"{name}.npy") for name in names if name not in PICTURES}
+    images, masks = (pictures(root, name, meta) for name in PICTURES)
+    count, size = len(arrays["points"]), meta.get("size", images.shape[1])
+    for name, found in zip(PICTURES, (images, masks), strict=True):
+        if found.shape != (count, size, size):
+            raise ValueError(
+                f"{root}: {name} have the shape {found.shape}, {(count, size, size)} was expected"
+                + ("; a part is not as it was when it was joined" if "parts" in meta else "")
+            )
     truth = root / "truth_points.npy"
     table = read_table(root / "cases.csv")
     if "covers" not in table.columns:  # a data set of whole walls
@@ -135,11 +153,62 @@ def load(directory: str | Path) -> Dataset:
             f"expected one of {', '.join(labels.COVERS)}"
         )
     return Dataset(
+        images=images,
+        masks=masks,
         **arrays,
         truth_points=mapped(truth) if truth.is_file() else None,
         cases=included.sort_values("row").reset_index(drop=True),
         shape_model=shape_model.load(root / "shape_model.npz"),
-        meta=json.loads((root / "dataset.json").read_text()),
+        meta=meta,
+    )
+
+
+def read_meta(root: Path) -> dict[str, Any]:
+    """The fields of dataset.json.
+
+    Raises:
+      OSError: when it cannot be read.
+      ValueError: when it is damaged.
+    """
+    try:
+        meta = json.loads((root / SEAL).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{root / SEAL}: damaged ({error})") from error
+    if not isinstance(meta, dict):
+        raise ValueError(f"{root / SEAL}: a table of fields was expected")
+    return meta
+
+
+def parts(root: Path, meta: dict[str, Any]) -> list[Path]:
+    """The directories that the data set in ``root`` is joined of, in the order of its rows.
+
+    Raises:
+      ValueError: when ``meta`` does not tell them.
+    """
+    try:
+        return [root / part["folder"] for part in meta["parts"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{root / SEAL}: parts with a folder each were expected") from error
+
+
+def pictures(root: Path, name: str, meta: dict[str, Any]) -> np.ndarray | Pictures:
+    """The images or masks of the data set in ``root``: those of its parts, shards, or one file.
+
+    Raises:
+      OSError: when they cannot be opened.
+      ValueError: when they are damaged, or those of parts are of different sizes.
+    """
+    if "parts" in meta:
+        return shards.joined([_own_pictures(part, name) for part in parts(root, meta)])
+    return _own_pictures(root, name)
+
+
+def _own_pictures(root: Path, name: str) -> np.ndarray | Pictures:
+    shards_of = root / f"{name}.zarr"
+    return (
+        shards.opened(shards_of, root / SEAL)
+        if shards_of.is_dir()
+        else mapped(root / f"{name}.npy")
     )
 
 
@@ -176,7 +245,13 @@ def epoch_order(rows: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> 
     return np.resize(order, (max(len(rows) // batch_size, 1), batch_size))
 
 
-def arrays(data: Dataset) -> dict[str, np.ndarray]:
+def blocks(count: int, size: int = 256) -> Iterator[np.ndarray]:
+    """The rows 0 to ``count``, a few at a time, to read what does not fit in memory."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def arrays(data: Dataset) -> dict[str, np.ndarray | Pictures]:
     """What training needs of every case: image, mask, points and covers."""
     return {
         "image": data.images,

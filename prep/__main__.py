@@ -1,4 +1,4 @@
-"""``python -m prep phantom | import | build | extend | verify | landmarks``.
+"""``python -m prep phantom | import | build | extend | join | verify | landmarks``.
 
 From nothing or a scanner to a data set; and landmarks in images by a network.
 """
@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_import_parser(commands)
     add_build_parser(commands)
     add_extend_parser(commands)
+    add_join_parser(commands)
     add_verify_parser(commands)
     add_landmark_parser(commands)
     args = parser.parse_args(arguments)
@@ -63,9 +64,23 @@ def add_build_parser(commands: argparse._SubParsersAction) -> None:
     settings.add_options(parser, [item.name for item in fields(Settings) if item.metadata])
     add("--split", type=Path, help="CSV table patient,split that decides the split instead")
     add("--landmarks", type=Path, help="CSV table case,apex_x,apex_y,basal1_x,... in px")
+    add_shards(parser)
     add("--jobs", type=int, default=-1, help="processes (default: one per core)")
     add_engine(parser)
     parser.set_defaults(run=run_build)
+
+
+def add_shards(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--shard-cases``."""
+    parser.add_argument("--shard-cases", type=_count, default=0, metavar="K", help="images and "
+        "masks in shards of K cases, such as 1000, in place of one file each")  # fmt: skip
+
+
+def _count(text: str) -> int:
+    """A number of cases; 0 for none."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: a number of cases was expected")
+    return int(text)
 
 
 def run_build(args: argparse.Namespace) -> int:
@@ -122,6 +137,7 @@ def _build_request(args: argparse.Namespace) -> "build.Request":
         landmarks=args.landmarks,
         split=args.split,
         public=public,
+        shard_cases=args.shard_cases,
     )
 
 
@@ -148,6 +164,7 @@ def add_extend_parser(commands: argparse._SubParsersAction) -> None:
         val_fraction="of the new patients",
     )
     add("--split", type=Path, help="CSV table patient,split that decides the split instead")
+    add_shards(parser)
     parser.set_defaults(run=run_extend)
 
 
@@ -164,6 +181,7 @@ def run_extend(args: argparse.Namespace) -> int:
             out=args.out,
             settings=settings.from_arguments(args),
             split=args.split,
+            shard_cases=args.shard_cases,
         )
         outcome = extend.run(request)
     except Refused as error:
@@ -173,6 +191,34 @@ def run_extend(args: argparse.Namespace) -> int:
         outcome.bad,
         outcome.notes,
     )
+
+
+def add_join_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand ``join``."""
+    parser = commands.add_parser(
+        "join",
+        help="several data sets as one; images and masks stay where they are",
+        description="Write a data set of the cases of several others, with the shape model of the "
+        "first. Its images and masks stay in their folders, which have to stay where they are.",
+    )
+    add = parser.add_argument
+    add("folders", type=Path, nargs="+", help="what `prep build` wrote, two or more")
+    add("--out", type=Path, required=True, help="the new data set's folder")
+    add("--prefix", action="store_true", help="put the name of its folder in front of every case "
+        "and patient, where folders use the same names for others")  # fmt: skip
+    parser.set_defaults(run=run_join)
+
+
+def run_join(args: argparse.Namespace) -> int:
+    """Join."""
+    from prep.dataset import join
+
+    try:
+        count = join.run(join.Request(args.folders, args.out, args.prefix))
+    except Refused as error:
+        return _refuse(str(error))
+    print(f"{count} cases of {len(args.folders)} data sets: {args.out}")
+    return 0
 
 
 def add_verify_parser(commands: argparse._SubParsersAction) -> None:

@@ -231,7 +231,7 @@ def test_what_cannot_begin_says_why(base, folders, tmp_path, capsys, spoil, mess
         ("points", lambda a: a[-1, :2].fill(np.nan), "points.npy has a NaN"),
         ("points", lambda a: a[-1, -2:].fill(3.0), "gives none; NaN was expected"),
         ("thetas", lambda a: a[-1].fill(1.0), "thetas.npy has numbers where the label, cavity"),
-        ("masks", lambda a: a[-1].fill(0), "masks.npy is empty"),
+        ("masks", lambda a: a[-1].fill(0), "the mask is empty"),
     ],
 )
 def test_verify_knows_what_a_cavity_case_has(extended, tmp_path, name, change, finding):

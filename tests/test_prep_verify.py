@@ -79,15 +79,15 @@ def _remove(name):
 
 
 DEFECTS = {
-    "shape": (_edit("images", lambda a: a[:, :-1]), r"images\.npy: the shape is \(6, 63, 64\)"),
+    "shape": (_edit("images", lambda a: a[:, :-1]), r"images: the shape is \(6, 63, 64\)"),
     "count": (_edit("thetas", lambda a: a[:-1]), r"thetas\.npy: the shape is \(5, 2, 3\)"),
     "type": (_edit("points", lambda a: a.astype(np.float64)), r"points\.npy: the type is float64"),
-    "missing": (_remove("masks.npy"), r"masks\.npy: cannot be read"),
+    "missing": (_remove("masks.npy"), r"masks: cannot be read \(.*masks\.npy"),
     "nan": (_set("points", (3, 4, 1), np.nan), r"p01_b \(row 3\): points\.npy has a NaN"),
-    "empty mask": (_set("masks", 1, 0), r"p00_b \(row 1\): masks\.npy is empty"),
-    "mask value": (_set("masks", (1, 0, 0), 7), r"masks\.npy has the value 7"),
-    "two pieces": (_set("masks", (1, 0, 0), 1), r"masks\.npy has 2 pieces"),
-    "grey": (_set("images", 0, 9), r"p00_a \(row 0\): images\.npy is of one grey value"),
+    "empty mask": (_set("masks", 1, 0), r"p00_b \(row 1\): the mask is empty"),
+    "mask value": (_set("masks", (1, 0, 0), 7), r"the mask has the value 7"),
+    "two pieces": (_set("masks", (1, 0, 0), 1), r"the mask has 2 pieces"),
+    "grey": (_set("images", 0, 9), r"p00_a \(row 0\): the image is of one grey value"),
     "spacing": (_set("spacing_mm", (2, 0), -1), r"spacing_mm\.npy has \[-1\.0, 1\.25\]"),
     "half spacing": (_set("spacing_mm", (2, 0), np.nan), r"spacing_mm\.npy has \[nan, 1\.25\]"),
     "order": (_edit("points", _reverse_order), r"p01_a \(row 2\): .*inner boundary in the wrong"),

@@ -53,7 +53,7 @@ def per_case(
         worse, places = dataclasses.replace(chosen, images=images), np.arange(len(rows))
         return scores.evaluate(predict, worse, places, batch_size=batch_size, progress=False).table
 
-    clean, tables = judge(chosen.images), []
+    clean, tables = judge(np.asarray(chosen.images)), []
     steps = list(product(DEGRADATIONS, STRENGTHS))
     for name, strength in tqdm(steps, "degraded images", unit="step", disable=not progress):
         table = clean
@@ -83,7 +83,8 @@ def summarize(table: pd.DataFrame) -> pd.DataFrame:
 
 def _degraded(chosen: Dataset, rows: NDArray, name: str, strength: float, *, seed: int) -> NDArray:
     """The images of ``chosen``, whose cases have ``rows`` in the whole data set, made worse."""
-    pairs = zip(rows.tolist(), chosen.images, chosen.masks, strict=True)
+    shown = np.asarray(chosen.images), np.asarray(chosen.masks)
+    pairs = zip(rows.tolist(), *shown, strict=True)
     return np.stack(
         [
             degrade_case(name, image, mask, strength, seed=seed, row=row)

@@ -169,12 +169,12 @@ def _predict_all(
             covariance.append(np.asarray(uncertainty.covariances(prediction.spread)))
         bar.update(len(batch))
     bar.close()
-    mask = _joined(masks, data.masks, "masks")[: len(rows)]
+    mask = _joined(masks, data.masks.shape[1:], "masks")[: len(rows)]
     per_image = seconds / (len(masks) * batch_size)
     confidence = np.concatenate(sure)[: len(rows)]
     if not points:
         return _Predictions(mask, None, {"folded": np.nan}, None, confidence, per_image)
-    point = _joined(points, data.points, "points")[: len(rows)]
+    point = _joined(points, data.points.shape[1:], "points")[: len(rows)]
     whole = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(rows)], *certificates)
     columns = {**vars(whole), "folded": 1 - whole.ok.astype(int)}
     del columns["ok"]
@@ -189,13 +189,13 @@ def _squares(found: _Predictions, true: NDArray) -> NDArray:
     return reliability.squared_distances(true - found.points, found.covariances)
 
 
-def _joined(batches: list[NDArray], truth: NDArray, name: str) -> NDArray:
-    """The batches in one; refused unless each item has the shape of those in ``truth``."""
+def _joined(batches: list[NDArray], shape: tuple[int, ...], name: str) -> NDArray:
+    """The batches in one; refused unless each item has this shape."""
     whole = np.concatenate(batches)
-    if whole.shape[1:] != truth.shape[1:]:
+    if whole.shape[1:] != shape:
         raise ValueError(
-            f"the predicted {name} have shape {whole.shape[1:]}, expected {truth.shape[1:]} as in "
-            "the data set"
+            f"the predicted {name} have shape {whole.shape[1:]}, expected {shape} as in the "
+            "data set"
         )
     return whole
 

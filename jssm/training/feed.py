@@ -6,9 +6,9 @@ thread, a few batches ahead.
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -21,6 +21,8 @@ from jssm.training import hosts
 
 RESIDENT_SHARE = 0.25  # of a device's memory that a data set may take
 AHEAD = 2  # batches
+
+T = TypeVar("T")
 
 
 def replicate(tree: Any, devices: list[jax.Device]) -> Any:
@@ -66,7 +68,7 @@ class Feed:
             for rows in order:
                 yield self._gather(self._resident, place({"rows": rows}, self._devices)["rows"])
         else:
-            yield from self._streamed(order)
+            yield from ahead(lambda rows: place(self._read(rows), self._devices), order)
 
     def whole_batches(self, order: np.ndarray) -> Iterator[dict[str, Any]]:
         """All cases of each row, each (n, ...) on one device, or in the host's memory where this
@@ -78,24 +80,26 @@ class Feed:
             for batch in self._placed(order):
                 yield {name: array[0] for name, array in batch.items()}
         else:
-            yield from dataset_lib.batches(self._data, order)
+            yield from ahead(self._read, order)
 
     def on_one_device(self, tree: Any) -> Any:
         """The arrays of ``tree``, as :func:`replicate` gives them, where whole batches go."""
         return jax.device_put(tree, self._devices[0])
 
-    def _streamed(self, order: np.ndarray) -> Iterator[dict[str, jax.Array]]:
-        def load(rows: np.ndarray) -> dict[str, jax.Array]:
-            return place(next(dataset_lib.batches(self._data, rows[None])), self._devices)
+    def _read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return next(dataset_lib.batches(self._data, rows[None]))
 
-        with ThreadPoolExecutor(1) as reader:
-            waiting: deque = deque()
-            for rows in order:
-                waiting.append(reader.submit(load, rows))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
+
+def ahead(read: Callable[[np.ndarray], T], order: np.ndarray) -> Iterator[T]:
+    """``read(rows)`` for each row of ``order``, by a thread that is a few batches ahead."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting: deque = deque()
+        for rows in order:
+            waiting.append(reader.submit(read, rows))
+            if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _sharding(devices: list[jax.Device], spec: PartitionSpec) -> NamedSharding:

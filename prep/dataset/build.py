@@ -30,7 +30,8 @@ class Request:
     """What ``python -m prep build`` was asked for.
 
     images, masks: the two folders; of a ``public`` set both are its root. pool: where the cases
-    are worked on; for the workers of an engine all paths have to be absolute.
+    are worked on; for the workers of an engine all paths have to be absolute. shard_cases: of each
+    shard of images and masks, 0 for one file each.
     """
 
     images: Path
@@ -43,6 +44,7 @@ class Request:
     landmarks: Path | None = None
     split: Path | None = None
     public: Public | None = None
+    shard_cases: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,14 @@ def _build(
 
     found = store.collect(cases, parts, settings, folder, mean)
     bad += found.bad
-    closed = kinds.find(settings.shape).closed
-    store.write_data_set(request.out, found, describe(request), settings.num_modes, closed=closed)
+    store.write_data_set(
+        request.out,
+        found,
+        describe(request),
+        settings.num_modes,
+        closed=kinds.find(settings.shape).closed,
+        shard_cases=request.shard_cases,
+    )
     from prep.dataset import report
 
     report.write(request.out)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from jssm import dataset
 from jssm.files.whole import write_whole
 from jssm.shape import labels, order, shape_model
 from prep.dataset import build, corrected, split, store
@@ -22,7 +23,7 @@ from prep.dataset.verify import check
 from prep.errors import BadInput, Refused, Unsuitable
 from prep.shapes import cavity, kinds, point_cloud
 
-PICTURES = ("images", "masks")
+SHOWN = ("image", "mask")  # read again when they are written, for they may not fit in memory
 Reader = Callable[[Case], dict[str, Any]]  # the arrays of a case, by name
 FLOATS = ("points", "canonical_points", "thetas", "spacing_mm")
 
@@ -32,7 +33,7 @@ class Request:
     """What ``python -m prep extend`` was asked for.
 
     images: a folder, or None where there are points. cavities: None for images alone. points: what
-    reports saved.
+    reports saved. shard_cases: of each shard of images and masks, 0 for one file each.
     """
 
     base: Path
@@ -42,6 +43,7 @@ class Request:
     cavities: Path | None = None
     points: tuple[Path, ...] = ()
     split: Path | None = None
+    shard_cases: int = 0
 
     @property
     def covers(self) -> str:
@@ -101,18 +103,21 @@ def run(request: Request) -> Outcome:
         for case, new in zip(cases, found, strict=True)
         for note in new.get("notes", ())
     )
-    included = [new for new in found if not new.get("reason")]
+    included = [
+        (case, new) for case, new in zip(cases, found, strict=True) if not new.get("reason")
+    ]
     rows = len([row for row in table if row["row"]])
     for case, new in zip(cases, found, strict=True):
         is_in = not new.get("reason")
         table.append(_row(case, new, parts[case.patient], rows, request))
         rows += is_in
     request.out.mkdir(parents=True, exist_ok=True)
-    _write_arrays(request, included, settings)
+    _write_arrays(request, included, settings, read)
     shutil.copyfile(request.base / "shape_model.npz", request.out / "shape_model.npz")
     store.write_table(request.out, table)
     source = f"{meta['source']}; {request.source}"
     meta = {"shape_cases": meta["num_cases"], **meta}  # those of the first shape model
+    meta.pop("parts", None)  # the pictures of all parts are copied
     meta |= {"source": source, "num_cases": rows, "num_listed": len(table)}
     write_whole(request.out / "dataset.json", json.dumps(meta, indent=1) + "\n")
     from prep.dataset import report
@@ -176,9 +181,9 @@ def _parts(request: Request, cases: list[Case], table: list[dict]) -> dict[str, 
 
 
 def _attempt(case: Case, read: Reader) -> dict:
-    """The arrays of a new case, or the reason why it has none."""
+    """The arrays of a new case, all but its pictures; or the reason why it has none."""
     try:
-        return read(case)
+        return {name: array for name, array in read(case).items() if name not in SHOWN}
     except BadInput as error:
         return {"reason": str(error), "is_bad": True}
     except Unsuitable as error:
@@ -220,21 +225,27 @@ def _row(case: Case, new: dict, part: str, row: int, request: Request) -> dict:
     }
 
 
-def _write_arrays(request: Request, included: list[dict], settings: Settings) -> None:
+def _write_arrays(
+    request: Request, included: list[tuple[Case, dict]], settings: Settings, read: Reader
+) -> None:
     """The base's arrays with those of the new cases behind them; what these lack is NaN."""
+    base = dataset.load(request.base)
+    total = len(base.images) + len(included)
+    with store.pictures(request.out, total, settings.size, request.shard_cases) as take:
+        for block in dataset.blocks(len(base.images)):
+            for image, mask in zip(base.images[block], base.masks[block], strict=True):
+                take(image, mask)
+        for case, _ in included:
+            found = read(case)
+            take(*(found[name] for name in SHOWN))
     unknown = {
         "canonical_points": np.full((settings.num_points, 2), np.nan),
         "truth_points": np.full((settings.num_points, 2), np.nan),
         "thetas": np.full((2, 3), np.nan),
     }
-    for name in (*PICTURES, *FLOATS, "truth_points"):
-        path = request.base / f"{name}.npy"
-        if name == "truth_points" and not path.exists():
-            continue
-        key = {"images": "image", "masks": "mask"}.get(name, name)
-        new = [case[key] if key in case else unknown[name] for case in included]
-        whole = np.concatenate([np.load(path), *([np.stack(new)] if new else [])])
-        if name in PICTURES:
-            np.save(request.out / path.name, whole.astype(np.uint8))
-        else:
-            store.save_floats(request.out / path.name, whole)
+    for name in (*FLOATS, "truth_points"):
+        old = getattr(base, name)
+        if old is not None:
+            new = [case[name] if name in case else unknown[name] for _, case in included]
+            whole = np.concatenate([old, np.stack(new)]) if new else old
+            store.save_floats(request.out / f"{name}.npy", whole)

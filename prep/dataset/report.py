@@ -4,7 +4,6 @@ import base64
 import csv
 import html
 import io
-import json
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
+from jssm import dataset
 from jssm.shape import order
 
 matplotlib.use("Agg")
@@ -42,7 +42,7 @@ def write(directory: Path) -> Path:
     """Write ``report/report.html`` and its PNGs for the data set in ``directory``."""
     folder = directory / "report"
     folder.mkdir(exist_ok=True)
-    meta = json.loads((directory / "dataset.json").read_text())
+    meta = dataset.read_meta(directory)
     with open(directory / "cases.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     included = sorted((r for r in rows if r["row"]), key=lambda r: int(r["row"]))
@@ -192,7 +192,7 @@ def _histogram(scores: list[float], meta: dict) -> Figure:
 
 
 def _contact_sheet(directory: Path, included: list[dict], meta: dict) -> Figure:
-    images = np.load(directory / "images.npy", mmap_mode="r")
+    images = dataset.pictures(directory, "images", meta)
     points = np.load(directory / "points.npy", mmap_mode="r")
     count = min(20, len(included))
     drawn = np.random.default_rng(meta["seed"]).choice(len(included), count, replace=False)

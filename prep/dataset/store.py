@@ -5,15 +5,18 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import jax.numpy as jnp
 import numpy as np
 
+from jssm import shards
+from jssm.dataset import PICTURES, SEAL
 from jssm.files.archive import read_npz
 from jssm.files.whole import write_whole
 from jssm.shape import shape_model
@@ -158,14 +161,21 @@ def collect(
 
 
 def write_data_set(
-    out: Path, found: Found, meta: dict, num_modes: int, *, closed: bool = False
+    out: Path,
+    found: Found,
+    meta: dict,
+    num_modes: int,
+    *,
+    closed: bool = False,
+    shard_cases: int = 0,
 ) -> None:
     """Write arrays, shape model and tables; the table of fields comes last, as the seal.
 
-    closed: the shapes are rings.
+    closed: the shapes are rings. shard_cases: of each shard of images and masks, 0 for one file
+    each.
     """
     rows, size, num_points = found.rows, meta["size"], meta["num_points"]
-    (out / "dataset.json").unlink(missing_ok=True)
+    (out / SEAL).unlink(missing_ok=True)
     fits = [_load(r.fit) for r in rows]
     grid_points = np.stack([f["grid_points"] for f in fits])
     thetas = np.stack([f["theta"] for f in fits])
@@ -183,17 +193,12 @@ def write_data_set(
     model = shape_model.ShapeModel(mean, modes, variances, closed)
 
     count = len(rows)
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
     spacing = np.full((count, 2), np.nan, np.float32)
     truth = np.full((count, num_points, 2), np.nan, np.float32)
-    # Not mapped: a full disk would end the process without a word.
-    with _replaced(out / "images.npy") as images, _replaced(out / "masks.npy") as masks:
-        for file in (images, masks):
-            np.lib.format.write_array_header_1_0(file, header)
+    with pictures(out, count, size, shard_cases) as take:
         for i, row in enumerate(rows):
             data = _load(found.folder / f"{row.case.name}.input.npz")
-            images.write(np.ascontiguousarray(data["image"], np.uint8).data)
-            masks.write(np.ascontiguousarray(data["mask"], np.uint8).data)
+            take(data["image"], data["mask"])
             spacing[i] = data["spacing_mm"]
             if "truth" in data:
                 truth[i] = data["truth"]
@@ -210,7 +215,51 @@ def write_data_set(
         "num_modes": len(model.variances),
         "num_listed": len(found.table),
     }
-    write_whole(out / "dataset.json", json.dumps(meta, indent=1) + "\n")
+    write_whole(out / SEAL, json.dumps(meta, indent=1) + "\n")
+
+
+@contextmanager
+def pictures(
+    out: Path, count: int, size: int, shard_cases: int = 0
+) -> Iterator[Callable[[np.ndarray, np.ndarray], None]]:
+    """What takes image and mask (S, S) of each of ``count`` cases, one after another.
+
+    They go into one file each or, with ``shard_cases``, into shards of so many; those of an earlier
+    build go.
+
+    Raises:
+      OSError: when they cannot be written.
+    """
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(_pictures(out / name, count, size, shard_cases))
+            for name in PICTURES
+        ]
+
+        def take(*shown: np.ndarray) -> None:
+            for write, picture in zip(files, shown, strict=True):
+                write(np.ascontiguousarray(picture, np.uint8))
+
+        yield take
+
+
+@contextmanager
+def _pictures(
+    path: Path, count: int, size: int, shard_cases: int
+) -> Iterator[Callable[[np.ndarray], Any]]:
+    """The same for the images or the masks, in ``path`` with a suffix."""
+    file, folder = path.with_suffix(".npy"), path.with_suffix(".zarr")
+    if folder.exists():
+        shutil.rmtree(folder)
+    if shard_cases:
+        with shards.writer(folder, count, size, shard_cases) as take:
+            yield take
+        file.unlink(missing_ok=True)
+        return
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
+    with _replaced(file) as out:  # not mapped: a full disk would end the process without a word
+        np.lib.format.write_array_header_1_0(out, header)
+        yield lambda picture: out.write(picture.data)
 
 
 def write_table(out: Path, rows: list[dict]) -> None:

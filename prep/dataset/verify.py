@@ -1,4 +1,7 @@
-"""Check a data set directory in one pass and list all that is wrong with it."""
+"""Check a data set directory in one pass and list all that is wrong with it.
+
+Arrays are read a few cases at a time, so that any data set can be checked.
+"""
 
 import csv
 import json
@@ -7,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
+from tqdm import tqdm
 
-from jssm.dataset import mapped
+from jssm.dataset import PICTURES, blocks, load, mapped, parts, pictures
 from jssm.files.archive import read_npz
 from jssm.shape import labels, order
+from jssm.shards import Pictures
 from prep.dataset.split import leaks
 from prep.dataset.store import COLUMNS
 from prep.shapes.point_cloud import dice, loops, polygon_mask, signed_area
@@ -34,16 +39,22 @@ def check(directory: Path) -> list[str]:
     if meta is None or rows is None:
         return findings
     included = [r for r in rows if r["split"] in ("train", "val")]
-    arrays, more = _arrays(directory, len(included), meta["size"], meta["num_points"])
+    findings += _part_findings(directory, meta)
+    arrays, more = _arrays(directory, len(included), meta)
     findings += more
     findings += _table_findings(rows, included, meta["min_dice"])
     closed = _is_closed(directory / "shape_model.npz")
-    for i, row in enumerate(sorted(included, key=lambda r: _number(r["row"]))):
-        cause, covers = f"{row['case']} (row {i}): ", row["covers"]
-        findings += [cause + text for text in _case_findings(arrays, i, meta, covers, closed)]
-    findings += _model_findings(directory / "shape_model.npz", arrays, included, meta)
-    findings += _dice_findings(arrays, included, meta["min_dice"], closed)
-    return findings
+    cases = sorted(included, key=lambda row: _number(row["row"]))
+    with tqdm(total=len(cases), desc="checking", unit="case", disable=None) as bar:
+        for block in blocks(len(cases)):
+            read, more = _read(arrays, block)
+            findings += more
+            for place, i in enumerate(block):
+                case = {name: array[place] for name, array in read.items()}
+                cause = f"{cases[i]['case']} (row {i}): "
+                findings += [cause + text for text in _case_findings(case, cases[i], meta, closed)]
+            bar.update(len(block))
+    return findings + list(_model_findings(directory / "shape_model.npz", arrays, included, meta))
 
 
 def _is_closed(path: Path) -> bool:
@@ -83,10 +94,30 @@ def _table(path: Path) -> tuple[list[dict] | None, list[str]]:
     return [{"covers": WALL} | row for row in rows], []
 
 
+def _part_findings(directory: Path, meta: dict) -> Iterator[str]:
+    """Whether the directories that it is joined of are what they were."""
+    if "parts" not in meta:
+        return
+    try:
+        folders = parts(directory, meta)
+    except ValueError as error:
+        yield f"dataset.json: {_cause(error)}"
+        return
+    for part, folder in zip(meta["parts"], folders, strict=True):
+        try:
+            same = load(folder).digest == part.get("digest")
+        except (OSError, ValueError) as error:
+            yield f"{part['folder']}: cannot be read ({_cause(error)})"
+            continue
+        if not same:
+            yield f"{part['folder']}: not as it was when it was joined; join the parts again"
+
+
 def _arrays(
-    directory: Path, count: int, size: int, num_points: int
-) -> tuple[dict[str, np.ndarray], list[str]]:
+    directory: Path, count: int, meta: dict
+) -> tuple[dict[str, np.ndarray | Pictures], list[str]]:
     """The arrays of the right shape and number type, and what is wrong with the others."""
+    size, num_points = meta["size"], meta["num_points"]
     wanted = {
         "images": ((count, size, size), np.uint8),
         "masks": ((count, size, size), np.uint8),
@@ -96,23 +127,40 @@ def _arrays(
         "spacing_mm": ((count, 2), np.float32),
         "truth_points": ((count, num_points, 2), np.float32),
     }
-    arrays, findings = {}, []
+    arrays: dict[str, np.ndarray | Pictures] = {}
+    findings = []
     for name, (shape, dtype) in wanted.items():
         path = directory / f"{name}.npy"
         if name == "truth_points" and not path.exists():
             continue
+        place = name if name in PICTURES else path.name
         try:
-            array = mapped(path)
+            array = pictures(directory, name, meta) if name in PICTURES else mapped(path)
         except (OSError, ValueError) as error:
-            findings.append(f"{path.name}: cannot be read ({_cause(error)})")
+            findings.append(f"{place}: cannot be read ({_cause(error)})")
             continue
         if array.shape != shape:
-            findings.append(f"{path.name}: the shape is {array.shape}, {shape} was expected")
+            findings.append(f"{place}: the shape is {array.shape}, {shape} was expected")
         if array.dtype != dtype:
-            findings.append(f"{path.name}: the type is {array.dtype}, not {np.dtype(dtype)}")
+            findings.append(f"{place}: the type is {array.dtype}, not {np.dtype(dtype)}")
         if array.shape == shape:
             arrays[name] = array
     return arrays, findings
+
+
+def _read(
+    arrays: dict[str, np.ndarray | Pictures], rows: np.ndarray
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """These rows of all arrays, and what is wrong with those that cannot be read."""
+    found, findings = {}, []
+    for name, array in arrays.items():
+        try:
+            found[name] = np.asarray(array[rows])
+        except (OSError, ValueError) as error:
+            findings.append(
+                f"{name}: rows {rows[0]} to {rows[-1]} cannot be read ({_cause(error)})"
+            )
+    return found, findings
 
 
 def _table_findings(rows: list[dict], included: list[dict], min_dice: float) -> Iterator[str]:
@@ -151,45 +199,48 @@ def _table_findings(rows: list[dict], included: list[dict], min_dice: float) -> 
 
 
 def _case_findings(
-    arrays: dict[str, np.ndarray], i: int, meta: dict, covers: str, closed: bool
+    case: dict[str, np.ndarray], row: dict, meta: dict, closed: bool
 ) -> Iterator[str]:
-    yield from _number_findings(arrays, i, covers)
-    if "spacing_mm" in arrays:
-        spacing = np.asarray(arrays["spacing_mm"][i])
+    """What is wrong with one case: its arrays, and its row of the table."""
+    covers = row["covers"]
+    yield from _number_findings(case, covers)
+    if "spacing_mm" in case:
+        spacing = case["spacing_mm"]
         unknown = np.isnan(spacing).all()
         if not unknown and not (np.isfinite(spacing).all() and (spacing > 0).all()):
             yield f"spacing_mm.npy has {spacing.tolist()}, not positive numbers or NaN"
-    if "images" in arrays and np.ptp(arrays["images"][i]) == 0:
-        yield "images.npy is of one grey value"
-    if "masks" in arrays:
-        mask = np.asarray(arrays["masks"][i])
+    if "images" in case and np.ptp(case["images"]) == 0:
+        yield "the image is of one grey value"
+    if "masks" in case:
+        mask = case["masks"]
         if covers == NONE and mask.any():
-            yield "masks.npy is not empty, though the label covers nothing"
+            yield "the mask is not empty, though the label covers nothing"
         elif covers != NONE and not mask.any():
-            yield "masks.npy is empty"
+            yield "the mask is empty"
         elif mask.max() > 1:
-            yield f"masks.npy has the value {mask.max()}; 0 and 1 were expected"
+            yield f"the mask has the value {mask.max()}; 0 and 1 were expected"
         elif (pieces := ndimage.label(mask, np.ones((3, 3)))[1]) > 1:
-            yield f"masks.npy has {pieces} pieces; one was expected"
-    if "points" in arrays and np.isfinite(arrays["points"][i]).all():
-        points = np.asarray(arrays["points"][i], np.float64)
-        yield from _point_findings(points, meta["size"], closed)
-    if covers == WALL and {"thetas", "points", "canonical_points"} <= arrays.keys():
-        theta = np.asarray(arrays["thetas"][i], np.float64)
+            yield f"the mask has {pieces} pieces; one was expected"
+    if "points" in case and np.isfinite(case["points"]).all():
+        yield from _point_findings(case["points"].astype(np.float64), meta["size"], closed)
+    if covers == WALL and {"thetas", "points", "canonical_points"} <= case.keys():
+        theta = case["thetas"].astype(np.float64)
         if np.linalg.det(theta[:, :2]) <= 0:
             yield "thetas.npy mirrors or collapses the shape (its determinant is not positive)"
-        mapped = apply(theta, np.asarray(arrays["canonical_points"][i], np.float64))
-        error = np.abs(mapped - arrays["points"][i]).max()
+        moved = apply(theta, case["canonical_points"].astype(np.float64))
+        error = np.abs(moved - case["points"]).max()
         if error > 0.05:
             yield f"thetas.npy maps canonical_points.npy {error:.2f} px away from points.npy"
+    if {"points", "masks"} <= case.keys():
+        yield from _dice_findings(case["points"], case["masks"], row, closed)
 
 
-def _number_findings(arrays: dict[str, np.ndarray], i: int, covers: str) -> Iterator[str]:
+def _number_findings(case: dict[str, np.ndarray], covers: str) -> Iterator[str]:
     """What is not finite but should be, or is known though the label does not give it."""
     for name in ("points", "canonical_points", "thetas", "truth_points"):
-        if name not in arrays:
+        if name not in case:
             continue
-        values = np.asarray(arrays[name][i])
+        values = case[name]
         known = np.zeros(values.shape, bool)
         known[:] = covers == WALL
         if name == "points" and covers == CAVITY:
@@ -213,7 +264,7 @@ def _point_findings(points: np.ndarray, size: int, closed: bool) -> Iterator[str
 
 
 def _model_findings(
-    path: Path, arrays: dict[str, np.ndarray], included: list[dict], meta: dict
+    path: Path, arrays: dict[str, np.ndarray | Pictures], included: list[dict], meta: dict
 ) -> Iterator[str]:
     try:
         arrays_of = read_npz(path)
@@ -248,31 +299,28 @@ def _model_findings(
         shaped = min(len(included), meta.get("shape_cases", len(included)))
         training = sorted(int(i) for i in places if 0 <= i < shaped)
         if training:
-            shapes = np.asarray(arrays["canonical_points"], np.float64)[training]
-            if not np.abs(shapes.mean(axis=0) - mean).max() <= 1e-3:
+            canonical = arrays["canonical_points"]
+            sums = [
+                canonical[training[part[0] : part[-1] + 1]].astype(np.float64).sum(axis=0)
+                for part in blocks(len(training))
+            ]
+            if not np.abs(np.sum(sums, axis=0) / len(training) - mean).max() <= 1e-3:
                 yield "shape_model.npz: the mean is not that of the training cases"
 
 
 def _dice_findings(
-    arrays: dict[str, np.ndarray], included: list[dict], min_dice: float, closed: bool
+    points: np.ndarray, mask: np.ndarray, row: dict, closed: bool
 ) -> Iterator[str]:
-    if not {"points", "masks"} <= arrays.keys():
+    if row["covers"] == CAVITY:
+        points = points[order.cavity_strip(len(points))]
+    if not np.isfinite(points).all():
         return
-    for row in included:
-        i = _number(row["row"])
-        if not 0 <= i < len(included):
-            continue
-        mask, points = (np.asarray(arrays[name][int(i)]) for name in ("masks", "points"))
-        if row["covers"] == CAVITY:
-            points = points[order.cavity_strip(len(points))]
-        if not np.isfinite(points).all():
-            continue
-        found = dice(polygon_mask(points, mask.shape, closed=closed), mask)
-        if mask.any() and abs(found - _number(row["point_mask_dice"])) > 0.01:
-            yield (
-                f"{row['case']} (row {row['row']}): the points cover the mask with the Dice "
-                f"{found:.3f}, but cases.csv says {row['point_mask_dice']}"
-            )
+    found = dice(polygon_mask(points, mask.shape, closed=closed), mask)
+    if mask.any() and abs(found - _number(row["point_mask_dice"])) > 0.01:
+        yield (
+            f"the points cover the mask with the Dice {found:.3f}, but cases.csv says "
+            f"{row['point_mask_dice']}"
+        )
 
 
 def _number(text: str | None) -> float:

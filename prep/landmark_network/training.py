@@ -9,8 +9,10 @@ network looks at images shrunk to ``size``: coarse, for a peak is found to a par
 
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -18,6 +20,7 @@ from jssm import dataset
 from jssm.config import Augmentation, Config, TrainConfig
 from jssm.dataset import Dataset
 from jssm.shape import affine
+from jssm.shards import Pictures
 from jssm.training import loop
 from jssm.training.plan import make_plan
 from prep.dataset import images
@@ -93,8 +96,8 @@ def examples(data: Dataset, size: int) -> Examples:
     rows = np.array(kept, np.int64)
     fitted = replace(
         data,
-        images=_fitted(images.fit_image, data.images[rows], size),
-        masks=_fitted(images.fit_mask, data.masks[rows], size),
+        images=_fitted(images.fit_image, data.images, rows, size),
+        masks=_fitted(images.fit_mask, data.masks, rows, size),
         points=np.array(points, np.float32).reshape(-1, len(landmarks.NAMES), 2),
         canonical_points=data.canonical_points[rows],
         thetas=data.thetas[rows],
@@ -105,8 +108,9 @@ def examples(data: Dataset, size: int) -> Examples:
     return Examples(fitted, rows, without)
 
 
-def _fitted(fit, pictures: np.ndarray, size: int) -> np.ndarray:
-    return np.array([fit(p, size) for p in pictures], np.uint8).reshape(-1, size, size)
+def _fitted(fit, pictures: np.ndarray | Pictures, rows: np.ndarray, size: int) -> np.ndarray:
+    """These rows in the network's size; read one by one, for all may not fit in memory."""
+    return np.array([fit(pictures[row], size) for row in rows], np.uint8).reshape(-1, size, size)
 
 
 def _mean_landmarks(data: Dataset, directory: Path) -> np.ndarray:
@@ -147,7 +151,11 @@ def _report(run: Path, data: Dataset, found: Examples, threshold: float) -> dict
     """Write how good the best network is on the held-out patients; gives the summary."""
     val = found.data.rows("val")
     rows = found.rows[val]
-    seen = locator.load(run)(np.asarray(data.images[rows]), threshold=threshold)
+    look = partial(locator.load(run), threshold=threshold)
+    few = dataset.blocks(len(rows), locator.BATCH)
+    seen = jax.tree.map(
+        lambda *parts: np.concatenate(parts), *(look(data.images[rows[block]]) for block in few)
+    )
     from_size = affine.invert(affine.letterbox((data.size,) * 2, (found.data.size,) * 2))
     truth = np.asarray(affine.apply(from_size, found.data.points[val]))
     return report.write(run, data, rows, truth, seen)
