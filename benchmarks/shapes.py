@@ -13,8 +13,10 @@ from jssm.methods.model import Model
 from jssm.networks.cascade import Cascade
 from jssm.shape import shape_model
 from jssm.shape.shape_model import from_arrays
+from prep.dataset import store
 
 NUM_POINTS, NUM_MODES = 88, 30
+DISTINCT = 256  # cases that a data set has at most
 
 
 def horseshoe(num_points: int) -> np.ndarray:
@@ -70,22 +72,24 @@ def cases(count: int, size: int, *, seed: int = 0) -> dict[str, np.ndarray]:
     return {"image": images, "mask": masks.astype(np.uint8), "points": points}
 
 
-def write_data_set(folder: Path, *, count: int, size: int) -> None:
-    """A data set (prep/DATASET.md) of ``count`` training cases and one validation case."""
+def write_data_set(folder: Path, *, count: int, size: int, shard_cases: int = 0) -> None:
+    """A data set (prep/DATASET.md) of ``count`` training cases and one validation case; the same
+    :data:`DISTINCT` ones again and again. ``shard_cases`` is as for `prep build`."""
     total = count + 1
-    made, shape = cases(total, size), model(size, depth=18, width=4)
+    made, shape = cases(min(total, DISTINCT), size), model(size, depth=18, width=4)
+    again = np.arange(total) % DISTINCT
     folder.mkdir(parents=True, exist_ok=True)
+    with store.pictures(folder, total, size, shard_cases) as take:
+        for number in again:
+            take(made["image"][number], made["mask"][number])
     arrays = {
-        "images": made["image"],
-        "masks": made["mask"],
-        "points": made["points"],
-        "canonical_points": np.broadcast_to(horseshoe(NUM_POINTS), made["points"].shape),
+        "points": made["points"][again],
+        "canonical_points": np.broadcast_to(horseshoe(NUM_POINTS), (total, NUM_POINTS, 2)),
         "thetas": np.broadcast_to(np.asarray(shape.mean_theta), (total, 2, 3)),
         "spacing_mm": np.ones((total, 2)),
     }
     for name, array in arrays.items():
-        kind = array.dtype if array.dtype == np.uint8 else np.float32
-        np.save(folder / f"{name}.npy", array.astype(kind))
+        store.save_floats(folder / f"{name}.npy", array)
     shape_model.save(folder / "shape_model.npz", shape.shape)
     names = [f"case{i:04d}" for i in range(total)]
     splits = ["train"] * count + ["val"]

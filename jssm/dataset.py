@@ -94,7 +94,7 @@ class Dataset:
         content = [part.encode() for part in parts] + [np.asarray(a).tobytes() for a in arrays]
         return hashlib.sha256(b"".join(content)).hexdigest()[:16]
 
-    @property
+    @cached_property
     def covers(self) -> np.ndarray:
         """What each case's label covers (N,) int8, as codes of :mod:`jssm.shape.labels`."""
         return self.cases["covers"].map(labels.COVERS.index).to_numpy(np.int8)
@@ -245,7 +245,7 @@ def epoch_order(rows: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> 
     return np.resize(order, (max(len(rows) // batch_size, 1), batch_size))
 
 
-def blocks(count: int, size: int = 256) -> Iterator[np.ndarray]:
+def blocks(count: int, size: int = 64) -> Iterator[np.ndarray]:
     """The rows 0 to ``count``, a few at a time, to read what does not fit in memory."""
     for start in range(0, count, size):
         yield np.arange(start, min(start + size, count))

@@ -142,6 +142,19 @@ def test_training_runs(tmp_path, capsys, monkeypatch, no_peers):
     assert sum(row["% of the step"] for row in parts) == pytest.approx(100)
 
 
+def test_the_feed_is_measured_in_both_layouts(tmp_path, monkeypatch):
+    """Steps that take no time wait for their data."""
+    nothing = lambda state, batch: (state, {"loss": jax.numpy.sum(batch["image"])})  # noqa: E731
+    monkeypatch.setattr(train, "stepper", lambda *_: (nothing, 0.0))
+    words = f"feed --load 32x4 --gib 0 --steps 3 --shard-cases 10 --out {tmp_path}"
+    benchmarks.main([*words.split(), "--folder", str(tmp_path)])
+    found = json.loads((tmp_path / "report.json").read_text())
+    (rows,) = found["tables"].values()
+    assert [row["images and masks in"] for row in rows] == ["one file each", "shards"]
+    assert all(0 < row["waits for data, % of the loop"] <= 100 for row in rows)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
+
+
 def test_the_share_outside_the_device(monkeypatch):
     """Bare steps take 4 s, those of the loop 5 s."""
 

@@ -111,6 +111,28 @@ def test_same_seed_same_bytes_whatever_the_number_of_processes(good):
     assert _bytes(other) == _bytes(good / "out")
 
 
+def test_a_second_run_may_write_another_layout(good, tmp_path, monkeypatch):
+    """Shards of five, of three, and files again: always the same bytes from the same steps, and
+    nothing is left of the layout before."""
+    monkeypatch.setattr(report, "write", lambda _: None)
+    out = shutil.copytree(good / "out", tmp_path / "out")
+    words = _arguments(good / "images", good / "masks", out, "--spacing", "1.5", "1.5")
+    plain = _bytes(out)
+    for count in (5, 3):
+        assert main([*words, "--shard-cases", str(count)]) == 0
+        found, data = _bytes(out), dataset.load(out)
+        names = {name for name in found.keys() ^ plain.keys() if "zarr" not in name}
+        assert names == {"images.npy", "masks.npy"}
+        assert len(list((out / "images.zarr").iterdir())) == 1 + -(-8 // count)
+        assert all(found[name] == plain[name] for name in found.keys() & plain.keys())
+        np.testing.assert_array_equal(np.asarray(data.masks), dataset.load(good / "out").masks)
+        assert check(out) == []
+        if count == 5:
+            (out / "images.zarr" / "7.0.0").write_text("of another build")
+    assert main(words) == 0
+    assert _bytes(out) == plain
+
+
 def test_a_second_run_continues(good, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(good / "out", out)

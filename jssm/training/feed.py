@@ -1,7 +1,7 @@
 """Batches on their way to the devices, so that a training step never waits for data.
 
-A data set that fits lives on the devices, and a batch is gathered there; a larger one is read by a
-thread, a few batches ahead.
+A data set that fits lives on the devices, and a batch is gathered there; a larger one is read by
+threads, a few batches ahead.
 """
 
 import os
@@ -48,10 +48,14 @@ class Feed:
     Of several processes each reads its own part of a batch.
     """
 
-    def __init__(self, data: Dataset, devices: list[jax.Device]):
+    def __init__(self, data: Dataset, devices: list[jax.Device], *, resident: bool | None = None):
+        """resident: whether the data set lives on the devices; by default where it fits."""
         self._data, self._devices, self._resident = data, devices, None
         arrays = dataset_lib.arrays(data)
-        if sum(array.nbytes for array in arrays.values()) <= RESIDENT_SHARE * _memory(devices[0]):
+        if resident is None:
+            size = sum(array.nbytes for array in arrays.values())
+            resident = size <= RESIDENT_SHARE * _memory(devices[0])
+        if resident:
             # A copy of what is on the disk, so that no step reads a file.
             self._resident = replicate(jax.tree.map(np.array, arrays), devices)
         self._gather = jax.jit(
@@ -91,11 +95,11 @@ class Feed:
 
 
 def ahead(read: Callable[[np.ndarray], T], order: np.ndarray) -> Iterator[T]:
-    """``read(rows)`` for each row of ``order``, by a thread that is a few batches ahead."""
-    with ThreadPoolExecutor(1) as reader:
+    """``read(rows)`` for each row of ``order``, by threads that are a few batches ahead."""
+    with ThreadPoolExecutor(AHEAD) as readers:
         waiting: deque = deque()
         for rows in order:
-            waiting.append(reader.submit(read, rows))
+            waiting.append(readers.submit(read, rows))
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
         while waiting:

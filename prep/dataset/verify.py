@@ -308,9 +308,7 @@ def _model_findings(
                 yield "shape_model.npz: the mean is not that of the training cases"
 
 
-def _dice_findings(
-    points: np.ndarray, mask: np.ndarray, row: dict, closed: bool
-) -> Iterator[str]:
+def _dice_findings(points: np.ndarray, mask: np.ndarray, row: dict, closed: bool) -> Iterator[str]:
     if row["covers"] == CAVITY:
         points = points[order.cavity_strip(len(points))]
     if not np.isfinite(points).all():
