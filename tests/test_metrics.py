@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from jssm.evaluation import metrics
-from jssm.shape.masks import binarize
+from jssm.shape.masks import PackedMasks, binarize
 
 
 def rectangle(top, left, height, width, shape=(64, 64)):
@@ -155,3 +155,12 @@ def test_an_empty_truth_and_unlike_shapes_are_errors():
         metrics.mask_scores(np.zeros_like(square), square, (1, 1))
     with pytest.raises(ValueError, match="expected"):
         metrics.dice(square, square[:-1])
+
+
+def test_packed_masks_come_out_as_they_were():
+    drawn = np.random.default_rng(0).random((5, 7, 13)) > 0.5
+    packed = PackedMasks([PackedMasks.pack(drawn[:3]), PackedMasks.pack(drawn[3:])], 13)
+    for places in (2, [4, 0], slice(None)):
+        np.testing.assert_array_equal(packed[places], drawn[places], strict=True)
+    np.testing.assert_array_equal(list(packed), drawn)
+    assert len(packed) == 5

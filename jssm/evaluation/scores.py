@@ -29,7 +29,7 @@ from jssm.image_path import from_uint8
 from jssm.rasterizer import rasterize
 from jssm.shape import labels, order, uncertainty
 from jssm.shape.integrity import integrity
-from jssm.shape.masks import binarize
+from jssm.shape.masks import PackedMasks, binarize
 
 Predict = Callable[[NDArray], Any]
 
@@ -54,7 +54,7 @@ class Evaluation:
     table: one row per case, in the order of `rows`: case, patient, frame, covers, the scores (NaN
     where the data, the label or the method has no such thing), the shape certificate, folded and
     failed (0 or 1). summary: the content of metrics.json. rows: (n,) rows of the data set. masks:
-    (n, H, W) bool, the predicted ones. points: (n, T, 2) px, the predicted ones, or None.
+    (n, H, W), the predicted ones. points: (n, T, 2) px, the predicted ones, or None.
     squares: (n, T), how far the true points lie from these by their own covariances
     (``reliability.squared_distances``); NaN where that is not known.
     """
@@ -62,7 +62,7 @@ class Evaluation:
     table: pd.DataFrame
     summary: dict[str, Any]
     rows: NDArray
-    masks: NDArray[np.bool_]
+    masks: PackedMasks
     points: NDArray | None
     squares: NDArray
 
@@ -132,11 +132,11 @@ def summarize(table: pd.DataFrame) -> dict[str, Any]:
 
 
 class _Predictions(NamedTuple):
-    """Of n rows: masks (n, H, W) bool; points (n, T, 2) px, or None; the columns of the shape
+    """Of n rows: masks (n, H, W); points (n, T, 2) px, or None; the columns of the shape
     certificate; the points' covariances (n, T, 2, 2), or None; the confidence (n,), NaN where it is
     not known; and how long one image took."""
 
-    masks: NDArray[np.bool_]
+    masks: PackedMasks
     points: NDArray | None
     certificate: dict[str, Any]
     covariances: NDArray | None
@@ -160,21 +160,24 @@ def _predict_all(
         began = time.perf_counter()
         prediction = jax.block_until_ready(predict(from_uint8(images)))
         seconds += time.perf_counter() - began
-        masks.append(binarize(np.asarray(prediction.mask)))
+        seen = binarize(np.asarray(prediction.mask))
+        _check_shape(seen, data.masks.shape[1:], "masks")
+        masks.append(PackedMasks.pack(seen[: len(batch)]))
         if prediction.points is not None:
             points.append(np.asarray(prediction.points))
+            _check_shape(points[-1], data.points.shape[1:], "points")
             certificates.append(certify(prediction.points))
         sure.append(getattr(prediction, "confidence", np.full(batch_size, np.nan)))
         if getattr(prediction, "spread", None) is not None:
             covariance.append(np.asarray(uncertainty.covariances(prediction.spread)))
         bar.update(len(batch))
     bar.close()
-    mask = _joined(masks, data.masks.shape[1:], "masks")[: len(rows)]
+    mask = PackedMasks(masks, data.masks.shape[-1])
     per_image = seconds / (len(masks) * batch_size)
     confidence = np.concatenate(sure)[: len(rows)]
     if not points:
         return _Predictions(mask, None, {"folded": np.nan}, None, confidence, per_image)
-    point = _joined(points, data.points.shape[1:], "points")[: len(rows)]
+    point = np.concatenate(points)[: len(rows)]
     whole = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(rows)], *certificates)
     columns = {**vars(whole), "folded": 1 - whole.ok.astype(int)}
     del columns["ok"]
@@ -189,15 +192,17 @@ def _squares(found: _Predictions, true: NDArray) -> NDArray:
     return reliability.squared_distances(true - found.points, found.covariances)
 
 
-def _joined(batches: list[NDArray], shape: tuple[int, ...], name: str) -> NDArray:
-    """The batches in one; refused unless each item has this shape."""
-    whole = np.concatenate(batches)
-    if whole.shape[1:] != shape:
+def _check_shape(found: NDArray, shape: tuple[int, ...], name: str) -> None:
+    """Check that each item of a batch has this shape.
+
+    Raises:
+      ValueError: when it has not.
+    """
+    if found.shape[1:] != shape:
         raise ValueError(
-            f"the predicted {name} have shape {whole.shape[1:]}, expected {shape} as in the "
+            f"the predicted {name} have shape {found.shape[1:]}, expected {shape} as in the "
             "data set"
         )
-    return whole
 
 
 def _names(case: pd.Series) -> dict[str, Any]:
