@@ -31,6 +31,8 @@ import numpy as np
 from benchmarks import report
 from benchmarks.measure import machine
 from benchmarks.report import Report, Rows
+from jssm.dataset import SEAL
+from jssm.shards import opened
 
 FORK = multiprocessing.get_context("fork")
 SIZE, PATIENTS, FRAMES = 96, 6, 2  # of the phantoms
@@ -74,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def jobs_in(folder: Path) -> list[Job]:
-    """Build, training, import and predict, in this order, on phantoms in ``folder``."""
+    """Build, training, import, predict, and build in shards, in this order, on phantoms in
+    ``folder``."""
     cohort, study = folder / "cohort", folder / "study"
     data, trained = folder / "prep build", folder / "train.py"
     apart(_write_inputs, cohort, study)
@@ -92,12 +95,14 @@ def jobs_in(folder: Path) -> list[Job]:
         1,
         "--out",
     ]
+    shards = [*build[:-1], "--shard-cases", 4, "--out"]
     predict = ["predict", cohort / "images", "--jobs", 0, "--ckpt", trained, "--out"]
     return [
         Job("prep build", partial(prep_command, build), _digest_data),
         Job("train.py", partial(_train, data), _digest_run),
         Job("prep import", partial(prep_command, ["import", "dicom", study, "--out"]), digest_all),
         Job("jssm predict", partial(_jssm, predict), _digest_results),
+        Job("prep build, shards", partial(prep_command, shards), _digest_data),
     ]
 
 
@@ -114,7 +119,7 @@ def kill(job: Job, folder: Path, kills: int, seed: int) -> tuple[dict[str, Any],
         status, said = start(job.work, out, kill_after_s=rng.uniform(0, whole_s))
         done += status == -9
         lost += [f"lost: {said}"] if status not in (0, -9) else []
-        lost += [f"lost: {name} is cut off" for name in broken(out)]
+        lost += [f"lost: {name} is cut off" for name in apart(broken, out)]
         if status != -9:  # it was quicker; the next one begins anew
             ended += 1
             lost += [] if apart(job.digest, out) == wanted else ["lost: the bits differ"]
@@ -245,7 +250,7 @@ def broken(out: Path) -> list[str]:
 
 def _is_sealed(path: Path, out: Path) -> bool:
     """Whether what tells that a folder is whole is there, where one does."""
-    if path.parent == out and path.suffix in (".npy", ".npz"):
+    if path.parent.suffix == ".zarr" or (path.parent == out and path.suffix in (".npy", ".npz")):
         return (out / "dataset.json").exists()
     of_cine = path.parent != out and (path.parent / "points.csv").exists()
     return not of_cine or (path.parent / "summary.json").exists()
@@ -256,6 +261,8 @@ def _read(path: Path) -> None:
         json.loads(path.read_text())
     elif path.suffix == ".npy":
         np.load(path)
+    elif path.parent.suffix == ".zarr":
+        np.asarray(opened(path.parent, path.parent.parent / SEAL))
     elif path.suffix == ".npz":
         np.load(path).items()
     elif path.suffix == ".gz":
@@ -358,7 +365,7 @@ def _digest_files(paths: list[Path]) -> str:
 
 
 def _digest_data(out: Path) -> str:
-    return _digest_files([p for p in out.iterdir() if p.is_file()])
+    return _digest_files([p for p in [*out.iterdir(), *out.glob("*.zarr/*")] if p.is_file()])
 
 
 def digest_all(out: Path) -> str:
