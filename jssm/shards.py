@@ -59,12 +59,15 @@ class Pictures:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        with _told(ValueError, "read"):
-            found = self.store[self._rows[rows]].read().result()
-        for path, mark in self.seals.items():  # afterwards: whoever writes breaks the seal first
-            if _mark(path) != mark:
-                raise ValueError(f"{path.parent}: the data set was written anew while it was read")
-        return found
+        try:
+            with _told(ValueError, "read"):
+                return self.store[self._rows[rows]].read().result()
+        finally:  # afterwards, whatever came of it: whoever writes breaks the seal first
+            for path, mark in self.seals.items():
+                if _mark(path) != mark:
+                    raise ValueError(
+                        f"{path.parent}: the data set was written anew while it was read"
+                    )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:] if dtype is None else self[:].astype(dtype)

@@ -1,5 +1,6 @@
 """Runs from elsewhere, and runs that are damaged."""
 
+import random
 import shutil
 import zipfile
 from pathlib import Path
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 import jssm
+from jssm import checkpoint
+from tests.mutations import mutated
 
 OLD_RUN = Path(__file__).parent / "data" / "run_0.3.0.zip"
 
@@ -86,3 +89,25 @@ def test_a_damaged_run_is_told_in_one_sentence(old_run, damage):
         jssm.load(old_run)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of Orbax
+def test_mutated_checkpoints_give_a_sentence_or_what_is_left(tmp_path):
+    with zipfile.ZipFile(OLD_RUN) as archive:
+        archive.extractall(tmp_path)
+    weights = tmp_path / "checkpoints" / "best" / "7" / "weights"
+    largest = max((weights / "ocdbt.process_0" / "d").iterdir(), key=lambda p: p.stat().st_size)
+    (index,) = (weights / "d").iterdir()
+    rng, sentences = random.Random(0), []
+    for path in (weights / "_METADATA", weights / "manifest.ocdbt", index, largest):
+        whole = path.read_bytes()
+        for _ in range(6):
+            path.write_bytes(mutated(whole, rng, header=300))
+            try:
+                checkpoint.read_weights(tmp_path)
+            except ValueError as error:
+                sentences.append(str(error))
+        path.write_bytes(whole)
+    assert len(sentences) > 18
+    assert all("is damaged or of another version" in sentence for sentence in sentences)
+    assert "\n" not in "".join(sentences)

@@ -2,6 +2,7 @@
 form of ``python -m benchmarks faults``."""
 
 import os
+import shutil
 from functools import partial
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 
 from benchmarks import faults
 from jssm.files import whole
-from jssm.training import loop
+from jssm.training import feed, loop
 from prep.__main__ import main as prep
 from tests import toy
 from tests.conftest import write_dataset
 from tests.dicom_files import write_cine
 from tests.leaks import leaks
 from tests.runs import assert_same, stop_at
+from tests.sharding import in_shards
 
 
 @pytest.mark.filterwarnings("ignore:.*fork")  # the child computes nothing with JAX
@@ -92,3 +94,36 @@ def test_a_run_keeps_to_its_data_set(small_data, tmp_path, monkeypatch):
         loop.train(config, tmp_path / "run")
     loop.train(config, tmp_path / "run")
     assert_same(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_data_set_that_changes_under_a_running_training(small_data, tmp_path, monkeypatch):
+    """As when `prep build` puts another in its place. Files stay open, so the run ends with the
+    same bits; shards do not, so it stops, and goes on to the same bits when the old ones are back.
+    """
+    toy.install(monkeypatch)
+    monkeypatch.setattr(feed, "RESIDENT_SHARE", 0.0)
+    monkeypatch.setattr(loop, "SAVE_S", 0.0)
+    data, kept, new = (tmp_path / name for name in ("data", "kept", "new"))
+    config = toy.config(data, epochs=2)
+    write_dataset(new, seed=1)
+
+    def change(step, _):
+        if step == 9:  # after the first checkpoint
+            data.rename(kept)
+            new.rename(data)
+
+    shutil.copytree(small_data, data)
+    loop.train(config, tmp_path / "whole")
+    loop.train(config, tmp_path / "files", on_step=change)
+    assert_same(tmp_path / "whole", tmp_path / "files")
+    data.rename(new)
+    in_shards(small_data, data, 8)
+    shutil.rmtree(kept)
+    with pytest.raises(ValueError, match="written anew while it was read"):
+        loop.train(config, tmp_path / "shards", on_step=change)
+    with pytest.raises(ValueError, match="not that with which this run began"):
+        loop.train(config, tmp_path / "shards")
+    shutil.rmtree(data)
+    kept.rename(data)
+    loop.train(config, tmp_path / "shards")
+    assert_same(tmp_path / "whole", tmp_path / "shards")

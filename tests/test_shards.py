@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from jssm import dataset, shards
-from jssm.training import feed, loop
+from jssm.training import feed
 from prep.dataset import verify
-from tests import toy
 from tests.conftest import write_dataset
 from tests.prep_shapes import write_data_set
-from tests.runs import assert_same, stop_at
 from tests.sharding import in_shards
 
 SHARD = 7  # cases, of 20: the last shard is shorter
@@ -77,23 +75,6 @@ def test_a_batch_reads_its_own_cases_alone(sharded, monkeypatch):
     assert all(len(rows) == 2 for rows in read)
     assert len(read) <= 2 * (feed.AHEAD + 2)  # images and masks
     batches.close()
-
-
-def test_a_run_goes_on_in_another_layout_to_the_same_bits(
-    small_data, sharded, tmp_path, monkeypatch
-):
-    toy.install(monkeypatch)
-    monkeypatch.setattr(feed, "RESIDENT_SHARE", 0.0)
-    place = tmp_path / "data"
-    place.symlink_to(small_data)
-    config = toy.config(place)
-    loop.train(config, tmp_path / "whole")
-    with pytest.raises(loop.Stopped):
-        loop.train(config, tmp_path / "run", on_step=stop_at(13))
-    place.unlink()
-    place.symlink_to(sharded)
-    loop.train(config, tmp_path / "run")
-    assert_same(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_shard_that_is_missing_or_cut_off_is_named(sharded, tmp_path):
