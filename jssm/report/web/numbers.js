@@ -17,7 +17,7 @@ const ROWS = [
   ["es_long_axis_mm", "Long axis, end-systole", "mm", 0, (m) => m.length[m.es]],
   ["ed_frame", "End-diastole", "frame", 0, (m) => m.ed],
   ["es_frame", "End-systole", "frame", 0, (m) => m.es],
-  ["end_systole_s", "End-systole after end-diastole", "s", 3, (m) => m.endSystole],
+  ["end_systole_s", "Time to end-systole", "s", 3, (m) => m.endSystole],
 ];
 const HEADLINES = {
   ef_percent: "Ejection fraction",
