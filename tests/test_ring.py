@@ -7,8 +7,11 @@ import pytest
 from flax import linen as nn
 
 from jssm.config import Augmentation
+from jssm.methods.evidence import landmark_loss, map_loss
+from jssm.networks.heatmaps import targets
 from jssm.networks.layers import along
 from jssm.rasterizer import draw, kernels, tiles
+from jssm.report.command import shape_of
 from jssm.shape import labels, order, placing, shape_model
 from jssm.shape.integrity import integrity
 from jssm.shape.polygon import encloses
@@ -193,3 +196,20 @@ def test_a_shape_model_says_that_it_is_closed(tmp_path, small_shape):
         assert shape_model.load(tmp_path / "shape.npz").closed is closed
         assert ("closed" in np.load(tmp_path / "shape.npz")) is closed
         assert shape_model.from_arrays(shape_model.arrays_of(shape)).closed is closed
+    shape_model.save(tmp_path / "shape_model.npz", shape)
+    with pytest.raises(ValueError, match="rings"):
+        shape_of(str(tmp_path))
+
+
+def test_maps_and_landmarks_of_a_ring_have_their_targets():
+    points = ring(12)
+    wall, cavity = (signed_distance(loops, SHAPE) > 0
+                    for loops in (np.split(points, 2), [points[:12]]))  # fmt: skip
+    classes = 20.0 * np.stack([~wall & ~cavity, wall, cavity], axis=-1)
+    of = jax.jit(lambda c: map_loss(c, wall.astype(np.float32), single(points), closed=True))
+    assert float(of(single(classes))) < 1e-3
+    assert float(of(single(classes[..., [0, 2, 1]]))) > 1
+    marks = placing.middles(single(points), closed=True) / 4 - 0.375  # a map of every fourth pixel
+    chances = targets(marks, (10, 11), sigma_px=1.5)
+    logits = jnp.log(chances[:, :-1] / chances[:, -1:]).T.reshape(10, 11, 3)
+    assert float(landmark_loss(logits, single(points), closed=True)) < 1e-4

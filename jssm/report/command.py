@@ -54,7 +54,8 @@ def shape_of(source: str) -> dict[str, Any]:
     """The shape model of a data set, a run or a model, as lists of numbers.
 
     Raises:
-      OSError, ValueError: when there is none.
+      OSError: when there is none.
+      ValueError: when there is none, or its shapes are rings.
     """
     from jssm.methods import registry
     from jssm.shape import shape_model
@@ -66,4 +67,6 @@ def shape_of(source: str) -> dict[str, Any]:
         arrays = registry.read(source)[1].get("shape", {})
     if not arrays:
         raise ValueError(f"{source}: its method has no shape model")
+    if arrays.get("closed"):
+        raise ValueError(f"{source}: its shapes are rings, which the page does not draw")
     return {name: record.numbers(arrays[name], 7) for name in ("mean", "modes", "variances")}

@@ -1,9 +1,10 @@
 """A whole phantom cohort on disk.
 
-A cohort of all views has the files <patient>_2ch, <patient>_3ch and <patient>_4ch.
+A cohort of all views has the files <patient>_2ch, <patient>_3ch and <patient>_4ch, one of
+short-axis slices <patient>_sax_basal, <patient>_sax_mid and <patient>_sax_apical.
 
 DIR/images/<patient>.nii   cine, uint16, (x, y, 1, frames); zooms: column mm, row mm, 1, frame s
-DIR/masks/<patient>.nii    the same geometry, uint8, 1 = myocardium
+DIR/masks/<patient>.nii    the same geometry, uint8, 1 = myocardium; of slices 2 = right ventricle
 DIR/truth/<patient>.npz    the fields of `truth_fields`
 DIR/cohort.csv             a row per file; written last
 DIR/options.json           what was asked for
