@@ -54,9 +54,9 @@ def test_facing_corners_complete_the_triangle_and_the_quad_of_an_edge():
         assert {*triangle, fourth} in quads
 
 
-@pytest.mark.parametrize(("half", "noise", "seed"), [(3, 0, 0), (12, 0.25, 1), (12, 0.25, 2)])
-def test_the_mask_is_the_annulus(half, noise, seed):
-    points = ring(half, noise=noise, start=seed, seed=seed)
+@pytest.mark.parametrize(("noise", "seed"), [(0, 0), (0.25, 1), (0.25, 2)])
+def test_the_mask_is_the_annulus(noise, seed):
+    points = ring(noise=noise, start=seed, seed=seed)
     expected = signed_distance(np.split(points, 2), SHAPE)
     np.testing.assert_allclose(drawn(single(points)), expected, atol=1e-5)
     pixels = jnp.stack(jnp.meshgrid(*map(jnp.arange, SHAPE[::-1])), axis=-1)
@@ -65,7 +65,7 @@ def test_the_mask_is_the_annulus(half, noise, seed):
 
 
 def test_rings_on_the_pixels_and_partly_outside():
-    for points in (np.round(ring(8)), ring(8, centre=(2.0, 38.0)), ring(8, outer=30.0)):
+    for points in (np.round(ring()), ring(centre=(2.0, 38.0)), ring(outer=30.0)):
         expected = signed_distance(np.split(points, 2), SHAPE)
         found = np.asarray(drawn(single(points)))
         np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=2e-5)
@@ -113,7 +113,7 @@ def test_a_cavity_label_draws_the_inner_loop_and_moves_it():
 
 
 def test_a_thin_ring_is_widened_all_round():
-    thin = single(ring(16, inner=9.8, outer=10.0))
+    thin = single(ring(inner=9.8, outer=10.0))
     for boundary, radius in zip(order.boundaries(thicken(thin, 1.1, closed=True)), (9.35, 10.45),
                                 strict=True):  # fmt: skip
         radii = np.linalg.norm(boundary - np.array([20.3, 18.7]), axis=1)
