@@ -316,3 +316,12 @@ def test_what_is_missing_is_said_in_one_sentence(trained, tmp_path):
         report.evaluate_run(run_dir, data_dir=str(tmp_path))
     with pytest.raises(ValueError, match="test"):
         report.evaluate_run(run_dir, split="test")
+
+
+def test_a_movie_shows_one_cine():
+    """Of a patient with several slices."""
+    names = [f"p_sax_{level}_frame{k:02d}" for k in range(5) for level in ("mid", "basal")]
+    table = pd.DataFrame({"case": names, "patient": "p", "frame": np.repeat(range(5), 2)})
+    ((file, (patient, places)),) = report._cines(table).items()
+    assert (file, patient) == ("cine_p.gif", "p")
+    assert [names[k] for k in places] == [f"p_sax_basal_frame{k:02d}" for k in range(5)]

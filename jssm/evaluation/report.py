@@ -22,6 +22,7 @@ from jssm.pictures import movies, plots
 SHEET_CASES = 8
 SHARES = np.linspace(0.02, 0.98, 49)  # of the ellipses in the diagram
 CINE_PATIENTS, CINE_FRAMES = 3, 5  # movies of so many patients, of those with so many frames
+CINE_NAME = r"^(.*)_frame\d+$"  # the cine in a case's name
 
 
 def evaluate_run(
@@ -146,8 +147,9 @@ def _write_sheets(found: Evaluation, data: Dataset, out: Path, progress: bool) -
         points = None if found.points is None else found.points[places]
         titles = [_title(found.table.iloc[k]) for k in places]
         plots.overlay_sheet(
-            out / file, data.images[rows], data.masks[rows], found.masks[places], points, titles
-        )
+            out / file, data.images[rows], data.masks[rows], found.masks[places], points, titles,
+            closed=data.shape_model.closed,
+        )  # fmt: skip
     return [out / file for file, _ in sheets]
 
 
@@ -159,7 +161,10 @@ def _write_cines(found: Evaluation, data: Dataset, out: Path, progress: bool) ->
     for file, (patient, places) in cines.items():
         images, points = data.images[found.rows[places]], found.points[places]
         fps = _fps(found.table.iloc[places])
-        plots.cine_gif(out / file, images, points, fps, title=patient, progress=progress)
+        plots.cine_gif(
+            out / file, images, points, fps, title=patient, progress=progress,
+            closed=data.shape_model.closed,
+        )  # fmt: skip
     return [out / file for file in cines]
 
 
@@ -204,16 +209,20 @@ def _title(case: pd.Series) -> str:
 
 
 def _cines(table: pd.DataFrame) -> dict[str, tuple[str, NDArray]]:
-    """Per file name a patient and the places of the frames in the table, in their order."""
+    """Per file name a patient and the places of the frames in the table, in their order; of a
+    patient with several cines, as the cases' names tell them, the first."""
     found: dict[str, tuple[str, NDArray]] = {}
     if not {"patient", "frame"} <= set(table.columns):
         return found
     numbered = table[["patient", "frame"]].reset_index(drop=True)
-    for patient, frames in numbered.groupby("patient", sort=True):
-        if len(frames) >= CINE_FRAMES and len(found) < CINE_PATIENTS:
-            plain = "".join(c if c.isalnum() or c in ".-" else "_" for c in str(patient))
+    names = table["case"].astype(str) if "case" in table.columns else table["patient"].astype(str)
+    cine = names.str.extract(CINE_NAME, expand=False).fillna("").to_numpy()
+    for (patient, _), frames in numbered.groupby(["patient", cine], sort=True):
+        plain = "".join(c if c.isalnum() or c in ".-" else "_" for c in str(patient))
+        file = f"cine_{plain}.gif"
+        if len(frames) >= CINE_FRAMES and len(found) < CINE_PATIENTS and file not in found:
             places = frames.sort_values("frame", kind="stable").index.to_numpy()
-            found[f"cine_{plain}.gif"] = (str(patient), places)
+            found[file] = (str(patient), places)
     return found
 
 

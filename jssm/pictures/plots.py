@@ -32,6 +32,11 @@ from jssm.shape.masks import binarize
 
 WALL_COLOURS = ListedColormap(wall_colours(256) / 255)
 _BACKGROUND = "black"
+# The first place of the points, that halfway along them and the last; of a ring too.
+PLACES = {
+    False: ("first basal end", "apex", "last basal end"),
+    True: ("first points", "halfway round", "last points"),
+}
 
 
 def overlay_sheet(
@@ -43,16 +48,17 @@ def overlay_sheet(
     titles: Sequence[str],
     *,
     columns: int = 4,
+    closed: bool = False,
 ) -> None:
     """Writes a PNG sheet: per case one picture with both outlines and one with the points.
 
     images, true_masks (or None), predicted_masks: (N, H, W), masks in [0, 1]; points (N, T, 2) px
     or None; titles: N short texts. The pictures are cropped to the heart. Points have one colour
     per place along the wall, from the first basal end (dark) to the last (bright), inner and outer
-    alike; the first basal end is marked by squares. Raises ValueError where N is 0 or the lengths
-    differ.
+    alike; the first basal end is marked by squares. closed: the shapes are rings. Raises ValueError
+    where N is 0 or the lengths differ.
     """
-    figure = _sheet(images, true_masks, predicted_masks, points, titles, columns)
+    figure = _sheet(images, true_masks, predicted_masks, points, titles, columns, closed)
     FigureCanvasAgg(figure).print_png(str(path))
 
 
@@ -64,9 +70,10 @@ def overlay_image(
     titles: Sequence[str],
     *,
     columns: int = 4,
+    closed: bool = False,
 ) -> NDArray[np.uint8]:
     """The sheet of `overlay_sheet` as an RGB array (height, width, 3), for an image summary."""
-    return _pixels(_sheet(images, true_masks, predicted_masks, points, titles, columns))
+    return _pixels(_sheet(images, true_masks, predicted_masks, points, titles, columns, closed))
 
 
 def cine_gif(
@@ -77,13 +84,14 @@ def cine_gif(
     *,
     title: str = "",
     progress: bool = False,
+    closed: bool = False,
 ) -> None:
     """Writes an animated GIF of a cine (F, H, W) with its points (F, T, 2) px, endlessly looped.
 
     Each point keeps its colour through all frames and a tail of its last five places, so that the
     eye can follow it. One view, cropped to all places of the heart, holds for all frames. GIF
-    counts time in hundredths of a second, so `fps` is met to that precision. Raises ValueError
-    where images and points have different numbers of frames.
+    counts time in hundredths of a second, so `fps` is met to that precision. closed: the shapes are
+    rings. Raises ValueError where images and points have different numbers of frames.
     """
     if len(images) == 0 or len(images) != len(points):
         raise ValueError(f"a cine needs as many points as images, got {len(points)}, {len(images)}")
@@ -99,7 +107,7 @@ def cine_gif(
         for tail in range(max(0, k - 5), k):
             draw_points(axes, points[tail], size=2, alpha=0.5, mark=False)
         draw_points(axes, points[k], size=14)
-        label = f"{title}  frame {k + 1}/{len(images)}  (squares: first basal end)"
+        label = f"{title}  frame {k + 1}/{len(images)}  (squares: {PLACES[closed][0]})"
         axes.set_title(label.strip(), color="white", fontsize=9)
         canvas.draw()
         frames.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
@@ -190,6 +198,7 @@ def _sheet(
     points: NDArray | None,
     titles: Sequence[str],
     columns: int,
+    closed: bool,
 ) -> Figure:
     parts = [images, predicted_masks, titles, true_masks, points]
     lengths = {len(part) for part in parts if part is not None}
@@ -227,7 +236,7 @@ def _sheet(
             show_image(below, image, window, grey_range(image))
             draw_points(below, shape_points, size=11)
     figure.legend(
-        handles=_legend(true_masks is not None, points is not None),
+        handles=_legend(true_masks is not None, PLACES[closed] if points is not None else ()),
         loc="outside lower center",
         ncols=5,
         fontsize=8,
@@ -237,18 +246,13 @@ def _sheet(
     return figure
 
 
-def _legend(with_truth: bool, with_points: bool) -> list[Line2D]:
+def _legend(with_truth: bool, places: Sequence[str]) -> list[Line2D]:
     handles = [Line2D([], [], color=TRUTH_COLOUR, label="truth")] if with_truth else []
     handles.append(Line2D([], [], color=PREDICTION_COLOUR, label="prediction"))
-    if with_points:
-        handles += [
-            Line2D([], [], color=WALL_COLOURS(place), label=text, linestyle="", marker=marker)
-            for place, text, marker in (
-                (0.0, "first basal end", "s"),
-                (0.5, "apex", "o"),
-                (1.0, "last basal end", "o"),
-            )
-        ]
+    handles += [
+        Line2D([], [], color=WALL_COLOURS(k / 2), label=text, linestyle="", marker=marker)
+        for k, (text, marker) in enumerate(zip(places, "soo", strict=False))
+    ]
     return handles
 
 

@@ -38,12 +38,16 @@ class RunLog:
         self._writer.flush()
 
     def overlays(
-        self, step: int, epoch: int, images: np.ndarray, masks: np.ndarray, prediction, titles
-    ) -> None:
-        """Draw predictions over fixed cases (n, S, S) into overlays/epoch_NNNN.png."""
+        self, step: int, epoch: int, images: np.ndarray, masks: np.ndarray, prediction, titles,
+        *, closed: bool = False,
+    ) -> None:  # fmt: skip
+        """Draw predictions over fixed cases (n, S, S), of rings if ``closed``, into
+        overlays/epoch_NNNN.png."""
         directory = self._run / "overlays"
         directory.mkdir(exist_ok=True)
-        sheet = plots.overlay_image(images, masks, prediction.mask, prediction.points, titles)
+        sheet = plots.overlay_image(
+            images, masks, prediction.mask, prediction.points, titles, closed=closed
+        )
         imageio.imwrite(directory / f"epoch_{epoch:04d}.png", sheet)
         self._writer.add_image("overlays", sheet, step, dataformats="HWC")
 

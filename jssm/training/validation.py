@@ -88,7 +88,8 @@ class Validation:
         variables = self._feed.on_one_device(variables)
         prediction = self._predict(variables, from_uint8(images))
         titles = self._data.cases["case"].iloc[rows].tolist()
-        log.overlays(step, epoch, images, masks, jax.tree.map(np.asarray, prediction), titles)
+        closed, seen = self._data.shape_model.closed, jax.tree.map(np.asarray, prediction)
+        log.overlays(step, epoch, images, masks, seen, titles, closed=closed)
 
 
 def _hard_dice(predicted: jax.Array, true: jax.Array) -> jax.Array:
