@@ -75,6 +75,7 @@ def phantoms(tmp_path_factory):
 def test_a_data_set_is_the_same(phantoms, address, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "write", lambda _: None)  # pictures, of what is compared
     words = ["build", "--phantom", phantoms, "--size", "96", "--modes", "3", "--true-points"]
+    words += ["--shard-cases", "3"]
     assert prep(*words, "--jobs", 1, "--out", tmp_path / "here") == 0
     monkeypatch.chdir(tmp_path)
     assert prep(*words, "--out", "there", "--dask", address) == 0
