@@ -1,8 +1,8 @@
 """``python -m benchmarks COMMAND``, or ``--help``.
 
-Speed beside the peers and of a study, with tables, JSON and plots; for motion, the errors of strain
-and volumes of phantoms, for agreement those of real hearts; for faults, what is left of
-commands that are killed; for tables, the scores of the paper beside those of other systems.
+Speed beside the peers, of the feed and of a study, with tables, JSON and plots; for motion, the
+errors of strain and volumes of phantoms, for agreement those of real hearts; for faults, what is
+left of commands that are killed; for tables, the scores of the paper beside those of other systems.
 """
 
 import argparse
