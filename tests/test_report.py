@@ -12,6 +12,7 @@ import pytest
 from jssm import __main__ as command
 from jssm.cines import measuring
 from jssm.cines.result import NAMES
+from jssm.cines.summary import still_doubtful
 from jssm.report import page, record
 from tests import studies
 
@@ -134,18 +135,17 @@ def test_a_refused_frame_that_was_corrected_is_used(content, small_shape, tmp_pa
     assert np.flatnonzero(np.isnan(found.motion.volume_ml)).tolist() == [1]
 
 
-@pytest.mark.parametrize(
-    ("frames", "is_trusted"), [((0,), False), ((3,), False), ((1, 2), False), ((0, 3), True)]
-)
-def test_a_segment_is_doubted_until_both_frames_of_its_strain_are_corrected(
-    content, tmp_path, frames, is_trusted
-):
-    moved = [{"frame": frame, "point": 0, "x_px": 1.0, "y_px": 2.0} for frame in frames]
+def test_a_segment_is_doubted_until_both_frames_of_its_strain_are_corrected(content, tmp_path):
+    moved = [{"frame": frame, "point": 0, "x_px": 1.0, "y_px": 2.0} for frame in (0, 3)]
     found = measuring.result_of({**content, "corrections": moved}, tmp_path)
-    peaks = np.argmin(found.motion.mid.segment_strain_percent, axis=0)
-    assert (found.motion.ed_frame, peaks[studies.DOUBTED]) == (0, 3)
-    assert found.segmented.doubted[studies.DOUBTED] == (not is_trusted)
-    assert any("may be off" in sentence for sentence in found.warnings) == (not is_trusted)
+    motion, doubtful = found.motion, np.arange(6) == studies.DOUBTED
+    peaks = np.argmin(motion.mid.segment_strain_percent, axis=0)
+    assert (motion.ed_frame, peaks[studies.DOUBTED]) == (0, 3)
+    assert not found.segmented.doubted.any()
+    assert not any("may be off" in sentence for sentence in found.warnings)
+    for frames in ({0}, {3}, {1, 2}, set()):
+        np.testing.assert_array_equal(still_doubtful(doubtful, motion, frames), doubtful)
+    np.testing.assert_array_equal(still_doubtful(doubtful, None, {0, 3}), doubtful)
 
 
 def test_a_record_of_an_older_version_tells_neither_doubts_nor_triggers(content, tmp_path):
@@ -153,7 +153,7 @@ def test_a_record_of_an_older_version_tells_neither_doubts_nor_triggers(content,
     found = measuring.result_of(older, tmp_path)
     assert found.segmented.doubted is None
     assert np.isnan(found.cine.from_trigger_s).all()
-    assert np.isfinite(measuring.result_of(content, tmp_path).cine.from_trigger_s).all()
+    assert content["from_trigger_s"] == pytest.approx([0.04 * k for k in range(studies.FRAMES)])
 
 
 def test_points_of_which_the_model_tells_nothing_may_be_off_by_a_part_of_the_shape():
