@@ -13,6 +13,7 @@ from jssm.shape import shape_model
 from jssm.shape.correcting import correct
 from jssm.shape.integrity import integrity
 from tests import studies
+from tests.rings import ring
 
 CHROMIUM, DRIVER = (
     next(filter(None, map(shutil.which, names)), None)
@@ -213,12 +214,22 @@ def test_what_is_saved_measures_the_same(report, study, downloads, tmp_path):
     np.testing.assert_allclose(points, json.loads(saved.read_text())["points_px"], atol=2e-3)
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["open", "closed"])
+def bent(request, small_shape):
+    """The small shape model, and one of rings."""
+    if not request.param:
+        return small_shape
+    return small_shape.replace(
+        mean=ring(4, centre=(0, 0), inner=0.7, outer=1.2).astype(np.float32), closed=True
+    )
+
+
 @pytest.fixture(scope="module")
-def explorer(browser, report, small_shape, tmp_path_factory):
-    """The browser with a page of the small shape model's modes open."""
+def explorer(browser, report, bent, tmp_path_factory):
+    """The browser with a page of a shape model's modes open."""
     folder = tmp_path_factory.mktemp("modes")
-    shape_model.save(folder / "shape_model.npz", small_shape)
-    run(browser, "report.cines.forEach((cine) => { cine.isUnsaved = false; })")
+    shape_model.save(folder / "shape_model.npz", bent)
+    run(browser, "window.report?.cines.forEach((cine) => { cine.isUnsaved = false; })")
     out = folder / "modes.html"
     assert command.main(["modes", str(folder), "--out", str(out)]) == 0
     browser.get(out.as_uri())
@@ -226,14 +237,14 @@ def explorer(browser, report, small_shape, tmp_path_factory):
     return browser
 
 
-def test_the_modes_bend_the_shape_and_tell_when_it_folds(explorer, small_shape, downloads):
+def test_the_modes_bend_the_shape_and_tell_when_it_folds(explorer, bent, downloads):
     verdicts = set()
     for weights in ([0, 0], [3, 0], [-3, 0], [0, -3], [3, 3], [-3, 3], [-3, -3]):
         run(explorer, "arguments[0].forEach((weight, k) => modes.set(k, weight))", weights)
         points = np.array(run(explorer, "Array.from(modes.points)")).reshape(-1, 2)
-        beta = np.array(weights) * np.sqrt(small_shape.variances)
-        np.testing.assert_allclose(points, small_shape.deform(beta), atol=1e-5)
-        expected = integrity(points)
+        beta = np.array(weights) * np.sqrt(bent.variances)
+        np.testing.assert_allclose(points, bent.deform(beta), atol=1e-5)
+        expected = integrity(points, closed=bent.closed)
         told = run(explorer, "document.querySelector('.verdict').innerText")
         assert ("Whole" in told) == bool(expected.ok)
         assert f"{int(expected.flipped_triangles)} triangles turned" in told

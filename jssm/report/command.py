@@ -51,11 +51,11 @@ def run_modes(args: argparse.Namespace) -> int:
 
 
 def shape_of(source: str) -> dict[str, Any]:
-    """The shape model of a data set, a run or a model, as lists of numbers.
+    """The shape model of a data set, a run or a model, as lists of numbers, and whether it is
+    closed.
 
     Raises:
-      OSError: when there is none.
-      ValueError: when there is none, or its shapes are rings.
+      OSError, ValueError: when there is none.
     """
     from jssm.methods import registry
     from jssm.shape import shape_model
@@ -67,6 +67,5 @@ def shape_of(source: str) -> dict[str, Any]:
         arrays = registry.read(source)[1].get("shape", {})
     if not arrays:
         raise ValueError(f"{source}: its method has no shape model")
-    if arrays.get("closed"):
-        raise ValueError(f"{source}: its shapes are rings, which the page does not draw")
-    return {name: record.numbers(arrays[name], 7) for name in ("mean", "modes", "variances")}
+    numbers = {name: record.numbers(arrays[name], 7) for name in ("mean", "modes", "variances")}
+    return numbers | {"closed": bool(arrays.get("closed", False))}

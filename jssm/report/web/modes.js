@@ -1,6 +1,6 @@
 import { certificate } from "./certificate.js";
 import { drawn, element, pageHeader, told } from "./dom.js";
-import { deform, outlineIndices, shapeModel } from "./shape.js";
+import { deform, loops, shapeModel } from "./shape.js";
 
 const BOUND = 3; // of a mode weight, in standard deviations
 const FIRST = 8; // modes that are seen before all are asked for
@@ -28,7 +28,7 @@ class Modes {
     this.picture = drawn(
       "svg",
       { viewBox: `${-reach} ${-reach} ${size} ${size}`, role: "img", "aria-label": "The shape" },
-      drawn("path", { class: "mean", d: pathOf(deform(this.shape, this.weights)) }),
+      drawn("path", { class: "mean", d: this.outlineOf(deform(this.shape, this.weights)) }),
       this.wall,
       this.folds,
       this.dots,
@@ -135,10 +135,16 @@ class Modes {
     return deform(this.shape, beta);
   }
 
+  /** The path of the outline; what a ring's inner loop encloses is not filled. */
+  outlineOf(points) {
+    const parts = loops(points.length / 2, this.shape.closed);
+    return parts.map((loop) => pathOf(points, loop)).join("");
+  }
+
   refresh() {
     const { points } = this;
-    const found = certificate(points);
-    this.wall.setAttribute("d", pathOf(points));
+    const found = certificate(points, this.shape.closed);
+    this.wall.setAttribute("d", this.outlineOf(points));
     this.wall.classList.toggle("bad", !found.ok);
     this.folds.replaceChildren(
       ...found.flipped.map((corners) => drawn("path", { d: pathOf(points, corners) })),
@@ -169,8 +175,8 @@ function verdictParts({ ok, flipped, crossings, thickness }) {
   ];
 }
 
-/** A closed path through the outline, or through some points. */
-function pathOf(points, corners = outlineIndices(points.length / 2)) {
+/** A closed path through some points. */
+function pathOf(points, corners) {
   const places = corners.map((t) => `${points[2 * t].toFixed(4)} ${points[2 * t + 1].toFixed(4)}`);
   return `M${places.join("L")}Z`;
 }

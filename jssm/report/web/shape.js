@@ -2,8 +2,9 @@
 // half lies on the inner boundary, the second on the outer. θ is flat by rows: six numbers.
 
 /** A shape model from its lists of numbers. */
-export function shapeModel({ mean, modes, variances }) {
+export function shapeModel({ mean, modes, variances, closed = false }) {
   return {
+    closed,
     mean: Float64Array.from(mean.flat()),
     modes: modes.map((mode) => Float64Array.from(mode.flat())),
     limits: Float64Array.from(variances, (variance) => 3 * Math.sqrt(variance)),
@@ -33,6 +34,12 @@ export function place(theta, canonical) {
 /** The points of a pose {theta, beta}. */
 export function decode(shape, { theta, beta }) {
   return place(theta, deform(shape, beta));
+}
+
+/** The outline's closed loops, lists of indices: one, or, of a ring, the two boundaries. */
+export function loops(count, closed = false) {
+  const outline = outlineIndices(count);
+  return closed ? [outline.slice(0, count / 2), outline.slice(count / 2)] : [outline];
 }
 
 /** The closed outline as indices: along the inner boundary, back along the outer. */
