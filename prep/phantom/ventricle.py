@@ -17,7 +17,8 @@ from prep.phantom.valves import leaflets, valve_opening
 def left_ventricle(
     rng: np.random.Generator, anatomy: Anatomy, wall: Wall, tissue: Tissue
 ) -> list[Layer]:
-    """Cavity, wall, papillary muscles, trabeculae, mitral valve; the wall is the mask's shape."""
+    """Cavity, wall, what lines it on either side, papillary muscles, mitral valve; the wall is the
+    mask's shape."""
     inflow = valve_opening(wall, anatomy.systole)
     blood = tissue.blood * (1.0 + rng.uniform(0.0, 0.03) * inflow - 0.03 * wall.activation)
     # It bulges a little into the atrium: blood shows no straight edge in the valve plane.
@@ -48,10 +49,11 @@ def left_ventricle(
         layers += [Layer(cord, tissue.leaflet, rng.uniform(0.0, 0.35))]
     if anatomy.view == "3ch":
         right = left + 0.53 * (right - left)
-    return layers + leaflets(
+    layers += leaflets(
         left, right, inflow, tissue, share=rng.uniform(0.42, 0.58), width=rng.uniform(0.8, 1.5),
         opacity=rng.uniform(0.15, 0.7),
     )  # fmt: skip
+    return _outer_lining(rng, anatomy, wall, tissue) + layers
 
 
 def trabeculae(rng: np.random.Generator, wall: Wall, tissue: Tissue) -> list[Layer]:
@@ -61,8 +63,7 @@ def trabeculae(rng: np.random.Generator, wall: Wall, tissue: Tissue) -> list[Lay
     a zone of half muscle, half blood, deeper towards the apex, and a few fine strands beyond it.
     """
     inward = -left_normals(wall.inner)
-    base = np.where(wall.phi < 0.0, -wall.phi[0], wall.phi[-1])
-    s = wall.phi / base
+    s = _along(wall)
     fade = np.clip(4.0 * (1.0 - np.abs(s)), 0.0, 1.0)
     grow_with = np.sqrt(wall.thickness / wall.thickness[:1])  # they crowd as the cavity shrinks
     layers = []
@@ -71,11 +72,8 @@ def trabeculae(rng: np.random.Generator, wall: Wall, tissue: Tissue) -> list[Lay
         (4.5, 1.2, (0.25, 0.75)),
         (7.0, 2.2, (0.1, 0.45)),
     ):
-        waves = [
-            np.sin(np.pi * k * s + rng.uniform(0.0, 6.3)) * rng.normal()
-            for k in (1, 2, 4, 7, 11, 16)
-        ]
-        depth = most * rng.uniform(0.2, 1.0) * (1.0 - 0.4 * np.abs(s)) + 0.4 * rough * sum(waves)
+        waves = 0.4 * rough * _waves(rng, s)
+        depth = most * rng.uniform(0.2, 1.0) * (1.0 - 0.4 * np.abs(s)) + waves
         edge = np.clip(depth, 0.0, 1.6 * most) * fade * grow_with
         inside = wall.inner + edge[..., None] * inward
         lining = np.concatenate([wall.inner, inside[:, ::-1]], axis=1)
@@ -90,6 +88,48 @@ def trabeculae(rng: np.random.Generator, wall: Wall, tissue: Tissue) -> list[Lay
         )  # fmt: skip
         layers += [Layer(strand, tissue.myocardium, rng.uniform(0.3, 0.9))]
     return layers
+
+
+def _outer_lining(
+    rng: np.random.Generator, anatomy: Anatomy, wall: Wall, tissue: Tissue
+) -> list[Layer]:
+    """What looks like wall outside of it and is not drawn: trabeculae of the right ventricle on the
+    septum, elsewhere a little epicardium and pericardium.
+
+    On real images the signal is half way to that of the right ventricle's blood 1.5 to 4 mm outside
+    the drawn septum, farther as the heart contracts, and leaves that of muscle 0 to 3 mm outside
+    the free wall.
+    """
+    outward = left_normals(wall.outer)
+    s = _along(wall)
+    side = {"2ch": 0.0, "3ch": 1.0, "4ch": -1.0}[anatomy.view]  # where the right ventricle lies
+    septal = np.clip(4.0 * side * s, 0.0, 1.0)
+    fade = np.clip(8.0 * (1.0 - np.abs(s)), 0.0, 1.0)
+    grow_with = np.where(septal > 0.0, wall.thickness / wall.thickness[:1], 1.0)
+    layers = []
+    for on_septum, elsewhere, rough, opacity in (
+        (5.4, 3.0, 1.2, (0.1, 0.5)),
+        (3.2, 2.0, 0.5, (0.7, 1.0)),
+    ):
+        most = on_septum * rng.uniform(0.1, 1.0) * septal
+        most = most + elsewhere * rng.uniform(0.0, 1.0) * (1.0 - septal)
+        depth = np.clip(most + 0.4 * rough * _waves(rng, s), 0.0, 1.6 * on_septum)
+        outside = wall.outer + (depth * fade * grow_with)[..., None] * outward
+        lining = np.concatenate([wall.outer, outside[:, ::-1]], axis=1)
+        layers += [Layer(lining[:, ::2], tissue.myocardium, rng.uniform(*opacity))]
+    return layers
+
+
+def _along(wall: Wall) -> Array:
+    """Where each sample (K,) lies along the wall: 0 at the apex, -1 and 1 at the basal ends."""
+    return wall.phi / np.where(wall.phi < 0.0, -wall.phi[0], wall.phi[-1])
+
+
+def _waves(rng: np.random.Generator, s: Array) -> Array:
+    """Uneven waves (K,) along the wall, slow and fine."""
+    return sum(
+        np.sin(np.pi * k * s + rng.uniform(0.0, 6.3)) * rng.normal() for k in (1, 2, 4, 7, 11, 16)
+    )
 
 
 def band_polygon(wall: Wall) -> Array:
