@@ -49,6 +49,29 @@ def test_a_packed_model_gives_the_same_points(small_model, run, tmp_path, capsys
     np.testing.assert_array_equal(found.shape.modes, small_model.shape.modes)
 
 
+def test_the_mean_with_another_model(small_model, settings, run, tmp_path, capsys):
+    other = weights_of(small_model)
+    other["variables"] = jax.tree.map(lambda leaf: 3 * np.asarray(leaf), other["variables"])
+    other["temperature"] = np.float32(7.0)
+    model_file.write(tmp_path / "other.npz", settings, other)
+    words = ["pack", "--ckpt", str(run), "--mean-with", str(tmp_path / "other.npz"), "--out"]
+    assert main([*words, str(tmp_path / "mean.npz")]) == 0
+    _, found = model_file.read(tmp_path / "mean.npz")
+    assert "temperature" not in found
+    expected = weights_of(small_model)
+    for leaf, half in zip(
+        jax.tree.leaves(found["variables"]), jax.tree.leaves(expected["variables"]), strict=True
+    ):
+        np.testing.assert_allclose(leaf, 2 * np.asarray(half), rtol=2e-3, atol=1e-6)
+    np.testing.assert_array_equal(found["shape"]["mean"], expected["shape"]["mean"])
+
+    other["shape"]["mean"] = np.asarray(other["shape"]["mean"]) + 1
+    model_file.write(tmp_path / "other.npz", settings, other)
+    assert main([*words, str(tmp_path / "none.npz")]) == 1
+    assert "another network or shape model" in capsys.readouterr().err
+    assert not (tmp_path / "none.npz").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -19,6 +19,7 @@ from jssm.files.whole import write_whole
 
 SETTINGS = "settings"
 VARIABLES = "variables"
+CALIBRATED = ("temperature", "confidence")  # found for certain weights alone
 
 
 def write(path: Path, config: Config, weights: dict[str, Any]) -> None:
@@ -57,3 +58,31 @@ def read(path: Path) -> tuple[Config, dict[str, Any]]:
             f"{path}: no model file, or a damaged one or of another version ({cause})"
         ) from error
     return config, traverse_util.unflatten_dict(arrays, sep="/")
+
+
+def mean_of(arrays: dict[str, Any], others: dict[str, Any], *, source: str) -> dict[str, Any]:
+    """The mean of the weights of a model and of the one that it went on from, named ``source``.
+
+    Between the two lie models that have learned the new and forgotten less of the old (Wortsman et
+    al., "Robust fine-tuning of zero-shot models", CVPR 2022). What was calibrated is left out.
+
+    Raises:
+      ValueError: when the two are not of one network and one shape model.
+    """
+    one, other = (
+        {
+            name: np.asarray(leaf, np.float32)
+            for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()
+            if name.partition("/")[0] not in CALIBRATED
+        }
+        for tree in (arrays, others)
+    )
+    shapes = [{name: leaf.shape for name, leaf in flat.items()} for flat in (one, other)]
+    weights = [name for name in one if name.startswith(f"{VARIABLES}/")]
+    alike = shapes[0] == shapes[1] and all(
+        np.allclose(one[name], other[name]) for name in set(one) - set(weights)
+    )
+    if not alike:
+        raise ValueError(f"{source}: another network or shape model, so no mean of the two exists")
+    means = {name: (one[name] + other[name]) / 2 for name in weights}
+    return traverse_util.unflatten_dict(one | means, sep="/")

@@ -28,9 +28,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     pack = commands.add_parser(
         "pack",
         description="Write settings, weights (in half precision) and shape model of a run as one "
-        "file, which jssm.load and --ckpt take in place of the run directory.",
+        "file, which jssm.load and --ckpt take in place of the run directory; or the mean of its "
+        "weights and of those of the model that it went on from.",
     )
     pack.add_argument("--ckpt", type=Path, required=True, help="the run directory")
+    pack.add_argument("--mean-with", metavar="MODEL",
+        help="take the mean of the weights and of those of this model, from which the run went on: "
+        "it keeps more of what that one knew")  # fmt: skip
     pack.add_argument("--step", choices=STEPS, default="best")
     pack.add_argument("--out", type=Path, required=True, help="the file to write, NAME.npz")
     pack.set_defaults(run=run_pack)
@@ -46,7 +50,11 @@ def run_pack(args: argparse.Namespace) -> int:
 
     if args.out.suffix != ".npz":
         raise ValueError(f"--out {args.out}: a name that ends in .npz was expected")
-    model_file.write(args.out, *registry.read(args.ckpt, step=args.step))
+    config, arrays = registry.read(args.ckpt, step=args.step)
+    if args.mean_with:
+        _, others = registry.read(args.mean_with)
+        arrays = model_file.mean_of(arrays, others, source=args.mean_with)
+    model_file.write(args.out, config, arrays)
     content = args.out.read_bytes()
     print(f"wrote {args.out}: {len(content) / 2**20:.1f} MiB")
     print(f"sha256 {hashlib.sha256(content).hexdigest()}")

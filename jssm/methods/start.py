@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from jssm.config import RESNET_FILES, Config
-from jssm.methods import registry
+from jssm.methods import model_file, registry
 from jssm.networks import pretrained
 
 
@@ -45,7 +45,7 @@ def of(config: Config) -> Start:
     if settings.method != config.method:
         raise ValueError(f"init_from: {source} is a model of the method {settings.method}")
     trained = constants.pop("variables")
-    for calibrated in ("temperature", "confidence"):  # which has to be found anew
+    for calibrated in model_file.CALIBRATED:  # which has to be found anew
         constants.pop(calibrated, None)
     return Start(lambda variables: _whole(variables, trained, settings, source), constants)
 
