@@ -26,7 +26,7 @@ RELEASED = {
         shows="cine MRI, 2-, 3- and 4-chamber views",
         modality="MR",
         licence="Apache License 2.0",
-        sha256="d073a0b907d9f483761cf58b018f1214497a9f456c56e40f7ae0cb4182e24820",
+        sha256="f272b53353c89f7bd4fa1a108c446dfb391dff7f41a5a160bad10cb352961cf4",
     ),
     "echo": Released(
         shows="echocardiography, apical 2- and 4-chamber views",
