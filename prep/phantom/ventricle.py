@@ -127,8 +127,12 @@ def _along(wall: Wall) -> Array:
 
 def _waves(rng: np.random.Generator, s: Array) -> Array:
     """Uneven waves (K,) along the wall, slow and fine."""
-    return sum(
-        np.sin(np.pi * k * s + rng.uniform(0.0, 6.3)) * rng.normal() for k in (1, 2, 4, 7, 11, 16)
+    return np.sum(
+        [
+            np.sin(np.pi * k * s + rng.uniform(0.0, 6.3)) * rng.normal()
+            for k in (1, 2, 4, 7, 11, 16)
+        ],
+        axis=0,
     )
 
 
