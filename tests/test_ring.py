@@ -1,12 +1,15 @@
 """Closed shapes: the order, what is drawn of them, their certificate and their searches."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 
-from jssm.config import Augmentation
+from jssm import dataset
+from jssm.config import Augmentation, Config
 from jssm.methods.evidence import landmark_loss, map_loss
 from jssm.networks.heatmaps import targets
 from jssm.networks.layers import along
@@ -16,6 +19,7 @@ from jssm.shape import labels, order, placing, shape_model
 from jssm.shape.integrity import integrity
 from jssm.shape.polygon import encloses
 from jssm.shape.strip import thicken
+from jssm.training import plan
 from jssm.training.augment import augment
 from tests import reference
 from tests.rings import ring, signed_distance, soft_mask
@@ -172,6 +176,16 @@ def test_a_mirror_keeps_the_first_point_and_the_clockwise_order(monkeypatch):
         assert jnp.sum(x * jnp.roll(y, -1) - jnp.roll(x, -1) * y) > 0
 
 
+def test_training_refuses_mirrored_rings(small_data):
+    open_data = dataset.load(small_data)
+    data = replace(open_data, shape_model=open_data.shape_model.replace(closed=True))
+    for name in ("flip_left_right", "flip_up_down"):
+        config = Config(data="rings", augment=Augmentation(**{name: True}))
+        with pytest.raises(ValueError, match="the side on which a ring begins"):
+            plan.settle(config, data)
+        plan.settle(config, open_data)
+
+
 def test_landmarks_are_thirds_of_the_way_round_clockwise():
     third, first, last = placing.middles(jnp.asarray(ring(12)), closed=True)
     angles = [np.arctan2(*(p - np.array([20.3, 18.7]))[::-1]) for p in (first, third, last)]
@@ -183,7 +197,10 @@ def test_a_search_round_a_ring_knows_no_beginning():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 9, 6, 3)), jnp.float32)
     layer = nn.Conv(4, (3, 3), (1, 2), use_bias=False)
     variables = layer.init(jax.random.key(0), x)
-    of = lambda x: along(layer.bind(variables), x, 1, closed=True)  # noqa: E731
+
+    def of(x):
+        return along(layer.bind(variables), x, 1, closed=True)
+
     np.testing.assert_allclose(of(jnp.roll(x, 4, axis=1)), jnp.roll(of(x), 4, axis=1), atol=1e-6)
     inner = layer.apply(variables, x)
     np.testing.assert_allclose(of(x)[:, 1:-1], inner[:, 1:-1], atol=1e-6)

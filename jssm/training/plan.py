@@ -108,6 +108,11 @@ def settle(config: Config, data: Dataset, inherited: dict[str, Any] | None = Non
         )
     if shape.closed != data.shape_model.closed:
         raise ValueError(f"init_from: of its shapes and those of {config.data} one alone is a ring")
+    if shape.closed and (config.augment.flip_left_right or config.augment.flip_up_down):
+        raise ValueError(
+            "augment.flip_left_right, augment.flip_up_down: expected false, as the side on which a "
+            "ring begins tells where that is"
+        )
     if size != data.size:
         raise ValueError(
             f"model.size is {size} but the images of {config.data} are {data.size} pixels wide"
