@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jssm import config, dataset, files
+from jssm import config, dataset, files, shards
 from jssm.config import Config
 from jssm.files.archive import read_npz
 from jssm.methods import model_file
@@ -203,6 +203,17 @@ def test_a_compressed_file_is_read_no_further_than_its_header_says(tmp_path):
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(huge)))
     with pytest.raises(files.BadInput, match="GiB of pixels; damaged"):
         files.read(tmp_path / "a.nii.gz")
+
+
+def test_a_shard_is_unpacked_no_further_than_its_case_is_large(tmp_path):
+    for name, size in (("bomb", 2**12), ("whole", 64)):
+        with shards.writer(tmp_path / name, 1, size, 1) as take:
+            take(np.zeros((size, size), np.uint8))
+    packed = (tmp_path / "bomb" / "0.0.0").read_bytes()
+    assert len(packed) < 2_000  # 16 MiB when unpacked
+    (tmp_path / "whole" / "0.0.0").write_bytes(packed)
+    with pytest.raises(ValueError, match=r"whole/0\.0\.0: cannot be read \(End of data expected"):
+        shards.opened(tmp_path / "whole", tmp_path / "dataset.json")[0]
 
 
 def test_a_picture_that_claims_to_be_huge_is_refused(tmp_path):

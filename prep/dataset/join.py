@@ -50,11 +50,11 @@ def run(request: Request) -> int:
         raise Refused(f"{out} is not empty; name another --out")
     try:
         sets = [dataset.load(folder) for folder in folders]
+        table = list(_table(request, sets))
     except (OSError, ValueError) as error:
         raise Refused(str(error)) from error
     for folder, data in zip(folders, sets, strict=True):
         _check_alike(folder, data, sets[0])
-    table = list(_table(request, sets))
     _check_names(table)
     with alone(out):
         _write_arrays(out, sets)
@@ -90,7 +90,7 @@ def _table(request: Request, sets: Sequence[Dataset]) -> Iterator[dict[str, Any]
                 changed["row"] = before + int(row["row"])
             if request.prefix:
                 changed |= {name: f"{folder.name}_{row[name]}" for name in ("case", "patient")}
-            yield {name: changed[name] for name in store.COLUMNS}
+            yield {name: changed.get(name, "") for name in store.COLUMNS}
         before += len(data.images)
 
 
@@ -148,7 +148,7 @@ def _meta(request: Request, sets: Sequence[Dataset], listed: int) -> dict[str, A
         **{name: first[name] for name in own if name in first},
         "view": _all_of(sets, "view"),
         "source": _all_of(sets, "source"),
-        "min_dice": min(data.meta["min_dice"] for data in sets),
+        "min_dice": min(data.meta.get("min_dice", 0.0) for data in sets),
         "shape_cases": first.get("shape_cases", len(sets[0].images)),
         "num_cases": count,
         "num_listed": listed,
