@@ -39,7 +39,8 @@ _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.
 def main(_: list[str]) -> int:
     """Train, or say in one sentence why not."""
     runtime.prepare()
-    logging.set_verbosity(logging.WARNING)  # Orbax reports every file at INFO
+    # Orbax reports every file at INFO, and errors with their traces, which are raised here too.
+    logging.set_verbosity(logging.FATAL)
     source = config_flags.get_config_filename(flags.FLAGS["config"])
     method = _CONFIG.value.method
     name = Path(source).stem + (f"_{method}" if method != config_lib.OURS else "")

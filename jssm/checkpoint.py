@@ -10,6 +10,8 @@ shape model and the mean θ. A run directory needs nothing outside itself; it ca
 renamed.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import orbax.checkpoint as ocp
 from jssm.steps import STEPS
 
 WEIGHTS = "weights"  # the item that both have
+TIMEOUT_S = 100 * 86400  # of a save, by the wall clock: so that one which is set does not end it
 
 
 class Checkpoints:
@@ -37,11 +40,16 @@ class Checkpoints:
 
     def __exit__(self, *_: object) -> None:
         for manager in (self._latest, self._best):
-            manager.wait_until_finished()
+            with _told(manager):
+                manager.wait_until_finished()
             manager.close()
 
     def save_latest(self, step: int, weights: Any, training: Any, progress: dict) -> None:
-        """Save all that training needs to go on after ``step``; a step is saved once."""
+        """Save all that training needs to go on after ``step``; a step is saved once.
+
+        Raises:
+          OSError: when this one, or the one before, cannot be written.
+        """
         if self._latest.latest_step() == step:
             return
         items = ocp.args.Composite(
@@ -49,15 +57,21 @@ class Checkpoints:
             training=ocp.args.StandardSave(training),
             progress=ocp.args.JsonSave(progress),
         )
-        self._latest.save(step, args=items, force=True)
+        with _told(self._latest):
+            self._latest.save(step, args=items, force=True)
 
     def save_best(self, step: int, weights: Any) -> None:
         """Save what prediction needs, in place of the best so far; a step is saved once, as one
-        that is taken again, after a failure before the latest was saved, gives the same."""
+        that is taken again, after a failure before the latest was saved, gives the same.
+
+        Raises:
+          OSError: when this one, or the one before, cannot be written.
+        """
         if step in self._best.all_steps():
             return
         items = ocp.args.Composite(weights=ocp.args.StandardSave(weights))
-        self._best.save(step, args=items, force=True)
+        with _told(self._best):
+            self._best.save(step, args=items, force=True)
 
     def restore_latest(self, weights: Any, training: Any) -> tuple[Any, Any, dict] | None:
         """The latest weights, training state and progress, as NumPy arrays in trees like the given.
@@ -112,7 +126,9 @@ def read_weights(run: str | Path, *, step: str = "best") -> Any:
 def _manager(directory: Path) -> ocp.CheckpointManager:
     directory.mkdir(parents=True, exist_ok=True)
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=ocp.checkpoint_managers.LatestN(1), create=False
+        preservation_policy=ocp.checkpoint_managers.LatestN(1),
+        create=False,
+        async_options=ocp.options.AsyncOptions(timeout_secs=TIMEOUT_S),
     )
     if jax.distributed.is_initialized():  # Orbax is not to wait for the other processes
         own = jax.process_index()
@@ -127,6 +143,17 @@ def _manager(directory: Path) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(directory.absolute(), options=options, item_handlers=handlers)
 
 
+@contextmanager
+def _told(manager: ocp.CheckpointManager) -> Iterator[None]:
+    """What keeps a checkpoint from being written, in one sentence."""
+    try:
+        yield
+    except Exception as error:  # Orbax raises many kinds, here or from its threads
+        raise OSError(
+            f"{manager.directory}: the checkpoint cannot be written ({_cause(error)})"
+        ) from error
+
+
 def _restored(manager: ocp.CheckpointManager, step: int, items: Any) -> Any:
     try:
         return manager.restore(step, args=items)
@@ -135,5 +162,10 @@ def _restored(manager: ocp.CheckpointManager, step: int, items: Any) -> Any:
 
 
 def _unreadable(checkpoint: Path, error: Exception) -> ValueError:
-    cause = " ".join(str(error).split())[:160] or type(error).__name__
-    return ValueError(f"{checkpoint}: the checkpoint is damaged or of another version ({cause})")
+    return ValueError(
+        f"{checkpoint}: the checkpoint is damaged or of another version ({_cause(error)[:160]})"
+    )
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -111,3 +111,15 @@ def test_mutated_checkpoints_give_a_sentence_or_what_is_left(tmp_path):
     assert len(sentences) > 18
     assert all("is damaged or of another version" in sentence for sentence in sentences)
     assert "\n" not in "".join(sentences)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_in_one_sentence(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise ValueError("RESOURCE_EXHAUSTED:\nNo space left on device")
+
+    with checkpoint.Checkpoints(tmp_path) as files:
+        monkeypatch.setattr(type(files._best), "save", full)
+        for save in (files.save_best, lambda *args: files.save_latest(*args, {}, {})):
+            with pytest.raises(OSError, match="the checkpoint cannot be written") as told:
+                save(1, {"a": np.ones(2)})
+            assert str(told.value).endswith("(RESOURCE_EXHAUSTED: No space left on device)")
