@@ -161,7 +161,7 @@ def try_faults(job: Job, folder: Path, wanted: str) -> Rows:
         rows[-1] |= _mended(job, out, wanted)
         shutil.rmtree(out)
         status, said = start(partial(_with_jumping_clock, job.work), out)
-        rows.append(_row(job, "a clock that jumps", status, said, is_error=False))
+        rows.append(_row(job, "a clock that jumps", status, said, is_error=bool(status)))
         rows[-1] |= _mended(job, out, wanted)
     return rows
 

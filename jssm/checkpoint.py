@@ -22,7 +22,6 @@ import orbax.checkpoint as ocp
 from jssm.steps import STEPS
 
 WEIGHTS = "weights"  # the item that both have
-TIMEOUT_S = 100 * 86400  # of a save, by the wall clock: so that one which is set does not end it
 
 
 class Checkpoints:
@@ -126,9 +125,7 @@ def read_weights(run: str | Path, *, step: str = "best") -> Any:
 def _manager(directory: Path) -> ocp.CheckpointManager:
     directory.mkdir(parents=True, exist_ok=True)
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=ocp.checkpoint_managers.LatestN(1),
-        create=False,
-        async_options=ocp.options.AsyncOptions(timeout_secs=TIMEOUT_S),
+        preservation_policy=ocp.checkpoint_managers.LatestN(1), create=False
     )
     if jax.distributed.is_initialized():  # Orbax is not to wait for the other processes
         own = jax.process_index()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 import platformdirs
 
@@ -12,11 +13,13 @@ FLAG = "--xla_cpu_experimental_ynn_fusion_type"
 # cine to the network's size took thirty times as long.
 BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 KEPT_FROM_S = 0.1  # programs that take as long to compile are kept
+# What TensorStore's threads say after a checkpoint could not be read, which is told already.
+TOLD_ALREADY = "Event loop is closed"
 
 
 def prepare() -> None:
     """Choose the faster convolutions, one thread for BLAS, and keep compiled programs in the user's
-    cache folder.
+    cache folder; and hide the traces of threads that have nobody to tell what is told already.
 
     To be called before anything is computed; for BLAS, before NumPy is imported. JAX's own
     variables have the last word: XLA_FLAGS, where it names the same flag; for another folder
@@ -29,6 +32,13 @@ def prepare() -> None:
     os.environ.setdefault(BLAS_THREADS, "1")
     _set("jax_compilation_cache_dir", platformdirs.user_cache_dir("jssm"))
     _set("jax_persistent_cache_min_compile_time_secs", KEPT_FROM_S)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(error: Any) -> None:
+    """Show an error of a thread as Python does, unless it is :data:`TOLD_ALREADY`."""
+    if str(error.exc_value) != TOLD_ALREADY:
+        sys.__unraisablehook__(error)
 
 
 def _set(name: str, value: str | float) -> None:

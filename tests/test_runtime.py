@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,3 +64,11 @@ def test_convolutions_are_not_handed_to_ynn_and_other_flags_are_kept(tmp_path):
     assert "convolution" in program
     assert "ynn" not in program
     assert keeps_programs(tmp_path)
+
+
+def test_what_is_told_already_is_not_shown_again(monkeypatch):
+    shown: list = []
+    monkeypatch.setattr(sys, "__unraisablehook__", shown.append)
+    for text in (runtime.TOLD_ALREADY, "another"):
+        runtime._unraisable(SimpleNamespace(exc_value=RuntimeError(text)))
+    assert [str(error.exc_value) for error in shown] == ["another"]
