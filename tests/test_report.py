@@ -14,7 +14,8 @@ from jssm.cines import measuring
 from jssm.cines.result import NAMES
 from jssm.cines.summary import still_doubtful
 from jssm.report import page, record
-from tests import studies
+from tests import dicom_files, studies
+from tests.leaks import leaks
 
 WEB = sorted(page.WEB.glob("*.js"))
 DECLARED = re.compile(r"^(?:export )?(?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
@@ -126,6 +127,7 @@ def test_corrected_points_give_all_outputs_anew(study, content, small_shape, tmp
     assert pair["cine_4ch"] == content["id"]
     assert pair["ed_volume_ml"] > pair["es_volume_ml"] > 0
     assert len(list(out.glob("biplane_*.sr.dcm"))) == 1
+    assert leaks(out, dicom_files.SECRETS) == []
 
 
 def test_a_refused_frame_that_was_corrected_is_used(content, small_shape, tmp_path):
