@@ -7,7 +7,6 @@ The library has no switch for what does not pay, so the part is exchanged here.
 
 import runpy
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -45,23 +44,17 @@ def blocks(images: jax.Array) -> jax.Array:
     return parted.transpose(0, 1, 3, 2, 4).reshape(*parted.shape[:2], parted.shape[3], stride**2)
 
 
-def grey() -> None:
-    """Searches see grey values."""
-    evidence.Dense = GreyValues  # type: ignore[misc]
-
-
-def equal_variances() -> None:
-    """Every move counts the same."""
-    evidence.FeatureSearch = EqualVariances  # type: ignore[misc]
-
-
-PARTS: dict[str, Callable[[], None]] = {"grey": grey, "equal_variances": equal_variances}
+# What each exchanges in networks.evidence, by its name there.
+PARTS: dict[str, tuple[str, type]] = {
+    "grey": ("Dense", GreyValues),
+    "equal_variances": ("FeatureSearch", EqualVariances),
+}
 
 
 def main(arguments: list[str]) -> None:
     """``PART SCRIPT FLAGS...``: run the script with that part exchanged."""
     part, script, *flags = arguments
-    PARTS[part]()
+    setattr(evidence, *PARTS[part])
     sys.argv = [script, *flags]
     sys.path.insert(0, str(Path(script).resolve().parent))
     runpy.run_path(script, run_name="__main__")
