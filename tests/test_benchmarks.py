@@ -144,7 +144,10 @@ def test_training_runs(tmp_path, capsys, monkeypatch, no_peers):
 
 def test_the_feed_is_measured_in_both_layouts(tmp_path, monkeypatch):
     """Steps that take no time wait for their data."""
-    nothing = lambda state, batch: (state, {"loss": jax.numpy.sum(batch["image"])})  # noqa: E731
+
+    def nothing(state, batch):
+        return state, {"loss": jax.numpy.sum(batch["image"])}
+
     monkeypatch.setattr(train, "stepper", lambda *_: (nothing, 0.0))
     words = f"feed --load 32x4 --gib 0 --steps 3 --shard-cases 10 --out {tmp_path}"
     benchmarks.main([*words.split(), "--folder", str(tmp_path)])
