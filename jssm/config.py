@@ -14,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 OURS = "jssm"
 METHODS = (OURS, "evidence", "contour", "fcn8s", "tetris", "tracking", "unet")
 LOSSES = ("cross_entropy", "dice")
+ENCODERS = ("resnet", "unet")
 DEPTHS = (18, 34, 50)  # of ResNets
 RESNET_FILES = (".safetensors", ".pth", ".pt")  # what init_from takes for weights of a ResNet
 GRIDS = (2, 4, 8, 16, 32, 64, 128)  # of tetris, in pixels: its grid is made finer by halves
@@ -49,6 +50,7 @@ class ModelConfig(_Checked):
     """The network. Defaults are the paper's."""
 
     size: int = _from_0(0)  # side of the input images, in pixels; 0 takes the data set's
+    encoder: str = "resnet"  # of the method evidence, one of ENCODERS
     depth: int = 34  # of the ResNet, one of DEPTHS
     width: int = _above_0(64)  # channels of the first stage
     num_modes: int = _above_0(30)  # K, β_d in the paper
@@ -135,6 +137,7 @@ class Config(_Checked):
 _SETTINGS = TypeAdapter(Config)
 _CHOICES = {
     "method": METHODS,
+    "model.encoder": ENCODERS,
     "model.depth": DEPTHS,
     "baseline.loss": LOSSES,
     "baseline.grid_px": GRIDS,
@@ -175,7 +178,10 @@ def _one_of(choices: tuple) -> str:
 
 def _rules(config: Config) -> list[tuple[bool, str]]:
     """What no field alone can say: whether it holds, and a sentence if not."""
-    train, method = config.train, config.method
+    train, method, model = config.train, config.method, config.model
+    has_resnet = method == OURS or (
+        method == "evidence" and getattr(model, "encoder", "") != "unet"
+    )
     return [
         (bool(config.data), "data: name a data set directory, e.g. --config.data=data/4ch"),
         (
@@ -183,8 +189,9 @@ def _rules(config: Config) -> list[tuple[bool, str]]:
             "train.mask_weight, train.point_weight: expected not both 0",
         ),
         (
-            method in (OURS, "evidence") or not config.init_from.endswith(RESNET_FILES),
-            f"init_from: the method {method} does not start from given weights of a ResNet",
+            has_resnet or not config.init_from.endswith(RESNET_FILES),
+            f"init_from: the method {method} does not start from given weights of a ResNet"
+            + (", unless model.encoder is resnet" if method == "evidence" else ""),
         ),
     ]
 

@@ -9,22 +9,9 @@ from benchmarks.tables import altered
 from jssm.networks import evidence
 from jssm.networks.dense import Dense
 from jssm.networks.feature_search import LOG_STD, FeatureSearch
+from jssm.networks.layers import blocks
 
 rng = np.random.default_rng(0)
-
-
-@pytest.mark.parametrize("shape", [(4, 6), (5, 3)])
-def test_blocks_are_the_pixels_of_two_by_two(shape):
-    images = rng.normal(size=(2, *shape)).astype(np.float32)
-    found = np.asarray(altered.blocks(jnp.asarray(images)))
-    rows, columns = (-(-n // 2) for n in shape)
-    assert found.shape == (2, rows, columns, 4)
-    for row in range(rows):
-        for column in range(columns):
-            for k, (y, x) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
-                inside = 2 * row + y < shape[0] and 2 * column + x < shape[1]
-                expected = images[:, 2 * row + y, 2 * column + x] if inside else 0
-                np.testing.assert_array_equal(found[:, row, column, k], expected)
 
 
 def applied(module, *arguments):
@@ -43,7 +30,7 @@ def applied(module, *arguments):
 def test_only_the_features_are_exchanged():
     images = jnp.asarray(rng.normal(size=(1, 32, 32, 1)), jnp.float32)
     ours, grey = (applied(kind(18, 2), images) for kind in (Dense, altered.GreyValues))
-    np.testing.assert_array_equal(grey.features, altered.blocks(images[..., 0]))
+    np.testing.assert_array_equal(grey.features, blocks(images))
     np.testing.assert_array_equal(grey.classes, ours.classes)
     np.testing.assert_array_equal(grey.landmarks, ours.landmarks)
 

@@ -58,8 +58,8 @@ def test_the_views_hold_the_papers_settings(view):
 
 
 WRONG = {
-    "model": {"size": -1, "depth": 20, "width": 0, "num_modes": 0, "tau": 0.0, "locate_size": -1,
-              "refinements": -1, "view_size": 1, "searches": -1, "bfloat16": 1},
+    "model": {"size": -1, "encoder": "vgg", "depth": 20, "width": 0, "num_modes": 0, "tau": 0.0,
+              "locate_size": -1, "refinements": -1, "view_size": 1, "searches": -1, "bfloat16": 1},
     "train": {"batch_size": 0, "epochs": 0, "points_epochs": -1, "patience": 0, "mask_weight": -1.0,
               "point_weight": float("nan"), "learning_rate": 0.0, "warmup_epochs": -1, "cosine": 2,
               "weight_decay": -1.0, "clip_norm": -0.1, "ema": 1.0, "validate_every": 0},
@@ -107,6 +107,14 @@ def test_rules_between_fields():
     settings = Config(data="x", method="unet", init_from="weights.pth")
     settings.train.mask_weight = settings.train.point_weight = 0.0
     with pytest.raises(ValueError, match=r"(?s)mask_weight, .*not both 0.*init_from: the method u"):
+        config.validate(settings)
+
+
+def test_no_weights_of_a_resnet_for_another_encoder():
+    settings = Config(data="x", method="evidence", init_from="weights.pth")
+    config.validate(settings)
+    settings.model.encoder = "unet"
+    with pytest.raises(ValueError, match=r"weights of a ResNet, unless model\.encoder is resnet"):
         config.validate(settings)
 
 

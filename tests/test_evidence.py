@@ -7,6 +7,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 import jssm
+from jssm import config
 from jssm.methods import evidence
 from jssm.methods.method import AXIS
 from jssm.methods.model import Model
@@ -15,6 +16,8 @@ from jssm.networks import feature_search, heatmaps
 from jssm.networks.dense import Dense, to_image, to_map
 from jssm.networks.evidence import EvidenceNetwork
 from jssm.networks.feature_search import Moves
+from jssm.networks.layers import blocks
+from jssm.networks.unet import UNet
 from jssm.shape import affine, labels, placing, uncertainty
 from jssm.shape.pose import Pose, decode
 from tests import reference
@@ -107,8 +110,9 @@ def test_profiles_run_from_inside_to_outside(small_shape):
     np.testing.assert_allclose(places[:, -1], (inner + outer) / 2 + 0.5 * unit, atol=1e-5)
 
 
-def test_maps_have_the_size_of_any_image():
-    network = Dense(width=4)
+@pytest.mark.parametrize("encoder", config.ENCODERS)
+def test_maps_have_the_size_of_any_image(encoder):
+    network = Dense(width=4, encoder=encoder)
     found = jax.eval_shape(
         lambda: network.init_with_output(jax.random.key(0), jnp.zeros((2, 50, 70, 1)), train=False)
     )[0]
@@ -118,6 +122,36 @@ def test_maps_have_the_size_of_any_image():
     places = jnp.array([[0.0, 0.0], [3.0, 5.0]])
     np.testing.assert_allclose(to_image(places, 4), [[1.5, 1.5], [13.5, 21.5]])
     np.testing.assert_allclose(to_map(to_image(places, 4), 4), places)
+
+
+def test_the_other_encoder_is_the_way_down_of_a_u_net():
+    """One that looks at blocks of 2×2 pixels, weight by weight."""
+    dense, unet = Dense(width=4, encoder="unet"), UNet(1, width=4, levels=3)
+    images = jnp.zeros((1, 32, 32, 1))
+    of_dense, of_unet = (
+        jax.eval_shape(lambda n=n, x=x: n.init(jax.random.key(0), x, train=False))["params"]
+        for n, x in ((dense, images), (unet, blocks(images)))
+    )
+    way_down = {name for name in of_unet if name.startswith(("down_", "bottom_"))}
+    assert len(way_down) == 16
+    assert {name: of_dense[name] for name in way_down} == {n: of_unet[n] for n in way_down}
+
+
+def test_what_moves_are_worth_stays_finite():
+    """However little or much a network believes of itself, so does the gradient of the fit."""
+    log_std = jnp.array([-1e3, -100.0, -2.3, 0.0, 1e-3, 44.0, 1e6])
+    variances = feature_search.variances_of(log_std)
+    known = feature_search.LEAST_STD**2 + np.exp(2 * np.array([-2.3, 0.0]))
+    np.testing.assert_allclose(variances[2:4], known, rtol=1e-6)
+    assert (np.diff(variances) >= 0).all()
+    assert variances[-3] < variances[-2] < variances[-1]
+
+    def worth(x):  # as feature_search.fit weighs a move
+        return jnp.sum(jnp.sqrt(1 / feature_search.variances_of(x)))
+
+    slopes = np.asarray(jax.grad(worth)(log_std))
+    assert np.isfinite(slopes).all()
+    assert (slopes[2:] < 0).all()
 
 
 def test_the_first_pose_is_where_the_landmarks_maps_peak(small_shape):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jssm.networks.layers import BatchNorm, Conv, max_pool
+from jssm.networks.layers import BatchNorm, Conv, blocks, max_pool
 
 SIZES = [(6, 8), (7, 9), (1, 4)]
 
@@ -118,3 +118,16 @@ def test_max_pool_is_that_of_linen(size):
     np.testing.assert_array_equal(ours, theirs)
     weights = normal(ours.shape, seed=1)
     np.testing.assert_allclose(pull(weights)[0], pull_theirs(weights)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 3)])
+def test_blocks_are_the_pixels_of_two_by_two(height, width):
+    images = np.asarray(normal((2, height, width, 3)))
+    found = np.asarray(blocks(jnp.asarray(images)))
+    rows, columns = (-(-n // 2) for n in (height, width))
+    assert found.shape == (2, rows, columns, 12)
+    for row, column, y, x in np.ndindex(rows, columns, 2, 2):
+        inside = 2 * row + y < height and 2 * column + x < width
+        expected = images[:, 2 * row + y, 2 * column + x] if inside else 0
+        k = 3 * (2 * y + x)
+        np.testing.assert_array_equal(found[:, row, column, k : k + 3], expected)

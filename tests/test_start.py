@@ -47,7 +47,10 @@ def test_training_goes_on_from_a_trained_model(small_model, packed):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"model": ModelConfig(depth=18, width=8, num_modes=2)}, "another network.*width=4"),
+        (
+            {"model": ModelConfig(depth=18, width=8, num_modes=2)},
+            "another network.*width=4",
+        ),
         ({"method": "evidence"}, "a model of the method jssm"),
         ({"init_from": "nobody"}, "no training run there.*echo"),
     ],

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jssm.networks import evidence
 from jssm.networks.dense import FEATURE_STRIDE, Dense, Maps
 from jssm.networks.feature_search import LOG_STD, FeatureSearch, Moves
+from jssm.networks.layers import blocks
 
 
 class GreyValues(Dense):
@@ -23,7 +24,7 @@ class GreyValues(Dense):
     def __call__(self, images: jax.Array, *, train: bool) -> Maps:
         """The maps; the features (N, H/2, W/2, 4) are the grey values of 2×2 pixels."""
         maps = super().__call__(images, train=train)
-        return maps._replace(features=blocks(images[..., 0]))
+        return maps._replace(features=blocks(images, FEATURE_STRIDE))
 
 
 class EqualVariances(FeatureSearch):
@@ -33,15 +34,6 @@ class EqualVariances(FeatureSearch):
         """The moves, with the variance that all have before training."""
         moves = super().__call__(profiles, train=train, closed=closed)
         return moves._replace(variances=jnp.full_like(moves.variances, jnp.exp(2 * LOG_STD)))
-
-
-def blocks(images: jax.Array) -> jax.Array:
-    """Images (N, H, W) as (N, ⌈H/2⌉, ⌈W/2⌉, 4): the pixels of each block of 2×2."""
-    count, height, width = images.shape
-    stride = FEATURE_STRIDE
-    padded = jnp.pad(images, ((0, 0), (0, -height % stride), (0, -width % stride)))
-    parted = padded.reshape(count, -(-height // stride), stride, -(-width // stride), stride)
-    return parted.transpose(0, 1, 3, 2, 4).reshape(*parted.shape[:2], parted.shape[3], stride**2)
 
 
 # What each exchanges in networks.evidence, by its name there.

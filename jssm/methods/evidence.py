@@ -28,7 +28,7 @@ from jssm.shape.pose import Pose, decode
 from jssm.shape.shape_model import ShapeModel
 
 JITTER = 0.05  # RMS radii: how far training puts the first pose beside the landmarks' one
-LANDMARK_WEIGHT, MOVES_WEIGHT = 0.1, 0.1  # of their losses, in the sum
+LANDMARK_WEIGHT, MOVES_WEIGHT = 0.1, 0.03  # of their losses, in the sum
 
 
 def network_from(config: Config) -> EvidenceNetwork:
@@ -39,6 +39,7 @@ def network_from(config: Config) -> EvidenceNetwork:
         width=options.width,
         searches=options.searches,
         dtype=jnp.bfloat16 if options.bfloat16 else jnp.float32,
+        encoder=options.encoder,
     )
 
 

@@ -56,7 +56,9 @@ def _whole(variables: Any, trained: Any, settings: Config, source: str) -> Any:
     shapes = [{path: leaf.shape for path, leaf in tree.items()} for tree in (wanted, known)]
     if shapes[0] != shapes[1]:
         model = settings.model
-        of_network = ("depth", "width", "searches", "refinements", "locate_size", "num_modes")
+        of_network = (
+            "encoder", "depth", "width", "searches", "refinements", "locate_size", "num_modes",
+        )  # fmt: skip
         listed = ", ".join(f"model.{name}={getattr(model, name)}" for name in of_network)
         raise ValueError(f"init_from: {source} is another network, one of {listed}")
     return traverse_util.unflatten_dict(

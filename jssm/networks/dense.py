@@ -1,8 +1,9 @@
-"""Dense evidence: a ResNet and a light decoder say of every pixel what it shows.
+"""Dense evidence: an encoder and a light decoder say of every pixel what it shows.
 
-The decoder is a U-Net's: widened step by step, each time joined with the encoder's features of
-that size. It stops at half the image's resolution, which is as fine as a wall of some ten pixels
-needs; the maps are interpolated from there.
+The encoder is a ResNet, or the way down of a U-Net that begins at blocks of 2×2 pixels. The decoder
+is a U-Net's: widened step by step, each time joined with the encoder's features of that size. It
+stops at half the image's resolution, which is as fine as a wall of some ten pixels needs; the maps
+are interpolated from there.
 """
 
 from functools import partial
@@ -12,15 +13,16 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jssm.networks.layers import BatchNorm, Conv
+from jssm.networks.layers import BatchNorm, Conv, blocks
 from jssm.networks.resnet import ResNet
-from jssm.networks.unet import UpConvolution, pad_to_multiple
+from jssm.networks.unet import UpConvolution, contracted, pad_to_multiple
 
 FEATURE_STRIDE = 2  # pixels of the image per pixel of the features
 LANDMARK_STRIDE = 4  # and of the landmarks' maps
 CLASSES = ("background", "wall", "cavity")
 LANDMARKS = 3
-COARSEST = 32  # the encoder's last stride
+LEVELS = 3  # of the U-Net's way down, before its bottom at a stride of 16
+COARSEST = 32  # the ResNet's last stride
 
 
 class Maps(NamedTuple):
@@ -38,23 +40,23 @@ class Maps(NamedTuple):
 class Dense(nn.Module):
     """Images (N, H, W, 1) to :class:`Maps`.
 
-    depth, width: of the :class:`jssm.networks.resnet.ResNet`; F is its width. dtype: what the
-    convolutions compute in. axis_name: the pmap axis over which batch statistics are averaged in
-    training.
+    depth, width: of the :class:`jssm.networks.resnet.ResNet`; F is its width. encoder: "resnet",
+    or "unet" for the way down of a U-Net, which knows no depth. dtype: what the convolutions
+    compute in. axis_name: the pmap axis over which batch statistics are averaged in training.
     """
 
     depth: int = 18
     width: int = 32
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    encoder: str = "resnet"
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool) -> Maps:
         """The maps; ``train`` selects batch over running statistics."""
         height, width = images.shape[1:3]
         padded = pad_to_multiple(images, COARSEST)
-        encoder = ResNet(self.depth, self.width, self.dtype, self.axis_name, name="backbone")
-        *skips, x = encoder(padded, train=train)
+        *skips, x = self._encoded(padded, train=train)
         levels = []
         for level, skip in reversed(list(enumerate(skips))):
             channels = skip.shape[-1]
@@ -72,6 +74,15 @@ class Dense(nn.Module):
             fine[:, : -(-height // FEATURE_STRIDE), : -(-width // FEATURE_STRIDE)],
             classes[:, :height, :width],
             landmarks[:, : -(-height // LANDMARK_STRIDE), : -(-width // LANDMARK_STRIDE)],
+        )
+
+    def _encoded(self, images: jax.Array, *, train: bool) -> list[jax.Array]:
+        """Features at half the resolution, at a quarter, and on."""
+        if self.encoder == "unet":
+            norm = partial(BatchNorm, train, self.dtype, self.axis_name)
+            return contracted(blocks(images, FEATURE_STRIDE), self.width, LEVELS, norm)
+        return ResNet(self.depth, self.width, self.dtype, self.axis_name, name="backbone")(
+            images, train=train
         )
 
     def _convolved(self, x: jax.Array, features: int, name: str, *, train: bool) -> jax.Array:

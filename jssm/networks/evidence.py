@@ -44,7 +44,8 @@ class Observation(NamedTuple):
 class EvidenceNetwork(nn.Module):
     """Images to poses, one of the landmarks and one per search.
 
-    depth, width, dtype, axis_name: of :class:`jssm.networks.dense.Dense`. searches: how many.
+    depth, width, dtype, axis_name, encoder: of :class:`jssm.networks.dense.Dense`. searches: how
+    many.
     """
 
     depth: int = 18
@@ -52,10 +53,11 @@ class EvidenceNetwork(nn.Module):
     searches: int = 3
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    encoder: str = "resnet"
 
     def setup(self) -> None:
         """The dense network, and what each search learns."""
-        self.dense = Dense(self.depth, self.width, self.dtype, self.axis_name)
+        self.dense = Dense(self.depth, self.width, self.dtype, self.axis_name, self.encoder)
         self.across = [
             FeatureSearch(self.width, self.dtype, self.axis_name) for _ in range(self.searches)
         ]

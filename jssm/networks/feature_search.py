@@ -75,8 +75,17 @@ class FeatureSearch(nn.Module):
         x = x.astype(jnp.float32)
         means = nn.Dense(4, kernel_init=nn.initializers.normal(0.01), name="means")(x)
         spread = nn.Dense(4, kernel_init=nn.initializers.normal(0.01), name="spread")(x)
-        variances = LEAST_STD**2 + jnp.exp(2 * (LOG_STD + spread))
-        return Moves(_both_boundaries(means), _both_boundaries(variances))
+        return Moves(_both_boundaries(means), _both_boundaries(variances_of(LOG_STD + spread)))
+
+
+def variances_of(log_std: jax.Array) -> jax.Array:
+    """The variances of moves by what a network says of the logarithms of their deviations.
+
+    Beyond a deviation of 1, which is to know nothing, they grow slowly: the fit divides by their
+    squares, which no value may take out of the range of float32.
+    """
+    beyond = jnp.log1p(jnp.maximum(log_std, 0.0))
+    return LEAST_STD**2 + jnp.exp(2 * jnp.where(log_std > 0, beyond, log_std))
 
 
 def _both_boundaries(x: jax.Array) -> jax.Array:

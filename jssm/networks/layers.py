@@ -160,6 +160,16 @@ def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax
     return lax.platform_dependent(x, kernel, cpu=product, default=whole)
 
 
+def blocks(x: jax.Array, side: int = 2) -> jax.Array:
+    """The pixels of each block of side × side side by side: (N, H, W, C), padded by zeros to whole
+    blocks, as (N, ⌈H / side⌉, ⌈W / side⌉, side² · C)."""
+    extra = [(0, -length % side) for length in x.shape[1:3]]
+    x = jnp.pad(x, [(0, 0), *extra, (0, 0)])
+    count, height, width, channels = x.shape
+    x = x.reshape(count, height // side, side, width // side, side, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(count, height // side, width // side, -1)
+
+
 def max_pool(x: jax.Array) -> jax.Array:
     """The largest in windows of 3×3, 2 apart, in the (N, H, W, C) padded by 1.
 

@@ -4,6 +4,7 @@
 'Same' convolutions, so the maps have the size of the images, and batch normalization after each.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jssm.networks.layers import BatchNorm
+from jssm.networks.layers import BatchNorm, Conv
 
 
 class UNet(nn.Module):
@@ -36,35 +37,51 @@ class UNet(nn.Module):
         Any H and W: sides that 2^levels does not divide are padded by their last pixels inside.
         """
         height, width = images.shape[1:3]
-        x = pad_to_multiple(images.astype(self.dtype), 2**self.levels)
-        skips = []
-        for level in range(self.levels):
-            x = self._two_convolutions(x, self.width * 2**level, f"down_{level}", train)
-            skips.append(x)
-            x = halve(x)
-        x = self._two_convolutions(x, self.width * 2**self.levels, "bottom", train)
+        padded = pad_to_multiple(images.astype(self.dtype), 2**self.levels)
+        norm = partial(BatchNorm, train, self.dtype, self.axis_name)
+        *skips, x = contracted(padded, self.width, self.levels, norm)
         for level in reversed(range(self.levels)):
             x = UpConvolution(self.width * 2**level, self.dtype, name=f"widen_{level}")(x)
             x = jnp.concatenate([skips[level], x], axis=-1)
-            x = self._two_convolutions(x, self.width * 2**level, f"up_{level}", train)
+            x = two_convolutions(x, self.width * 2**level, f"up_{level}", norm)
         maps = nn.Conv(self.channels, (1, 1), dtype=self.dtype, name="maps")(x)
         return maps[:, :height, :width].astype(jnp.float32)
 
-    def _two_convolutions(self, x: jax.Array, features: int, name: str, train: bool) -> jax.Array:
-        init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-        norm = partial(BatchNorm, train, self.dtype, self.axis_name)
-        for k in range(2):
-            conv = nn.Conv(
-                features,
-                (3, 3),
-                padding=1,
-                use_bias=False,
-                dtype=self.dtype,
-                kernel_init=init,
-                name=f"{name}_conv_{k}",
-            )
-            x = nn.relu(norm(name=f"{name}_norm_{k}")(conv(x)))
-        return x
+
+def contracted(
+    x: jax.Array, width: int, levels: int, norm: Callable[..., BatchNorm]
+) -> list[jax.Array]:
+    """The U-Net's way down, in the module that calls it: the features of each level, then those
+    at the bottom.
+
+    x: (N, H, W, C), whose sides 2^levels divides. Level k has width · 2^k channels and 2^-k of the
+    resolution. norm: makes the normalizations, whose dtype the convolutions compute in.
+    """
+    stages = []
+    for level in range(levels):
+        x = two_convolutions(x, width * 2**level, f"down_{level}", norm)
+        stages.append(x)
+        x = halve(x)
+    return [*stages, two_convolutions(x, width * 2**levels, "bottom", norm)]
+
+
+def two_convolutions(
+    x: jax.Array, features: int, name: str, norm: Callable[..., BatchNorm]
+) -> jax.Array:
+    """Twice a 3×3 convolution, normalized and rectified, in the module that calls it."""
+    init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+    for k in range(2):
+        normalized = norm(name=f"{name}_norm_{k}")
+        conv = Conv(
+            features,
+            (3, 3),
+            padding=1,
+            dtype=normalized.dtype,
+            kernel_init=init,
+            name=f"{name}_conv_{k}",
+        )
+        x = nn.relu(normalized(conv(x)))
+    return x
 
 
 class UpConvolution(nn.Module):
