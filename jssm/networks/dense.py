@@ -6,6 +6,7 @@ stops at half the image's resolution, which is as fine as a wall of some ten pix
 are interpolated from there.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jssm.networks.layers import BatchNorm, Conv, blocks
+from jssm.networks.layers import BatchNorm, blocks
 from jssm.networks.resnet import ResNet
-from jssm.networks.unet import UpConvolution, contracted, pad_to_multiple
+from jssm.networks.unet import UpConvolution, contracted, convolutions, pad_to_multiple
 
 FEATURE_STRIDE = 2  # pixels of the image per pixel of the features
 LANDMARK_STRIDE = 4  # and of the landmarks' maps
@@ -56,19 +57,19 @@ class Dense(nn.Module):
         """The maps; ``train`` selects batch over running statistics."""
         height, width = images.shape[1:3]
         padded = pad_to_multiple(images, COARSEST)
-        *skips, x = self._encoded(padded, train=train)
+        norm = partial(BatchNorm, train, self.dtype, self.axis_name)
+        *skips, x = self._encoded(padded, norm, train=train)
         levels = []
         for level, skip in reversed(list(enumerate(skips))):
             channels = skip.shape[-1]
             x = UpConvolution(channels, self.dtype, name=f"widen_{level}")(x)
             x = jnp.concatenate([skip, x], axis=-1)
-            for k in range(2):
-                x = self._convolved(x, channels, f"up_{level}_{k}", train=train)
+            x = convolutions(x, channels, f"up_{level}", norm)
             levels.append(x)
         *_, coarse, fine = levels
         classes = nn.Conv(len(CLASSES), (1, 1), name="classes")(fine.astype(jnp.float32))
         classes = jax.image.resize(classes, (*padded.shape[:3], len(CLASSES)), "linear")
-        coarse = self._convolved(coarse, self.width, "landmarks_0", train=train)
+        coarse = convolutions(coarse, self.width, "to_landmarks", norm, count=1)
         landmarks = nn.Conv(LANDMARKS, (1, 1), name="landmarks")(coarse.astype(jnp.float32))
         return Maps(
             fine[:, : -(-height // FEATURE_STRIDE), : -(-width // FEATURE_STRIDE)],
@@ -76,19 +77,14 @@ class Dense(nn.Module):
             landmarks[:, : -(-height // LANDMARK_STRIDE), : -(-width // LANDMARK_STRIDE)],
         )
 
-    def _encoded(self, images: jax.Array, *, train: bool) -> list[jax.Array]:
+    def _encoded(
+        self, images: jax.Array, norm: Callable[..., BatchNorm], *, train: bool
+    ) -> list[jax.Array]:
         """Features at half the resolution, at a quarter, and on."""
         if self.encoder == "unet":
-            norm = partial(BatchNorm, train, self.dtype, self.axis_name)
             return contracted(blocks(images, FEATURE_STRIDE), self.width, LEVELS, norm)
-        return ResNet(self.depth, self.width, self.dtype, self.axis_name, name="backbone")(
-            images, train=train
-        )
-
-    def _convolved(self, x: jax.Array, features: int, name: str, *, train: bool) -> jax.Array:
-        conv = partial(Conv, dtype=self.dtype, kernel_init=nn.initializers.he_normal())
-        norm = BatchNorm(train, self.dtype, self.axis_name, name=f"{name}_norm")
-        return nn.relu(norm(conv(features, (3, 3), padding=1, name=f"{name}_conv")(x)))
+        resnet = ResNet(self.depth, self.width, self.dtype, self.axis_name, name="backbone")
+        return resnet(images, train=train)
 
 
 def to_image(places: jax.Array, stride: int) -> jax.Array:

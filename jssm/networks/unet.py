@@ -43,7 +43,7 @@ class UNet(nn.Module):
         for level in reversed(range(self.levels)):
             x = UpConvolution(self.width * 2**level, self.dtype, name=f"widen_{level}")(x)
             x = jnp.concatenate([skips[level], x], axis=-1)
-            x = two_convolutions(x, self.width * 2**level, f"up_{level}", norm)
+            x = convolutions(x, self.width * 2**level, f"up_{level}", norm)
         maps = nn.Conv(self.channels, (1, 1), dtype=self.dtype, name="maps")(x)
         return maps[:, :height, :width].astype(jnp.float32)
 
@@ -59,18 +59,18 @@ def contracted(
     """
     stages = []
     for level in range(levels):
-        x = two_convolutions(x, width * 2**level, f"down_{level}", norm)
+        x = convolutions(x, width * 2**level, f"down_{level}", norm)
         stages.append(x)
         x = halve(x)
-    return [*stages, two_convolutions(x, width * 2**levels, "bottom", norm)]
+    return [*stages, convolutions(x, width * 2**levels, "bottom", norm)]
 
 
-def two_convolutions(
-    x: jax.Array, features: int, name: str, norm: Callable[..., BatchNorm]
+def convolutions(
+    x: jax.Array, features: int, name: str, norm: Callable[..., BatchNorm], count: int = 2
 ) -> jax.Array:
-    """Twice a 3×3 convolution, normalized and rectified, in the module that calls it."""
+    """``count`` times a 3×3 convolution, normalized and rectified, in the module that calls it."""
     init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-    for k in range(2):
+    for k in range(count):
         normalized = norm(name=f"{name}_norm_{k}")
         conv = Conv(
             features,

@@ -26,13 +26,13 @@ RELEASED = {
         shows="cine MRI, 2-, 3- and 4-chamber views",
         modality="MR",
         licence="Apache License 2.0",
-        sha256="f272b53353c89f7bd4fa1a108c446dfb391dff7f41a5a160bad10cb352961cf4",
+        sha256="2d3f2c2484089c16e0352be427099666f8f41659b9d810a88c0c8881d0baac9b",
     ),
     "echo": Released(
         shows="echocardiography, apical 2- and 4-chamber views",
         modality="US",
         licence="CC BY-NC-SA 4.0",
-        sha256="206e66bf099e8bd2245ed579fff0bff7e5a610b5e06fff861e5280b5fade9eb8",
+        sha256="2a98e350cba06fab374a40c8ed068c6ef91e47dc650edc61f1c71a020bafe3a9",
     ),
 }
 
