@@ -1,16 +1,19 @@
-"""Echocardiography, apical 2- and 4-chamber views of CAMUS (Leclerc et al., 2019).
+"""Echocardiography, apical 2- and 4-chamber views of CAMUS (Leclerc et al., 2019), at 192×192.
 
-First at 128×128, which is quick, then at 192×192:
+    python -m prep build --images IMAGES --masks LABELS --label 2 --split split.csv \\
+        --patient-regex '(patient\\d+)_' --view echo --size 192 --out data/echo
+    python train.py --config configs/echo.py
 
-    for size in 128 192; do
-      python -m prep build --images IMAGES --masks LABELS --label 2 --split split.csv \\
-          --patient-regex '(patient\\d+)_' --view echo --size $size --out data/echo$size
-    done
-    python train.py --config configs/echo.py --config.data=data/echo128 --workdir runs/echo128
-    python train.py --config configs/echo.py --config.data=data/echo192 --workdir runs/echo192 \\
-        --config.init_from=runs/echo128 --config.train.epochs=24 \\
-        --config.train.learning_rate=0.001 --config.train.mask_weight=1.0
+The model that comes as jssm.load("echo"), in bfloat16 on an H100 beside another training, stopped
+after 104 of the 160 epochs (three and a half minutes, at some 1,100 images a second): Dice
+0.885 ± 0.052, HD 6.4 ± 2.9 px, one component in each of the 200 images of the 50 validation
+patients. For two cores, on a data set of --size 128:
 
+    python train.py --config configs/echo.py --config.model.encoder=unet --config.model.size=128 \\
+        --config.train.epochs=50 --config.train.batch_size=16
+
+which took 38 minutes of an Intel Xeon: Dice 0.880 ± 0.050, HD 4.6 ± 2.9 px of 128×128. With
+--config.model.width=24 and a ResNet it was 0.876 after 40 minutes of an AMD EPYC.
 """
 
 from jssm.config import Augmentation, Config, ModelConfig, TrainConfig
@@ -24,10 +27,10 @@ def get_config() -> Config:
     return Config(
         data="data/echo",
         method="evidence",
-        model=ModelConfig(encoder="unet", width=32, searches=3),
+        model=ModelConfig(size=192, depth=18, width=32, searches=3),
         train=TrainConfig(
-            batch_size=16,
-            epochs=50,
+            batch_size=32,
+            epochs=160,
             points_epochs=0,
             warmup_epochs=1,
             cosine=True,
@@ -35,7 +38,7 @@ def get_config() -> Config:
             weight_decay=0.02,
             clip_norm=1.0,
             ema=0.999,
-            validate_every=10,
+            validate_every=8,
         ),
         augment=Augmentation(
             flip_left_right=True,
