@@ -158,12 +158,12 @@ def _parts(size: Size) -> list[Variant]:
     ours = size.ours
     searches = value(base_config(size), "model.searches") or ours["model.searches"]
     seeds = (1, 2)
-    other, another_encoder = ours | {"model.encoder": "unet"}, "A U-Net's way down as the encoder"
+    encoder, contracting = {"model.encoder": "unet"}, "A U-Net's contracting path as the encoder"
     return [
         Variant(OURS, ours),
         *[Variant(f"{OURS}, seed {seed}", ours | {"seed": seed}) for seed in seeds],
-        Variant(another_encoder, other),
-        *[Variant(f"{another_encoder}, seed {seed}", other | {"seed": seed}) for seed in seeds],
+        Variant(contracting, ours | encoder),
+        *[Variant(f"{contracting}, seed {seed}", ours | encoder | {"seed": seed}) for seed in seeds],
         Variant("Place regressed, grey values (Regression)", {}),
         Variant("Grey values, not features", ours, altered="grey"),
         Variant("Every move counts the same", ours, altered="equal_variances"),

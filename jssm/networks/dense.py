@@ -1,9 +1,9 @@
 """Dense evidence: an encoder and a light decoder say of every pixel what it shows.
 
-The encoder is a ResNet, or the way down of a U-Net that begins at blocks of 2×2 pixels. The decoder
-is a U-Net's: widened step by step, each time joined with the encoder's features of that size. It
-stops at half the image's resolution, which is as fine as a wall of some ten pixels needs; the maps
-are interpolated from there.
+The encoder is a ResNet, or the contracting path of a U-Net that begins at blocks of 2×2 pixels.
+The decoder is a U-Net's: widened step by step, each time joined with the encoder's features of that
+size. It stops at half the image's resolution, which is as fine as a wall of some ten pixels needs;
+the maps are interpolated from there.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ FEATURE_STRIDE = 2  # pixels of the image per pixel of the features
 LANDMARK_STRIDE = 4  # and of the landmarks' maps
 CLASSES = ("background", "wall", "cavity")
 LANDMARKS = 3
-LEVELS = 3  # of the U-Net's way down, before its bottom at a stride of 16
+LEVELS = 3  # of the U-Net's contracting path, before its bottom at a stride of 16
 COARSEST = 32  # the ResNet's last stride
 
 
@@ -42,8 +42,9 @@ class Dense(nn.Module):
     """Images (N, H, W, 1) to :class:`Maps`.
 
     depth, width: of the :class:`jssm.networks.resnet.ResNet`; F is its width. encoder: "resnet",
-    or "unet" for the way down of a U-Net, which knows no depth. dtype: what the convolutions
-    compute in. axis_name: the pmap axis over which batch statistics are averaged in training.
+    or "unet" for the contracting path of a U-Net, which knows no depth. dtype: what the
+    convolutions compute in. axis_name: the pmap axis over which batch statistics are averaged in
+    training.
     """
 
     depth: int = 18

@@ -51,8 +51,8 @@ class UNet(nn.Module):
 def contracted(
     x: jax.Array, width: int, levels: int, norm: Callable[..., BatchNorm]
 ) -> list[jax.Array]:
-    """The U-Net's way down, in the module that calls it: the features of each level, then those
-    at the bottom.
+    """The U-Net's contracting path, in the module that calls it: the features of each level, then
+    those at the bottom.
 
     x: (N, H, W, C), whose sides 2^levels divides. Level k has width · 2^k channels and 2^-k of the
     resolution. norm: makes the normalizations, whose dtype the convolutions compute in.
