@@ -158,12 +158,12 @@ def _parts(size: Size) -> list[Variant]:
     ours = size.ours
     searches = value(base_config(size), "model.searches") or ours["model.searches"]
     seeds = (1, 2)
-    encoder, contracting = {"model.encoder": "unet"}, "A U-Net's contracting path as the encoder"
+    unet, title = {"model.encoder": "unet"}, "A U-Net's contracting path as the encoder"
     return [
         Variant(OURS, ours),
         *[Variant(f"{OURS}, seed {seed}", ours | {"seed": seed}) for seed in seeds],
-        Variant(contracting, ours | encoder),
-        *[Variant(f"{contracting}, seed {seed}", ours | encoder | {"seed": seed}) for seed in seeds],
+        Variant(title, ours | unet),
+        *[Variant(f"{title}, seed {seed}", ours | unet | {"seed": seed}) for seed in seeds],
         Variant("Place regressed, grey values (Regression)", {}),
         Variant("Grey values, not features", ours, altered="grey"),
         Variant("Every move counts the same", ours, altered="equal_variances"),
