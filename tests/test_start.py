@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -42,6 +43,8 @@ def test_training_goes_on_from_a_trained_model(small_model, packed):
     )
     np.testing.assert_array_equal(found.constants["shape"]["mean"], small_model.shape.mean)
     assert "temperature" not in found.constants
+    with jax.transfer_guard("disallow"):  # as where a training is stopped, and saves them
+        jax.tree.map(jnp.copy, found.constants)
 
 
 @pytest.mark.parametrize(

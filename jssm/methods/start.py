@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
@@ -47,7 +48,8 @@ def of(config: Config) -> Start:
     trained = constants.pop("variables")
     for calibrated in model_file.CALIBRATED:  # which has to be found anew
         constants.pop(calibrated, None)
-    return Start(lambda variables: _whole(variables, trained, settings, source), constants)
+    known = jax.tree.map(jnp.asarray, constants)  # on the device: a training that stops copies them
+    return Start(lambda variables: _whole(variables, trained, settings, source), known)
 
 
 def _whole(variables: Any, trained: Any, settings: Config, source: str) -> Any:
