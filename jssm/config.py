@@ -178,10 +178,9 @@ def _one_of(choices: tuple) -> str:
 
 def _rules(config: Config) -> list[tuple[bool, str]]:
     """What no field alone can say: whether it holds, and a sentence if not."""
-    train, method, model = config.train, config.method, config.model
-    has_resnet = method == OURS or (
-        method == "evidence" and getattr(model, "encoder", "") != "unet"
-    )
+    train, method = config.train, config.method
+    encoder = getattr(config.model, "encoder", None)
+    has_resnet = method == OURS or (method == "evidence" and encoder != "unet")
     return [
         (bool(config.data), "data: name a data set directory, e.g. --config.data=data/4ch"),
         (
