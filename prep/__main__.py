@@ -156,6 +156,8 @@ def add_extend_parser(commands: argparse._SubParsersAction) -> None:
         "images: what a report saved; its corrected frames are the new cases")  # fmt: skip
     add("--cavities", type=Path, help="folder of masks of the cavity, closed by a straight mitral "
         "line; a mask has the stem of its image (default: images without labels)")  # fmt: skip
+    add("--walls", default="", metavar="MODEL", help="with --cavities: whole walls around those of "
+        "patients to train on, completed by this model, such as mri")  # fmt: skip
     add("--out", type=Path, required=True, help="the new data set's folder")
     settings.add_options(
         parser,
@@ -177,6 +179,7 @@ def run_extend(args: argparse.Namespace) -> int:
             base=args.base,
             images=args.images,
             cavities=args.cavities,
+            walls=args.walls,
             points=tuple(args.points),
             out=args.out,
             settings=settings.from_arguments(args),

@@ -3,10 +3,15 @@ import json
 import shutil
 
 import imageio.v3 as iio
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jssm
 from jssm import dataset, warp
+from jssm.methods import completing
+from jssm.methods.model import Model
+from jssm.networks.evidence import EvidenceNetwork
 from jssm.report import record
 from jssm.shape import labels
 from prep.__main__ import main
@@ -100,6 +105,76 @@ def test_cavity_cases_join_the_data_set(base, folders, extended):
     assert json.loads((out / "dataset.json").read_text())["num_cases"] == count
     assert (out / "report" / "report.html").is_file()
     assert extend(base, folders, out) == 2  # not over it
+
+
+@pytest.fixture
+def completer(base, monkeypatch):
+    """A model of the data set's shapes, which is said to put around a cavity the wall of the
+    Horseshoe that has it; turned inside out once something is in the list that this gives."""
+    shape = dataset.load(base).shape_model
+    theta = np.float32([[1, 0, 0], [0, 1, 0]])
+    model = Model({}, shape, theta, EvidenceNetwork(searches=1), 2 * SIZE)
+    inside_out = []
+
+    def completed(of, images, inner):
+        assert images.shape == (1, of.size, of.size)
+        middle = (inner[0].mean(0) + 0.5) / 2 - 0.5
+        found = min(cohort(6, seed=7), key=lambda h: np.hypot(*(cavity_centre(h) - middle)))
+        points = point_cloud.sample_points(found.mask(), 24, point_cloud.horseshoe_boundaries)
+        points = points[np.r_[12:24, 0:12]] if inside_out else points
+        return jnp.asarray((points[None] + 0.5) * 2 - 0.5, jnp.float32)
+
+    monkeypatch.setattr(jssm, "load", lambda source: model)
+    monkeypatch.setattr(completing, "completed", completed)
+    return inside_out
+
+
+def cavity_centre(shape):
+    return cavity.inner_points(cavity_mask(shape), 12).mean(0)
+
+
+def test_walls_are_completed_for_patients_to_train_on(base, folders, completer, tmp_path):
+    out = tmp_path / "out"
+    assert extend(base, folders, out, "--walls", "mine") == 0
+    assert check(out) == []
+    data = dataset.load(out)
+    old = len(data.images) - 6
+    for row, shape in enumerate(cohort(6, seed=7), old):
+        trains = data.cases["split"][row] == "train"
+        assert data.covers[row] == (labels.MYOCARDIUM if trains else labels.CAVITY)
+        label = shape.mask() if trains else cavity_mask(shape)
+        assert point_cloud.dice(data.masks[row] > 0, label > 0) > 0.95
+    assert set(data.cases["split"][old:]) == {"train", "val"}
+    assert "with walls by mine" in json.loads((out / "dataset.json").read_text())["source"]
+
+
+def test_a_wall_that_does_not_enclose_the_cavity_is_left_out(base, folders, completer, tmp_path):
+    completer.append("all")
+    out = tmp_path / "out"
+    assert extend(base, folders, out, "--walls", "mine") == 0
+    table = dataset.load(out).cases
+    with open(out / "cases.csv", newline="") as file:
+        reasons = {r["reason"].partition(": ")[2] for r in csv.DictReader(file) if r["reason"]}
+    assert set(table["split"][-2:]) == {"val"}
+    assert any("have a Dice of" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("mri", "--walls mri: has 88 points, the data set 24 per shape"),
+        ("nowhere", "--walls nowhere: nowhere"),
+    ],
+)
+def test_a_model_that_cannot_complete_is_refused(base, folders, tmp_path, capsys, model, message):
+    assert extend(base, folders, tmp_path / "out", "--walls", model) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_walls_need_cavities(base, folders, tmp_path, capsys):
+    words = ["--images", str(folders[0]), "--walls", "mri", "--out", str(tmp_path / "out")]
+    assert main(["extend", str(base), *words]) == 2
+    assert "--cavities is needed" in capsys.readouterr().err
 
 
 def test_images_alone_cover_nothing(base, folders, tmp_path):

@@ -93,16 +93,23 @@ class EvidenceNetwork(nn.Module):
         pose = Pose(lax.stop_gradient(theta), jnp.zeros((images.shape[0], shape.num_modes)))
         poses, moves = [pose], []
         for k in range(self.searches):
-            profiles = jax.vmap(look, (None, 0, 0, None))(
-                shape, maps.features, lax.stop_gradient(pose), half_profile(k)
-            )
-            moves.append(self.across[k](profiles, train=train, closed=shape.closed))
+            moves.append(self.search(k, maps.features, shape, pose, train=train))
             step = jax.vmap(feature_search.fit, (None, 0, 0, None))(
                 shape, pose.latent, moves[-1], jnp.exp(self.log_trust[k])
             )
             pose = moved(pose, step.place, step.latent)._replace(factor=step.factor)
             poses.append(pose)
         return Observation(maps, poses, moves)
+
+    def search(
+        self, number: int, features: jax.Array, shape: ShapeModel, pose: Pose, *, train: bool
+    ) -> Moves:
+        """What the search of this number finds in ``features`` (N, h, w, F) about poses with a
+        leading axis N."""
+        profiles = jax.vmap(look, (None, 0, 0, None))(
+            shape, features, lax.stop_gradient(pose), half_profile(number)
+        )
+        return self.across[number](profiles, train=train, closed=shape.closed)
 
 
 def half_profile(search: int) -> float:

@@ -26,7 +26,7 @@ RELEASED = {
         shows="cine MRI, 2-, 3- and 4-chamber views",
         modality="MR",
         licence="Apache License 2.0",
-        sha256="2d3f2c2484089c16e0352be427099666f8f41659b9d810a88c0c8881d0baac9b",
+        sha256="57895f10c690fe054bf7d4d1855f3399380be2c48fce789ecf016ade61a55702",
     ),
     "echo": Released(
         shows="echocardiography, apical 2- and 4-chamber views",

@@ -1,5 +1,9 @@
 """From a data set to a larger one: with cases of which only the cavity, or nothing, is drawn, or
-whose points a reader corrected."""
+whose points a reader corrected.
+
+Of cases that only the cavity is drawn of, those to train on can have whole walls, which a trained
+model completes.
+"""
 
 import csv
 import json
@@ -32,8 +36,8 @@ FLOATS = ("points", "canonical_points", "thetas", "spacing_mm")
 class Request:
     """What ``python -m prep extend`` was asked for.
 
-    images: a folder, or None where there are points. cavities: None for images alone. points: what
-    reports saved. shard_cases: of each shard of images and masks, 0 for one file each.
+    images: a folder, or None where there are points. cavities: None for images alone. walls: the
+    model that completes them, or "". points: what reports saved. shard_cases: of each shard of images and masks, 0 for one file each.
     """
 
     base: Path
@@ -41,6 +45,7 @@ class Request:
     settings: Settings
     images: Path | None = None
     cavities: Path | None = None
+    walls: str = ""
     points: tuple[Path, ...] = ()
     split: Path | None = None
     shard_cases: int = 0
@@ -55,7 +60,9 @@ class Request:
     @property
     def source(self) -> str:
         """Where the new cases come from."""
-        return "corrected points" if self.images is None else self.images.name
+        if self.images is None:
+            return "corrected points"
+        return self.images.name + (f" with walls by {self.walls}" if self.walls else "")
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,8 @@ def run(request: Request) -> Outcome:
     if same := [case.name for case in cases if case.name in taken]:
         raise Refused(f"{request.base} has a case {same[0]} already; names must differ")
     parts = _parts(request, cases, table)
+    if request.walls:
+        read = _with_walls(request, settings, read, parts)
 
     found = [_attempt(case, read) for case in tqdm(cases, "reading", disable=None)]
     bad += [new["reason"] for new in found if new.get("is_bad")]
@@ -132,6 +141,8 @@ def _open_base(request: Request) -> tuple[dict, list[dict]]:
         raise Refused(f"{request.base} is no sound data set: {findings[0]}")
     if (request.images is None) == (not request.points):
         raise Refused("either --images or --points is needed")
+    if request.walls and request.cavities is None:
+        raise Refused("--walls: whole walls are put around drawn cavities; --cavities is needed")
     for folder in (request.images, request.cavities):
         if folder is not None and not folder.is_dir():
             raise Refused(f"{folder}: a folder was expected")
@@ -156,6 +167,28 @@ def _drawn(request: Request, settings: Settings) -> tuple[list[Case], list[str],
         settings=settings,
     )
     return *build.find_cases(listing), lambda case: _read(case, settings)
+
+
+def _with_walls(
+    request: Request, settings: Settings, read: Reader, parts: dict[str, str]
+) -> Reader:
+    """How to read one with its whole wall, if its patient is one to train on."""
+    from prep.dataset import completed
+
+    model = completed.model_for(request.walls, settings.num_points)
+    shape = shape_model.load(request.base / "shape_model.npz")
+    known: dict[str, np.ndarray] = {}  # points, since each case is read twice
+
+    def whole(case: Case) -> dict[str, Any]:
+        found = read(case)
+        if parts[case.patient] != "train":
+            return found
+        if case.name not in known:
+            known[case.name] = completed.points_of(found, model, settings)
+        wall = corrected.walled(known[case.name], found["mask"].shape, shape)
+        return found | wall | {"covers": labels.COVERS[labels.MYOCARDIUM]}
+
+    return whole
 
 
 def _corrected(request: Request, settings: Settings) -> tuple[list[Case], list[str], Reader]:
@@ -215,7 +248,7 @@ def _row(case: Case, new: dict, part: str, row: int, request: Request) -> dict:
         "patient": case.patient,
         "frame": case.frame,
         "split": "excluded" if reason else part,
-        "covers": request.covers,
+        "covers": new.get("covers", request.covers),
         "row": "" if reason else row,
         "point_mask_dice": f"{new['dice']:.5f}" if "dice" in new else "",
         "reason": reason,
