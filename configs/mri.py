@@ -7,7 +7,8 @@
     python train.py --config configs/mri.py
 
 No real image is learned from, so contrasts, surroundings, orientation and size are drawn far more
-widely than any scanner's. To go on from the model of the package with masks of your own:
+widely than any scanner's. The model of the package went on from there, with real frames of which
+the cavity is drawn (docs/models/mri.md). To go on from that with masks of your own:
 
     python train.py --config configs/mri.py --config.init_from=mri --config.data=data/mine \\
         --config.train.batch_size=5 --config.train.epochs=80 --config.train.learning_rate=0.001 \\
