@@ -28,9 +28,7 @@ class Beside(EvidenceNetwork):
 
     def observe(self, images, shape, jitter, *, train):
         none = jnp.zeros((len(images), 1, 1, 1))
-        pose = Pose(
-            jnp.tile(SEEN, (len(images), 1, 1)), jnp.zeros((len(images), shape.num_modes))
-        )
+        pose = Pose(jnp.tile(SEEN, (len(images), 1, 1)), jnp.zeros((len(images), shape.num_modes)))
         return Observation(Maps(none, none, none), [pose], [])
 
     def search(self, number, features, shape, pose, *, train):

@@ -108,32 +108,33 @@ def test_cavity_cases_join_the_data_set(base, folders, extended):
 
 
 @pytest.fixture
-def completer(base, monkeypatch):
+def spoils(base, monkeypatch):
     """A model of the data set's shapes, which is said to put around a cavity the wall of the
-    Horseshoe that has it; turned inside out once something is in the list that this gives."""
+    Horseshoe that has it, once each of these functions, to be filled in, has changed its points."""
     shape = dataset.load(base).shape_model
-    theta = np.float32([[1, 0, 0], [0, 1, 0]])
-    model = Model({}, shape, theta, EvidenceNetwork(searches=1), 2 * SIZE)
-    inside_out = []
+    model = Model({}, shape, np.eye(2, 3), EvidenceNetwork(searches=1), 2 * SIZE)
+    spoils = []
 
     def completed(of, images, inner):
         assert images.shape == (1, of.size, of.size)
         middle = (inner[0].mean(0) + 0.5) / 2 - 0.5
         found = min(cohort(6, seed=7), key=lambda h: np.hypot(*(cavity_centre(h) - middle)))
         points = point_cloud.sample_points(found.mask(), 24, point_cloud.horseshoe_boundaries)
-        points = points[np.r_[12:24, 0:12]] if inside_out else points
+        for spoil in spoils:
+            points = spoil(points)
         return jnp.asarray((points[None] + 0.5) * 2 - 0.5, jnp.float32)
 
     monkeypatch.setattr(jssm, "load", lambda source: model)
     monkeypatch.setattr(completing, "completed", completed)
-    return inside_out
+    return spoils
 
 
 def cavity_centre(shape):
     return cavity.inner_points(cavity_mask(shape), 12).mean(0)
 
 
-def test_walls_are_completed_for_patients_to_train_on(base, folders, completer, tmp_path):
+@pytest.mark.usefixtures("spoils")
+def test_walls_are_completed_for_patients_to_train_on(base, folders, tmp_path):
     out = tmp_path / "out"
     assert extend(base, folders, out, "--walls", "mine") == 0
     assert check(out) == []
@@ -148,15 +149,29 @@ def test_walls_are_completed_for_patients_to_train_on(base, folders, completer, 
     assert "with walls by mine" in json.loads((out / "dataset.json").read_text())["source"]
 
 
-def test_a_wall_that_does_not_enclose_the_cavity_is_left_out(base, folders, completer, tmp_path):
-    completer.append("all")
+def thin(points):
+    """With the outer boundary a tenth of a pixel from the inner one."""
+    inner, outer = np.split(points, 2)
+    return np.concatenate([inner, inner + 0.1 * (outer - inner) / SIZE * 4])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda points: np.roll(points, 12, axis=0), "have a Dice of"),
+        (lambda points: points[np.r_[:12, 23:11:-1]], "folds"),
+        (thin, "is thinner than a pixel"),
+    ],
+)
+def test_a_wall_that_is_none_is_left_out(base, folders, spoils, tmp_path, spoil, reason):
+    spoils.append(spoil)
     out = tmp_path / "out"
     assert extend(base, folders, out, "--walls", "mine") == 0
-    table = dataset.load(out).cases
+    assert check(out) == []
     with open(out / "cases.csv", newline="") as file:
-        reasons = {r["reason"].partition(": ")[2] for r in csv.DictReader(file) if r["reason"]}
-    assert set(table["split"][-2:]) == {"val"}
-    assert any("have a Dice of" in reason for reason in reasons)
+        new = [row for row in csv.DictReader(file) if row["case"].startswith("new")]
+    assert {row["split"] for row in new} == {"excluded", "val"}
+    assert all(reason in row["reason"] for row in new if row["split"] == "excluded")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whole walls around drawn cavities: the inner boundary as it is drawn, the outer one as it is seen.
+"""Whole walls around drawn cavities: the inner boundary as drawn, the outer one as it is seen.
 
 Far more cavities are drawn than walls. A model of the method ``evidence`` finds the wall around one
 as it finds any: it puts the shape on the heart, and searches. But here the drawing has the word
@@ -8,6 +8,7 @@ trabeculae for wall comes to see the wall behind them.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from jssm.methods.model import Model
 from jssm.networks import feature_search
 from jssm.networks.evidence import EvidenceNetwork
 from jssm.networks.feature_search import Moves
-from jssm.shape import affine, order
+from jssm.shape import order
 from jssm.shape.pose import Pose, decode, moved
 from jssm.shape.shape_model import ShapeModel
 from jssm.shape.vectors import nearest_offsets
@@ -54,17 +55,19 @@ def completed(model: Model, images: jax.Array, inner: jax.Array) -> jax.Array:
     check(model)
     shape, last = model.shape, model.network.searches - 1
     apply = partial(model.network.apply, model.variables, train=False)
-    seen = apply(images, shape, jnp.zeros((len(images), 2, 3)), method="observe")
+    seen: Any = apply(images, shape, jnp.zeros((len(images), 2, 3)), method="observe")
     trust = jnp.exp(model.variables["params"][f"log_trust_{last}"])
 
+    drawn = jax.vmap(partial(_drawn, shape))
+    fitted = jax.vmap(partial(_fitted, shape))
+
     def follow(_: int, pose: Pose) -> Pose:
-        return jax.vmap(partial(_fitted, shape))(pose, jax.vmap(partial(_drawn, shape))(pose, inner))
+        return fitted(pose, drawn(pose, inner))
 
     def search(_: int, pose: Pose) -> Pose:
-        found = apply(last, seen.maps.features, shape, pose, method="search")
+        found: Any = apply(last, seen.maps.features, shape, pose, method="search")
         found = found._replace(variances=found.variances / trust)
-        drawn = jax.vmap(partial(_drawn, shape))(pose, inner)
-        return jax.vmap(partial(_fitted, shape))(pose, jax.tree.map(_inner_and_outer, drawn, found))
+        return fitted(pose, jax.tree.map(_inner_and_outer, drawn(pose, inner), found))
 
     pose = lax.fori_loop(0, FOLLOWED, follow, seen.poses[-1]._replace(factor=None))
     pose = lax.fori_loop(0, SEARCHED, search, pose)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 import jssm
 from jssm import image_path
@@ -39,7 +40,7 @@ def points_of(found: dict[str, Any], model: jssm.Model, settings: Settings) -> n
     inner are known.
 
     Raises:
-      Unsuitable: when the wall folds, or does not enclose what was drawn.
+      Unsuitable: when the wall folds, is too thin, or does not enclose what was drawn.
     """
     square = found["mask"].shape
     to_model = np.asarray(affine.letterbox(square, (model.size, model.size)), np.float64)
@@ -49,6 +50,8 @@ def points_of(found: dict[str, Any], model: jssm.Model, settings: Settings) -> n
     if not integrity.integrity(seen).ok:
         raise Unsuitable("the wall that the model puts around the cavity folds")
     points = registration.apply(registration.invert(to_model), np.asarray(seen, np.float64))
+    if ndimage.label(point_cloud.polygon_mask(points, square), np.ones((3, 3)))[1] != 1:
+        raise Unsuitable("the wall that the model puts around the cavity is thinner than a pixel")
     strip = points[order.cavity_strip(len(points))]
     dice = point_cloud.dice(point_cloud.polygon_mask(strip, square), found["mask"])
     if dice < settings.min_dice:

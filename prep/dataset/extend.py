@@ -37,7 +37,8 @@ class Request:
     """What ``python -m prep extend`` was asked for.
 
     images: a folder, or None where there are points. cavities: None for images alone. walls: the
-    model that completes them, or "". points: what reports saved. shard_cases: of each shard of images and masks, 0 for one file each.
+    model that completes them, or "". points: what reports saved. shard_cases: of each shard of
+    images and masks, 0 for one file each.
     """
 
     base: Path
@@ -62,7 +63,7 @@ class Request:
         """Where the new cases come from."""
         if self.images is None:
             return "corrected points"
-        return self.images.name + (f" with walls by {self.walls}" if self.walls else "")
+        return self.images.name + (f" with walls by {Path(self.walls).name}" if self.walls else "")
 
 
 @dataclass(frozen=True)
