@@ -152,7 +152,8 @@ def test_walls_are_completed_for_patients_to_train_on(base, folders, tmp_path):
 def thin(points):
     """With the outer boundary a tenth of a pixel from the inner one."""
     inner, outer = np.split(points, 2)
-    return np.concatenate([inner, inner + 0.1 * (outer - inner) / SIZE * 4])
+    across = (outer - inner) / np.linalg.norm(outer - inner, axis=1, keepdims=True)
+    return np.concatenate([inner, inner + 0.1 * across])
 
 
 @pytest.mark.parametrize(

@@ -92,8 +92,7 @@ def _drawn(shape: ShapeModel, pose: Pose, inner: jax.Array) -> Moves:
 
 def _inner_and_outer(drawn: jax.Array, found: jax.Array) -> jax.Array:
     """Of the inner boundary what is drawn, of the outer one what is found; (N, T, 2) each."""
-    half = drawn.shape[1] // 2
-    return jnp.concatenate([drawn[:, :half], found[:, half:]], axis=1)
+    return jnp.where(order.is_outer(drawn.shape[1])[:, None], found, drawn)
 
 
 def _fitted(shape: ShapeModel, pose: Pose, moves: Moves) -> Pose:
