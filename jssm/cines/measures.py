@@ -28,6 +28,7 @@ SECTORS = {
     4: (15 / 360, ("anterior", "lateral", "inferior", "septal")),
 }  # fmt: skip
 LEAST_USED = 0.5  # of the frames of a cine: from fewer nothing is measured
+MOST_STRAIN_SD = 5.0  # points of strain: a segment's that may be off by more is told so
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,14 @@ class Segmented:
     def is_measurable(self) -> bool:
         """Whether enough frames are left to measure anything."""
         return self.used.sum() >= 2 and self.used.mean() >= LEAST_USED
+
+    @property
+    def doubtful_segments(self) -> np.ndarray | None:
+        """Which of the six segments (6,) have a mid-wall peak strain that may be off by more than
+        :data:`MOST_STRAIN_SD`; None where that is not known."""
+        if self.deviations is None:
+            return self.doubted
+        return np.asarray(self.deviations.mid.segment_peak_percent) > MOST_STRAIN_SD
 
 
 def segment_names(view: str, *, mirrored: bool = False) -> tuple[str, ...]:

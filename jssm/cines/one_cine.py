@@ -10,10 +10,10 @@ import numpy as np
 
 from jssm import weights
 from jssm.cines import writing
+from jssm.cines.measures import MOST_STRAIN_SD
 from jssm.cines.options import VIEWS, Options
 from jssm.cines.pairs import OneView, one_view
 from jssm.cines.result import Result, is_read
-from jssm.cines.summary import MOST_STRAIN_SD, doubtful_segments
 from jssm.version import __version__
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def with_warnings(result: Result) -> Result:
     steps = np.diff(cine.time_s)
     if len(steps) and steps.max() > 1.5 * np.median(steps):
         warnings.append("there are gaps between the times of the frames: some may be missing")
-    doubtful = doubtful_segments(segmented)
+    doubtful = segmented.doubtful_segments
     if doubtful is not None and doubtful.any():
         names = ", ".join(result.segments[k] for k in np.flatnonzero(doubtful))
         warnings.append(f"the strain may be off by more than {MOST_STRAIN_SD:g} points: {names}")

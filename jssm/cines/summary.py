@@ -12,7 +12,6 @@ from jssm.cines.result import Result
 
 LINES = ("endo", "mid", "epi")
 DIGITS = 6
-MOST_STRAIN_SD = 5.0  # points of strain: a segment's that may be off by more is told so
 
 
 def summarize(result: Result) -> dict[str, Any]:
@@ -45,15 +44,6 @@ def summarize(result: Result) -> dict[str, Any]:
     if result.motion is not None:
         summary |= _motion_summary(result, result.motion)
     return plain(summary)
-
-
-def doubtful_segments(segmented: Segmented) -> np.ndarray | None:
-    """Which of the six segments (6,) have a mid-wall peak strain that may be off by more than
-    :data:`MOST_STRAIN_SD`; None where that is not known."""
-    told = segmented.deviations
-    if told is None:
-        return segmented.doubted
-    return np.asarray(told.mid.segment_peak_percent) > MOST_STRAIN_SD
 
 
 def still_doubtful(
@@ -104,7 +94,7 @@ def _segment_summary(segmented: Segmented, motion: Motion | RingMotion, k: int) 
         **_segment_measures(motion, k),
         "mid_time_to_peak_s": motion.mid.segment_time_to_peak_s[k],
     }
-    told, doubtful = segmented.deviations, doubtful_segments(segmented)
+    told, doubtful = segmented.deviations, segmented.doubtful_segments
     return {
         **found,
         **({} if told is None else _deviations(_segment_measures(told, k))),

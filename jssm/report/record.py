@@ -20,7 +20,6 @@ import numpy as np
 from PIL import Image
 
 from jssm import files
-from jssm.cines.summary import doubtful_segments
 from jssm.files import source_headers
 from jssm.files.whole import write_whole
 from jssm.pictures import style
@@ -148,7 +147,7 @@ def _trust(result: "Result") -> dict[str, Any]:
     """How far each frame is to be trusted, None where the model does not tell, whether it takes
     part in the numbers, and which segments' strain is not to be trusted, likewise."""
     confidence, used = result.segmented.confidence, result.segmented.used
-    doubtful = doubtful_segments(result.segmented)
+    doubtful = result.segmented.doubtful_segments
     return {
         "confidence": numbers(confidence, 4),
         "used": used.tolist(),
