@@ -20,12 +20,15 @@ from prep.pool import add_engine, opened
 if TYPE_CHECKING:
     from prep.dataset import build
 
+GOES_ON = "what is finished is kept, and the same command goes on with it"
+BEGINS_ANEW = "empty --out, which is not finished, and run the same command again"
 PHANTOM_PATIENT = r"(phantom\d+)"  # in the names of its files, of all views
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; gives 0, 1 when some input was bad, or 2 when nothing was done."""
     parser = argparse.ArgumentParser(prog="python -m prep", description=__doc__)
+    parser.set_defaults(mended=GOES_ON)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     add_phantom_parser(commands)
     add_import_parser(commands)
@@ -38,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return args.run(args)
     except OSError as error:  # a full disk, a folder that may not be written to
-        return _refuse(f"{error}; what is finished is kept, and the same command goes on with it")
+        return _refuse(f"{error}; {args.mended}")
 
 
 def add_build_parser(commands: argparse._SubParsersAction) -> None:
@@ -167,7 +170,7 @@ def add_extend_parser(commands: argparse._SubParsersAction) -> None:
     )
     add("--split", type=Path, help="CSV table patient,split that decides the split instead")
     add_shards(parser)
-    parser.set_defaults(run=run_extend)
+    parser.set_defaults(run=run_extend, mended=BEGINS_ANEW)
 
 
 def run_extend(args: argparse.Namespace) -> int:
@@ -209,7 +212,7 @@ def add_join_parser(commands: argparse._SubParsersAction) -> None:
     add("--out", type=Path, required=True, help="the new data set's folder")
     add("--prefix", action="store_true", help="put the name of its folder in front of every case "
         "and patient, where folders use the same names for others")  # fmt: skip
-    parser.set_defaults(run=run_join)
+    parser.set_defaults(run=run_join, mended=BEGINS_ANEW)
 
 
 def run_join(args: argparse.Namespace) -> int:

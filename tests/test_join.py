@@ -1,5 +1,6 @@
 """Several directories as one data set."""
 
+import locale
 import re
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 
 from jssm import dataset, shards
 from prep.__main__ import main
-from prep.dataset import verify
+from prep.dataset import store, verify
 from tests.prep_shapes import write_data_set
 from tests.sharding import in_shards
 
@@ -87,6 +88,43 @@ def test_a_joined_set_joins_and_extends(folders, joined, tmp_path, capsys):
     found = dataset.load(tmp_path / "ext").images
     assert isinstance(found, shards.Pictures)
     np.testing.assert_array_equal(found[:14], np.asarray(dataset.load(joined).images))
+
+
+@pytest.fixture
+def other_locale():
+    """One in which a file opened as text is ASCII, where nothing else is said."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    yield
+    locale.setlocale(locale.LC_CTYPE, before)
+
+
+@pytest.mark.usefixtures("other_locale")
+def test_tables_are_utf_8_whatever_the_locale(folders, tmp_path):
+    """Joined, extended, verified, and in the report."""
+    one = shutil.copytree(folders[0], tmp_path / "one")
+    text = (one / "cases.csv").read_text(encoding="utf-8").replace("p0", "Zoë")
+    (one / "cases.csv").write_text(text, encoding="utf-8")
+    joined, extended = tmp_path / "joined", tmp_path / "extended"
+    assert main(["join", str(one), str(folders[1]), "--out", str(joined)]) == 0
+    source = ["--images", str(folders[0].parent / "images"), "--patient-regex", "(p..)_"]
+    assert main(["extend", str(one), *source, "--out", str(extended)]) == 0
+    for folder in (joined, extended):
+        assert verify.check(folder) == []
+        assert dataset.load(folder).cases["case"][0] == "Zoë0_a"
+        assert "√λ" in (folder / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_full_disk_is_told_with_what_to_do(folders, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "write_table", full)
+    words = ["join", *map(str, folders), "--out", str(tmp_path / "out"), "--prefix"]
+    assert main(words) == 2
+    assert "No space left on device; empty --out, which is" in capsys.readouterr().err
+    assert main(words) == 2
+    assert "is not empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

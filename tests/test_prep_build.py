@@ -307,6 +307,31 @@ def test_landmarks_and_split_from_files(good, tmp_path, capsys):
     assert "split.csv: the patient p00 is in both train and val" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("marks", ["0,0,0,0,0,0", "9,9,30,40,30.5,40.5"])
+def test_landmarks_that_coincide_are_bad_input(good, tmp_path, marks):
+    """They have no size, or no direction, that a shape could be aligned by."""
+    table = tmp_path / "marks.csv"
+    table.write_text(f"case,apex_x,apex_y,basal1_x,basal1_y,basal2_x,basal2_y\np00_a,{marks}\n")
+    settings = Settings(label=2, size=SIZE)
+    request = build.Request(good / "images", good / "masks", tmp_path, settings, landmarks=table)
+    found = cases.prepare(build.find_cases(request)[0][0], settings, tmp_path)
+    assert found["problem"] == "p00_a: its landmarks coincide, three places were expected"
+    assert found["kind"] == "bad"
+
+
+def test_cases_of_one_name_are_refused(tmp_path, capsys):
+    """The second frame of a cine, and a picture that is called so."""
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        frames = np.stack([2 * Horseshoe().mask()] * 3).astype(np.uint8)
+        file = nib.Nifti1Image(frames.transpose(2, 1, 0)[:, :, None], np.eye(4))
+        nib.save(file, tmp_path / folder / "p00_a.nii.gz")
+        iio.imwrite(tmp_path / folder / "p00_a_frame01.png", frames[0])
+    assert main(_arguments(tmp_path / "images", tmp_path / "masks", tmp_path / "out")) == 2
+    both = r"two cases are named p00_a_frame01: .*p00_a\.nii\.gz and .*p00_a_frame01\.png; names"
+    assert re.search(both, capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

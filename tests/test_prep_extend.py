@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import imageio.v3 as iio
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jssm.networks.evidence import EvidenceNetwork
 from jssm.report import record
 from jssm.shape import labels
 from prep.__main__ import main
+from prep.dataset import store
 from prep.dataset.verify import check
 from prep.errors import Unsuitable
 from prep.shapes import cavity, point_cloud
@@ -193,6 +195,32 @@ def test_walls_need_cavities(base, folders, tmp_path, capsys):
     assert "--cavities is needed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("more", [["--cavities", "cavities"], ["--walls", "mri"]])
+def test_corrected_walls_are_whole(base, saved, tmp_path, capsys, more):
+    words = ["--points", str(saved), *more, "--out", str(tmp_path / "out")]
+    assert main(["extend", str(base), *words]) == 2
+    assert "--cavities and --walls go with --images" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_with_what_to_do(base, folders, tmp_path, capsys, monkeypatch):
+    """What is there then is refused, so the same command does not go on with it."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_table", full)
+        assert extend(base, folders, out) == 2
+        told = capsys.readouterr().err
+        assert "No space left on device; empty --out, which is not finished, and run" in told
+        assert "goes on" not in told
+    assert extend(base, folders, out) == 2
+    assert "is not empty" in capsys.readouterr().err
+    shutil.rmtree(out)
+    assert extend(base, folders, out) == 0
+
+
 def test_images_alone_cover_nothing(base, folders, tmp_path):
     out = tmp_path / "out"
     words = ["--images", str(folders[0]), "--out", str(out), "--patient-regex", r"(new\d)_"]
@@ -249,6 +277,57 @@ def test_corrected_frames_join_the_data_set(base, saved, tmp_path, capsys):
     assert brightness[1] > brightness[0] + 50
     assert extend_again(out, saved, tmp_path) == 2  # its name is taken
     assert "has a case p0123456789_4ch_0123456789ab_frame01 already" in capsys.readouterr().err
+
+
+def test_only_phantoms_have_true_points(base, saved, tmp_path):
+    """Those of a model, though corrected, are none; a case has all or none."""
+    phantoms, out = shutil.copytree(base, tmp_path / "base"), tmp_path / "out"
+    points = np.load(base / "points.npy")
+    np.save(phantoms / "truth_points.npy", points)
+    assert main(["extend", str(phantoms), "--points", str(saved), "--out", str(out)]) == 0
+    truth = np.load(out / "truth_points.npy")
+    np.testing.assert_array_equal(truth[: len(points)], points)
+    assert np.isnan(truth[len(points) :]).all()
+    assert check(out) == []
+    truth[-1, 0] = 0
+    np.save(out / "truth_points.npy", truth)
+    assert any("truth_points.npy has a NaN" in sentence for sentence in check(out))
+
+
+def test_one_correction_of_a_frame_is_taken(base, saved, tmp_path, capsys):
+    paths = [str(tmp_path / reader / "points.json") for reader in ("reader1", "reader2")]
+    for path in paths:
+        Path(path).parent.mkdir()
+        shutil.copy(saved, path)
+    words = ["extend", str(base), "--points", *paths, "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    both = f"two cases are named p0123456789_4ch_0123456789ab_frame01: {paths[0]} and {paths[1]}"
+    assert both in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"frames": ["AAAA", "AAAA"]}, "p01_frame01: UnidentifiedImageError: "),
+        ({"frames": ["A", "A"]}, "p01_frame01: Error: "),
+        ({"corrections": [{"frame": 7}]}, "p01_frame07: ValueError: "),
+        ({"corrections": [{"frame": "1"}]}, "p01.json: not what a report saved"),
+        ({"corrections": [{}]}, "p01.json: not what a report saved"),
+        ({"frames": None}, "p01.json: not what a report saved"),
+    ],
+)
+def test_damaged_points_are_listed_and_the_rest_goes_on(
+    base, saved, tmp_path, capsys, change, sentence
+):
+    bad, out = tmp_path / "p01.json", tmp_path / "out"
+    record.write(bad, record.read(saved) | {"id": "p01"} | change)
+    words = ["extend", str(base), "--points", str(bad), str(saved), "--out", str(out)]
+    assert main(words) == 1
+    told = capsys.readouterr()
+    assert "1 of " in told.out
+    assert sentence in told.err
+    assert check(out) == []
 
 
 def extend_again(base, saved, folder):

@@ -139,6 +139,17 @@ def test_camus_from_its_inner_folder_or_without_its_split(tmp_path):
     )
 
 
+def test_a_patient_who_is_there_twice_is_refused(tmp_path):
+    """CAMUS of both of its releases, one beside the other."""
+    root = write_camus(tmp_path, patients=3)
+    shutil.copytree(root / "database_nifti" / "patient0001", root / "training" / "patient0001")
+    settings = Settings(label=2, view="4ch")
+    request = build.Request(root, root, tmp_path, settings, public=Public("camus", root))
+    both = "named patient0001_4CH_ED: .*database_nifti/.* and .*training/.*; names must differ"
+    with pytest.raises(Refused, match=both):
+        build.find_cases(request)
+
+
 def test_mnms2(tmp_path):
     root = write_mnms2(tmp_path)
     (root / "dataset" / "002" / "002_LA_ES_gt.nii.gz").unlink()

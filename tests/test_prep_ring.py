@@ -80,7 +80,7 @@ def test_what_is_no_ring_is_refused():
     assert abs(np.hypot(*(inner - (30, 33)).T).mean() - 15.6) < 0.4
 
 
-def test_rings_become_a_data_set_that_begins_at_the_insertion(tmp_path):
+def test_rings_become_a_data_set_that_begins_at_the_insertion(tmp_path, capsys):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
     wants = []
@@ -107,6 +107,13 @@ def test_rings_become_a_data_set_that_begins_at_the_insertion(tmp_path):
         want = wants[row // 2]
         assert away @ want > 0.99 * np.linalg.norm(away) * np.linalg.norm(want)
     assert main([*map(str, [*words[:1], "--start-label", 2, *words[5:]]), "--shape", "arch"]) == 2
+    for more, sentence in (
+        (["--points", "points.json"], "has rings, and reports correct none"),
+        (["--images", tmp_path / "images", "--cavities", tmp_path / "masks"], "does not tell"),
+    ):
+        extended = ["extend", tmp_path / "out", *more, "--out", tmp_path / "more"]
+        assert main([*map(str, extended)]) == 2
+        assert sentence in capsys.readouterr().err
 
 
 def _nifti(path, frames):

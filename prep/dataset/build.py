@@ -119,7 +119,11 @@ def _build(
 
 
 def find_cases(request: Request) -> tuple[list[Case], list[str]]:
-    """Every case, by name, and a sentence for each file that cannot give any."""
+    """Every case, by name, and a sentence for each file that cannot give any.
+
+    Raises:
+      Refused: when two cases have one name, or a table or a public set cannot be used.
+    """
     pairs, problems = (
         layouts.find_pairs(request.public, request.settings.view)
         if request.public
@@ -147,6 +151,7 @@ def find_cases(request: Request) -> tuple[list[Case], list[str]]:
                     pair.time_s, pair.part,
                 )
             )  # fmt: skip
+    steps.check_names(cases)
     return cases, problems
 
 

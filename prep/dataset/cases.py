@@ -8,7 +8,7 @@ import functools
 import hashlib
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from jssm.files.whole import write_whole
 from jssm.shape import affine
 from prep.dataset import images
 from prep.dataset.settings import Settings
-from prep.errors import BadInput, Unsuitable
+from prep.errors import BadInput, Refused, Unsuitable
 from prep.shapes import kinds, landmarks, point_cloud, procrustes, registration
 
 MAX_STRETCH = 3.0  # a refined affine may stretch one direction this much more than another
+APART_PX = 1.0  # landmarks of a table that are nearer to one another, in px of the file, coincide
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,20 @@ class Mean:
         return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
 
 
+def check_names(cases: Sequence[Case]) -> None:
+    """Check that cases have names of their own, by which their steps and rows are told apart.
+
+    Raises:
+      Refused: naming the first one that is taken, and the files of both.
+    """
+    files: dict[str, Path] = {}
+    for case in cases:
+        if case.name in files:
+            both = f"{files[case.name]} and {case.image}"
+            raise Refused(f"two cases are named {case.name}: {both}; names must differ")
+        files[case.name] = case.image
+
+
 def case_stamp(case: Case) -> str:
     """Size and time of change of the case's files, and its landmarks if they came from a file."""
     files = [case.image, case.mask] + ([case.truth] if case.truth else [])
@@ -99,7 +114,7 @@ def prepare(case: Case, settings: Settings, store: Path) -> dict[str, np.ndarray
     problem and kind ("bad" or "unsuitable").
     """
     path = store / f"{case.name}.input.npz"
-    return _kept(path, case_stamp(case), lambda: _attempt(_prepare, case, settings))
+    return _kept(path, case_stamp(case), lambda: attempt(_prepare, case, settings))
 
 
 def place(case: Case, settings: Settings, store: Path, mean: Mean) -> dict[str, np.ndarray]:
@@ -113,7 +128,7 @@ def place(case: Case, settings: Settings, store: Path, mean: Mean) -> dict[str, 
         data = prepare(case, settings, store)
         if "problem" in data:
             return {name: data[name] for name in ("problem", "kind")}
-        return _attempt(_place, case, data, settings, mean)
+        return attempt(_place, case, data, settings, mean)
 
     return _kept(store / f"{case.name}.fit.npz", f"{case_stamp(case)}-{mean.stamp()}", work)
 
@@ -147,6 +162,19 @@ def problem(step: Callable, case: Case, *arguments) -> str | None:
     return str(found["problem"]) if "problem" in found else None
 
 
+def attempt(function: Callable[..., dict], case: Case, *arguments) -> dict:
+    """What ``function(case, *arguments)`` gives; or problem and kind ("bad" or "unsuitable")."""
+    try:
+        return function(case, *arguments)
+    except BadInput as error:
+        return {"problem": str(error), "kind": "bad"}
+    except Unsuitable as error:
+        return {"problem": f"{case.name}: {error}", "kind": "unsuitable"}
+    except Exception as error:  # one case must not end the batch, whatever its cause
+        cause = " ".join(str(error).split())[:200]
+        return {"problem": f"{case.name}: {type(error).__name__}: {cause}", "kind": "bad"}
+
+
 def padded_field(mask: np.ndarray, settings: Settings) -> np.ndarray:
     """A mask's signed distance field with the margin of :func:`to_padded`."""
     return registration.signed_distance(mask, _margin(settings))
@@ -166,18 +194,6 @@ def _kept(path: Path, stamp: str, work: Callable[[], dict]) -> dict[str, np.ndar
     if known is None:
         raise OSError(f"{path.name}: cannot be read back after writing it")
     return known
-
-
-def _attempt(function, case: Case, *arguments) -> dict:
-    try:
-        return function(case, *arguments)
-    except BadInput as error:
-        return {"problem": str(error), "kind": "bad"}
-    except Unsuitable as error:
-        return {"problem": f"{case.name}: {error}", "kind": "unsuitable"}
-    except Exception as error:  # one case must not end the batch, whatever its cause
-        cause = " ".join(str(error).split())[:200]
-        return {"problem": f"{case.name}: {type(error).__name__}: {cause}", "kind": "bad"}
 
 
 @functools.lru_cache(maxsize=4)
@@ -253,6 +269,8 @@ def _prepare(case: Case, settings: Settings) -> dict:
     if case.needs_given:
         if case.given is None:
             raise BadInput(f"{case.name}: the table of landmarks has no row for this case")
+        if not kind.closed and _coincide(case.given):  # of a ring, one of them is all that counts
+            raise BadInput(f"{case.name}: its landmarks coincide, three places were expected")
         marks = registration.apply(to_square, case.given)
     if kind.closed:
         inner, outer = kind.boundaries(found["mask"])
@@ -274,6 +292,11 @@ def _prepare(case: Case, settings: Settings) -> dict:
             )
         found["truth"] = registration.apply(to_square, points.astype(np.float64))
     return found
+
+
+def _coincide(marks: np.ndarray) -> bool:
+    """Whether two of the landmarks (3, 2) are one place."""
+    return bool(np.linalg.norm(marks - np.roll(marks, 1, axis=0), axis=1).min() < APART_PX)
 
 
 def _margin(settings: Settings) -> int:

@@ -3,6 +3,7 @@
 Their walls are whole, and drawn from the corrected points, so points and mask agree.
 """
 
+import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from jssm.report import record
 from jssm.shape import affine
 from jssm.shape.shape_model import ShapeModel
 from prep.dataset import images
-from prep.dataset.cases import Case
+from prep.dataset.cases import Case, check_names
 from prep.dataset.settings import Settings
 from prep.errors import BadInput
 from prep.shapes import point_cloud, procrustes, registration
@@ -21,26 +22,39 @@ from prep.shapes import point_cloud, procrustes, registration
 
 def find(paths: Sequence[Path]) -> tuple[list[Case], dict[Path, dict[str, Any]], list[str]]:
     """A case for each corrected frame of files that reports saved, these files' contents, and a
-    sentence for each file that gives no case."""
-    cases, contents, bad = [], {}, []
+    sentence for each file that gives no case.
+
+    Raises:
+      Refused: when two cases have one name.
+    """
+    cases: list[Case] = []
+    contents, bad = {}, []
     for path in paths:
         try:
             content = record.read(path)
+            found = _cases(path, content)
         except (OSError, ValueError) as error:
             bad.append(str(error))
             continue
-        frames = sorted({correction["frame"] for correction in content["corrections"]})
-        if not frames:
+        except (KeyError, TypeError):  # fields of other types
+            bad.append(f"{path}: not what a report saved")
+            continue
+        if not found:
             bad.append(f"{path}: no point was corrected in it")
         contents[path] = content
-        cases += [
-            Case(
-                images.frame_name(content["id"], frame, len(content["frames"])),
-                content["patient"], frame, path, path,
-            )
-            for frame in frames
-        ]  # fmt: skip
+        cases += found
+    check_names(cases)
     return cases, contents, bad
+
+
+def _cases(path: Path, content: dict[str, Any]) -> list[Case]:
+    """A case for each corrected frame of one file."""
+    frames = sorted({operator.index(correction["frame"]) for correction in content["corrections"]})
+    count = len(content["frames"])
+    return [
+        Case(images.frame_name(content["id"], frame, count), content["patient"], frame, path, path)
+        for frame in frames
+    ]
 
 
 def read_frame(
@@ -80,7 +94,6 @@ def walled(points: np.ndarray, square: tuple[int, int], shape: ShapeModel) -> di
     return {
         "mask": point_cloud.polygon_mask(points, square).astype(np.uint8),
         "points": points,
-        "truth_points": points,
         "canonical_points": registration.apply(registration.invert(theta), points),
         "thetas": theta,
         "dice": 1.0,

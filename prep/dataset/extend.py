@@ -5,7 +5,6 @@ Of cases that only the cavity is drawn of, those to train on can have whole wall
 model completes.
 """
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -24,8 +23,8 @@ from prep.dataset import cases as steps
 from prep.dataset.cases import Case
 from prep.dataset.settings import Settings
 from prep.dataset.verify import check
-from prep.errors import BadInput, Refused, Unsuitable
-from prep.shapes import cavity, kinds, point_cloud
+from prep.errors import Refused, Unsuitable
+from prep.shapes import cavity, point_cloud
 
 SHOWN = ("image", "mask")  # read again when they are written, for they may not fit in memory
 Reader = Callable[[Case], dict[str, Any]]  # the arrays of a case, by name
@@ -83,8 +82,8 @@ def run(request: Request) -> Outcome:
     The shape model stays the base's. A patient whom the base knows keeps their side of the split.
 
     Raises:
-      Refused: when the base is no sound data set, the target is not empty, no case is found, or
-        a new case has the name of an old one.
+      Refused: when the base is no sound data set, the target is not empty, options contradict one
+        another, no case is found, or two cases have one name.
     """
     meta, table = _open_base(request)
     settings = replace(
@@ -92,8 +91,6 @@ def run(request: Request) -> Outcome:
         label=None if request.cavities is None else request.settings.label,
         **{name: meta[name] for name in ("size", "num_points", "min_dice")},
     )
-    if request.cavities is not None and kinds.find(meta.get("shape", "horseshoe")).closed:
-        raise Refused("--cavities: a drawn cavity does not tell where a ring's points begin")
     cases, bad, read = (
         _corrected(request, settings) if request.points else _drawn(request, settings)
     )
@@ -106,21 +103,18 @@ def run(request: Request) -> Outcome:
     if request.walls:
         read = _with_walls(request, settings, read, parts)
 
-    found = [_attempt(case, read) for case in tqdm(cases, "reading", disable=None)]
-    bad += [new["reason"] for new in found if new.get("is_bad")]
+    found = [_arrays(case, read) for case in tqdm(cases, "reading", disable=None)]
+    bad += [new["problem"] for new in found if new.get("kind") == "bad"]
     notes = dict.fromkeys(
         f"{case.image.name}: {note}"
         for case, new in zip(cases, found, strict=True)
         for note in new.get("notes", ())
     )
-    included = [
-        (case, new) for case, new in zip(cases, found, strict=True) if not new.get("reason")
-    ]
+    included = [(case, new) for case, new in zip(cases, found, strict=True) if "problem" not in new]
     rows = len([row for row in table if row["row"]])
     for case, new in zip(cases, found, strict=True):
-        is_in = not new.get("reason")
         table.append(_row(case, new, parts[case.patient], rows, request))
-        rows += is_in
+        rows += "problem" not in new
     request.out.mkdir(parents=True, exist_ok=True)
     _write_arrays(request, included, settings, read)
     shutil.copyfile(request.base / "shape_model.npz", request.out / "shape_model.npz")
@@ -142,6 +136,8 @@ def _open_base(request: Request) -> tuple[dict, list[dict]]:
         raise Refused(f"{request.base} is no sound data set: {findings[0]}")
     if (request.images is None) == (not request.points):
         raise Refused("either --images or --points is needed")
+    if request.points and (request.cavities or request.walls):
+        raise Refused("--points: its walls are whole; --cavities and --walls go with --images")
     if request.walls and request.cavities is None:
         raise Refused("--walls: whole walls are put around drawn cavities; --cavities is needed")
     for folder in (request.images, request.cavities):
@@ -149,10 +145,12 @@ def _open_base(request: Request) -> tuple[dict, list[dict]]:
             raise Refused(f"{folder}: a folder was expected")
     if request.out.exists() and any(request.out.iterdir()):
         raise Refused(f"{request.out} is not empty; name another --out")
-    meta = json.loads((request.base / "dataset.json").read_text())
-    with open(request.base / "cases.csv", newline="") as file:
-        table = list(csv.DictReader(file))
-    return meta, [{"covers": labels.COVERS[labels.MYOCARDIUM]} | row for row in table]
+    if shape_model.load(request.base / "shape_model.npz").closed:
+        if request.points:
+            raise Refused(f"--points: {request.base} has rings, and reports correct none")
+        if request.cavities:
+            raise Refused("--cavities: a drawn cavity does not tell where a ring's points begin")
+    return dataset.read_meta(request.base), store.read_table(request.base)
 
 
 def _drawn(request: Request, settings: Settings) -> tuple[list[Case], list[str], Reader]:
@@ -214,14 +212,10 @@ def _parts(request: Request, cases: list[Case], table: list[dict]) -> dict[str, 
     return known | (split.assign(new, settings.val_fraction, settings.seed, wanted) if new else {})
 
 
-def _attempt(case: Case, read: Reader) -> dict:
-    """The arrays of a new case, all but its pictures; or the reason why it has none."""
-    try:
-        return {name: array for name, array in read(case).items() if name not in SHOWN}
-    except BadInput as error:
-        return {"reason": str(error), "is_bad": True}
-    except Unsuitable as error:
-        return {"reason": f"{case.name}: {error}"}
+def _arrays(case: Case, read: Reader) -> dict:
+    """The arrays of a new case, all but its pictures; or problem and kind."""
+    found = steps.attempt(read, case)
+    return {name: array for name, array in found.items() if name not in SHOWN}
 
 
 def _read(case: Case, settings: Settings) -> dict:
@@ -242,7 +236,7 @@ def _read(case: Case, settings: Settings) -> dict:
 
 def _row(case: Case, new: dict, part: str, row: int, request: Request) -> dict:
     """The line of cases.csv of a new case, which takes the place ``row`` if it is included."""
-    reason, time = new.get("reason", ""), new.get("time_s", np.nan)
+    reason, time = new.get("problem", ""), new.get("time_s", np.nan)
     has_mask = request.covers != labels.COVERS[labels.NONE]
     return {
         "case": case.name,

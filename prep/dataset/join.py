@@ -1,6 +1,5 @@
 """Several data sets as one: tables and points together, images and masks where they lie."""
 
-import csv
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -82,10 +81,8 @@ def _table(request: Request, sets: Sequence[Dataset]) -> Iterator[dict[str, Any]
     """The rows of cases.csv of all folders, numbered on."""
     before = 0
     for folder, data in zip(request.folders, sets, strict=True):
-        with open(folder / "cases.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-        for row in rows:
-            changed: dict[str, Any] = {"covers": labels.COVERS[labels.MYOCARDIUM]} | row
+        for row in store.read_table(folder):
+            changed: dict[str, Any] = dict(row)
             if row["row"]:
                 changed["row"] = before + int(row["row"])
             if request.prefix:

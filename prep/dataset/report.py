@@ -1,7 +1,6 @@
 """The report on a data set: one HTML page with its pictures beside it and inside it."""
 
 import base64
-import csv
 import html
 import io
 from collections import Counter
@@ -23,6 +22,7 @@ from matplotlib.figure import Figure
 from jssm.shape import shape_model
 from jssm.shape.integrity import integrity
 from jssm.shape.shape_model import ShapeModel
+from prep.dataset import store
 from prep.shapes.point_cloud import loops
 
 INNER, OUTER = "#1f9bd1", "#e4572e"
@@ -43,8 +43,7 @@ def write(directory: Path) -> Path:
     folder = directory / "report"
     folder.mkdir(exist_ok=True)
     meta = dataset.read_meta(directory)
-    with open(directory / "cases.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = store.read_table(directory)
     included = sorted((r for r in rows if r["row"]), key=lambda r: int(r["row"]))
     shape = shape_model.load(directory / "shape_model.npz")
     variances = np.asarray(shape.variances, np.float64)
@@ -70,7 +69,7 @@ def write(directory: Path) -> Path:
     body.append(_excluded(rows))
     page = folder / "report.html"
     title = html.escape(f"Data set: {meta['view']}, {meta['source']}")
-    page.write_text(PAGE.format(title=title, body="\n".join(body)))
+    page.write_text(PAGE.format(title=title, body="\n".join(body)), encoding="utf-8")
     return page
 
 

@@ -19,7 +19,7 @@ from jssm import shards
 from jssm.dataset import PICTURES, SEAL
 from jssm.files.archive import read_npz
 from jssm.files.whole import write_whole
-from jssm.shape import shape_model
+from jssm.shape import labels, shape_model
 from prep.dataset import cases as steps
 from prep.dataset.cases import Case, Mean
 from prep.dataset.settings import Settings
@@ -260,6 +260,18 @@ def _pictures(
     with _replaced(file) as out:  # not mapped: a full disk would end the process without a word
         np.lib.format.write_array_header_1_0(out, header)
         yield lambda picture: out.write(picture.data)
+
+
+def read_table(directory: Path) -> list[dict]:
+    """The rows of the table of cases of a data set, as text; without ``covers``, of whole walls.
+
+    Raises:
+      OSError: when it cannot be read.
+      ValueError, csv.Error: when it is no table in UTF-8.
+    """
+    with open(directory / "cases.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [{"covers": labels.COVERS[labels.MYOCARDIUM]} | row for row in rows]
 
 
 def write_table(out: Path, rows: list[dict]) -> None:

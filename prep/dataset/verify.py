@@ -17,7 +17,7 @@ from jssm.files.archive import read_npz
 from jssm.shape import labels, order
 from jssm.shards import Pictures
 from prep.dataset.split import leaks
-from prep.dataset.store import COLUMNS
+from prep.dataset.store import COLUMNS, read_table
 from prep.shapes.point_cloud import dice, loops, polygon_mask, signed_area
 from prep.shapes.registration import apply
 
@@ -34,7 +34,7 @@ def check(directory: Path) -> list[str]:
     if not directory.is_dir():
         return [f"{directory}: a data set directory was expected"]
     meta, findings = _meta(directory / "dataset.json")
-    rows, more = _table(directory / "cases.csv")
+    rows, more = _table(directory)
     findings += more
     if meta is None or rows is None:
         return findings
@@ -67,7 +67,7 @@ def _is_closed(path: Path) -> bool:
 
 def _meta(path: Path) -> tuple[dict | None, list[str]]:
     try:
-        meta = json.loads(path.read_text())
+        meta = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         return None, [f"dataset.json: cannot be read ({_cause(error)})"]
     if not isinstance(meta, dict):
@@ -82,16 +82,15 @@ def _meta(path: Path) -> tuple[dict | None, list[str]]:
     return (meta if usable else None), findings
 
 
-def _table(path: Path) -> tuple[list[dict] | None, list[str]]:
+def _table(directory: Path) -> tuple[list[dict] | None, list[str]]:
     try:
-        with open(path, newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_table(directory)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         return None, [f"cases.csv: cannot be read ({_cause(error)})"]
-    missing = [c for c in COLUMNS if not rows or (c not in rows[0] and c != "covers")]
+    missing = [c for c in COLUMNS if not rows or c not in rows[0]]
     if missing:
         return None, [f"cases.csv: the columns {', '.join(missing)} are missing, or it has no row"]
-    return [{"covers": WALL} | row for row in rows], []
+    return rows, []
 
 
 def _part_findings(directory: Path, meta: dict) -> Iterator[str]:
@@ -241,6 +240,8 @@ def _number_findings(case: dict[str, np.ndarray], covers: str) -> Iterator[str]:
         if name not in case:
             continue
         values = case[name]
+        if name == "truth_points" and np.isnan(values).all():
+            continue  # of no phantom
         known = np.zeros(values.shape, bool)
         known[:] = covers == WALL
         if name == "points" and covers == CAVITY:
