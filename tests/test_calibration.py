@@ -1,6 +1,8 @@
 """The temperature of the covariances, and how many points their ellipses hold."""
 
+import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import jssm
@@ -42,13 +44,24 @@ def data(tmp_path):
     return write_dataset(tmp_path / "data", num_points=8)
 
 
-def test_what_was_found_goes_into_the_file(small_shape, data, tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def model(small_shape):
+    """A model of the method evidence with random weights."""
+    network = EvidenceNetwork(width=2, searches=1)
+    return Model(random_variables(network, small_shape), small_shape, np.eye(2, 3), network, SIZE)
+
+
+@pytest.fixture
+def settings():
+    """The settings of this model."""
+    found = config.Config(data="data", method="evidence")
+    found.model = config.ModelConfig(size=SIZE, depth=18, width=2, num_modes=2, searches=1)
+    return found
+
+
+def test_what_was_found_goes_into_the_file(model, settings, data, tmp_path, capsys, monkeypatch):
     """And then the ellipses hold 95 % of these points."""
     monkeypatch.setattr(doubt, "LOOKS", {doubt.AS_THEY_ARE: config.Augmentation()})
-    settings = config.Config(data="data", method="evidence")
-    settings.model = config.ModelConfig(size=SIZE, depth=18, width=2, num_modes=2, searches=1)
-    network = EvidenceNetwork(width=2, searches=1)
-    model = Model(random_variables(network, small_shape), small_shape, np.eye(2, 3), network, SIZE)
     model = model.replace(temperature=np.float32(9))  # of an earlier calibration: it does not count
     file = tmp_path / "m.npz"
     model_file.write(file, settings, weights_of(model))
@@ -66,6 +79,46 @@ def test_what_was_found_goes_into_the_file(small_shape, data, tmp_path, capsys, 
     assert np.ptp(sure) > 0
     pose = Pose(np.zeros((3, 2, 3)), np.zeros((3, 2)), cues=np.zeros((3, 15)))
     assert np.isnan(confidence_of(model, pose)).all()  # it has not learned it
+
+
+def test_a_model_sees_grey_values_from_0_to_1(model, data, monkeypatch):
+    """Here it finds every point at the largest one."""
+
+    def at_the_largest(model, images):
+        points = jnp.full((len(images), 8, 2), jnp.max(images))
+        return points, jnp.broadcast_to(jnp.eye(2), (len(images), 8, 2, 2))
+
+    monkeypatch.setattr(calibration, "_points", at_the_largest)
+    found = jssm.load_dataset(data)
+    rows = found.rows("val")
+    offsets = found.points[rows] - found.images[rows].max() / 255
+    squares = calibration.distances(model, found, rows)
+    np.testing.assert_allclose(squares, (offsets**2).sum(-1), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_points": 8, "size": 48}, "images are 32 pixels wide but those of DATA are 48"),
+        ({"num_points": 16}, "shapes have 8 points but those of DATA have 16"),
+    ],
+)
+def test_a_data_set_has_to_suit_the_model(model, settings, tmp_path, capsys, options, message):
+    file, other = tmp_path / "m.npz", write_dataset(tmp_path / "other", **options)
+    model_file.write(file, settings, weights_of(model))
+    assert main(["calibrate", str(file), "--data", str(other)]) == 1
+    assert f"{file}: its {message.replace('DATA', str(other))}\n" in capsys.readouterr().err
+
+
+def test_a_split_needs_whole_walls(model, settings, data, tmp_path, capsys):
+    file, cases = tmp_path / "m.npz", data / "cases.csv"
+    model_file.write(file, settings, weights_of(model))
+    table = pd.read_csv(cases)
+    kinds = table["split"].map({"train": "myocardium", "val": "cavity"})
+    table.assign(covers=kinds).to_csv(cases, index=False)
+    assert main(["calibrate", str(file), "--data", str(data)]) == 1
+    told = capsys.readouterr().err
+    assert "the split val has no case whose label covers the myocardium" in told
 
 
 def test_what_cannot_be_calibrated_says_why(small_model, data, tmp_path, capsys):

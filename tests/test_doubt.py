@@ -103,6 +103,45 @@ def test_the_expected_dice_is_learned():
     assert (expected[good] >= learned.least).mean() == pytest.approx(doubt.KEPT, abs=0.03)
 
 
+def test_what_is_learned_is_the_least_of_the_loss():
+    """Where its slopes are 0, as differences of the loss tell, which is written out here."""
+    told = examples(200)
+    rng = np.random.default_rng(2)
+    others = told.cues @ rng.normal(size=(3, 12)) + 0.3 * rng.normal(size=(400, 12))
+    cues = np.concatenate([told.cues, others], axis=1)
+    dice = np.clip(told.dice + 0.2 * rng.normal(size=400), 0, 1)
+    cues, dice = cues.astype(np.float32), dice.astype(np.float32)
+    learned = doubt.fit(told._replace(cues=cues, dice=dice))
+    units = (cues - np.float64(learned.center)) / np.float64(learned.scale)
+    units = np.c_[np.ones(400), np.clip(units, -4, 4)]
+    share = np.repeat([3 / 4, 1 / 4], 200) / 200
+
+    def loss(weights):
+        chance = 1 / (1 + np.exp(-units @ weights))
+        entropy = -dice * np.log(chance) - (1 - dice) * np.log(1 - chance)
+        return share @ entropy + doubt.RIDGE * (weights[1:] ** 2).sum()
+
+    found = np.append(np.float64(learned.bias), np.float64(learned.weights))
+    steps = 1e-4 * np.eye(len(found))
+    slopes = [(loss(found + step) - loss(found - step)) / 2e-4 for step in steps]
+    assert np.abs(slopes).max() < 1.2e-5
+
+
+def test_an_example_with_a_cue_that_is_not_finite_does_not_count():
+    told = examples(50)
+    cues = np.where(np.arange(100)[:, None] == 7, [1.0, np.nan, 1.0], told.cues)
+    others = np.arange(100) != 7
+    found, expected = doubt.fit(told._replace(cues=cues)), doubt.fit(told.of(others))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    with pytest.raises(ValueError, match="no example are finite"):
+        doubt.fit(told._replace(cues=np.full((100, 3), np.inf)))
+
+
+def test_a_regression_that_does_not_converge_says_so():
+    with pytest.raises(ValueError, match="the confidence cannot be learned"):
+        doubt.regression(np.zeros((2, 1)), np.array([0.5, np.nan]), np.full(2, 0.5))
+
+
 def test_looks_count_alike_and_strangers_together():
     """Of cues that tell nothing, the mean Dice is learned: those like the images to come count
     thrice, however many there are."""

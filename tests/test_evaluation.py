@@ -1,6 +1,7 @@
 """The evaluation with methods whose scores are known, and eval.py on a small run."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from jssm import checkpoint, config, dataset, rasterizer
 from jssm.evaluation import report, scores
+from jssm.methods import registry
 from jssm.methods.model import Model, weights_of
 from jssm.methods.regression import network_from
 from jssm.shape import labels, order
@@ -316,6 +318,28 @@ def test_what_is_missing_is_said_in_one_sentence(trained, tmp_path):
         report.evaluate_run(run_dir, data_dir=str(tmp_path))
     with pytest.raises(ValueError, match="test"):
         report.evaluate_run(run_dir, split="test")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_points": 8, "size": 48}, "images are 32 pixels wide but those of .* are 48"),
+        ({"num_points": 16}, "shapes have 8 points but those of .* have 16"),
+    ],
+)
+def test_a_data_set_has_to_suit_the_model(trained, tmp_path, options, message):
+    other = write_dataset(tmp_path / "other", **options)
+    with pytest.raises(ValueError, match=f"run: its {message}$"):
+        report.evaluate_run(trained / "run", tmp_path / "out", data_dir=str(other))
+    assert not (tmp_path / "out").exists()
+
+
+def test_rings_are_not_judged_by_open_shapes(trained):
+    data = dataset.load(trained / "data")
+    settings, arrays = registry.read(trained / "run")
+    rings = replace(data, shape_model=data.shape_model.replace(closed=True))
+    with pytest.raises(ValueError, match=r"run: of its shapes and those of rings one alone is a"):
+        scores.check_suits(settings, arrays, rings, source="run", directory="rings")
 
 
 def test_a_movie_shows_one_cine():

@@ -131,6 +131,20 @@ def test_a_file_that_is_not_the_released_one_is_refused(monkeypatch):
         jssm.load("echo")
 
 
+def test_a_released_file_that_is_missing_is_told(monkeypatch):
+    monkeypatch.setitem(weights.RELEASED, "lost", weights.RELEASED["echo"])
+    with pytest.raises(ValueError, match=r"lost\.npz: is missing; install jssm anew"):
+        jssm.load("lost")
+
+
+def test_one_file_has_no_other_checkpoint(small_model, settings, tmp_path):
+    file = tmp_path / "m.npz"
+    model_file.write(file, settings, weights_of(small_model))
+    for source in (file, "echo"):
+        with pytest.raises(ValueError, match="no run directory, so it has no latest checkpoint"):
+            jssm.load(source, step="latest")
+
+
 def test_a_model_is_named_once(capsys):
     predict = ["predict", "scans", "--out", "results"]
     twice = [*predict, "--model", "echo", "--ckpt", "runs/x"]

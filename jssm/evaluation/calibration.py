@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from jssm import dataset
 from jssm.dataset import Dataset
-from jssm.evaluation import doubt, reliability
+from jssm.evaluation import doubt, reliability, scores
+from jssm.image_path import from_uint8
 from jssm.methods import model_file, registry
 from jssm.methods.model import Model, predict_prepared, uncertainty
 from jssm.shape import labels
@@ -49,8 +50,13 @@ def run(args: argparse.Namespace) -> int:
     uncalibrated = arrays | {"temperature": np.float32(1.0)}
     model = registry.model_from(config, uncalibrated, source=args.file)
     data = dataset.load(args.data)
+    scores.check_suits(config, arrays, data, source=args.file, directory=str(args.data))
     rows = data.rows(args.split)
     rows = rows[data.covers[rows] == labels.MYOCARDIUM]
+    if not len(rows):
+        raise ValueError(
+            f"{args.data}: the split {args.split} has no case whose label covers the myocardium"
+        )
     squares = distances(model, data, rows)
     held = crossed_coverage(squares, data.cases["patient"].iloc[rows].to_numpy())
     examples = doubt.collect(model, data, rows)
@@ -85,7 +91,7 @@ def distances(model: Model, data: Dataset, rows: NDArray) -> NDArray:
     for start in tqdm(range(0, len(rows), BATCH), "calibrating", unit="batch", disable=None):
         chosen = rows[start : start + BATCH]
         (batch,) = dataset.batches(data, chosen[None])
-        points, covariance = look(batch["image"])
+        points, covariance = look(from_uint8(batch["image"]))
         parts.append(reliability.squared_distances(batch["points"] - points, covariance))
     squares = np.concatenate(parts)
     if not np.isfinite(squares).all():

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 from tqdm import tqdm
 
 from jssm.config import Augmentation
@@ -130,35 +130,55 @@ def fit(examples: Examples) -> Confidence:
     """The logistic regression of Dice on the cues, by its cross-entropy, and the threshold.
 
     The looks count alike, and so do the strangers, all together; only the images as they are, or
-    like them, count :data:`MATTER` times as much.
+    like them, count :data:`MATTER` times as much. Examples with a cue that is not finite do not
+    count: their confidence is 0 anyway.
+
+    Raises:
+      ValueError: when the cues of no example are finite, or the regression does not converge.
     """
+    examples = examples.of(np.isfinite(examples.cues).all(axis=1))
+    if not len(examples.cues):
+        raise ValueError("the cues of no example are finite, so nothing can be learned of them")
     kinds = np.where(np.isin(examples.kinds, list(LOOKS)), examples.kinds, "stranger still")
     names, number, counts = np.unique(kinds, return_inverse=True, return_counts=True)
     weights = (np.where(np.isin(names, (AS_THEY_ARE, LIKE_THEM)), MATTER, 1.0) / counts)[number]
-    share = jnp.asarray(weights / weights.sum())
-    cues, dice = jnp.asarray(examples.cues), jnp.asarray(examples.dice)
-    nothing = jnp.zeros(())
+    cues, nothing = jnp.asarray(examples.cues), jnp.zeros(())
     untaught = Confidence(
         jnp.mean(cues, axis=0), jnp.std(cues, axis=0) + 1e-6, jnp.zeros(cues.shape[1]),
         nothing, nothing,
     )  # fmt: skip
-    units = standardized(cues, untaught)
-
-    def loss(weights: jax.Array) -> jax.Array:
-        logits = units @ weights[1:] + weights[0]
-        entropy = dice * jax.nn.softplus(-logits) + (1 - dice) * jax.nn.softplus(logits)
-        return share @ entropy + RIDGE * jnp.sum(weights[1:] ** 2)
-
-    start = np.zeros(1 + cues.shape[1])
-    found = optimize.minimize(jax.jit(jax.value_and_grad(loss)), start, jac=True).x
+    units = np.asarray(standardized(cues, untaught), np.float64)
+    bias, slopes = regression(units, examples.dice.astype(np.float64), weights / weights.sum())
     taught = untaught.replace(
-        weights=jnp.asarray(found[1:], jnp.float32), bias=jnp.asarray(found[0], jnp.float32)
+        weights=jnp.asarray(slopes, jnp.float32), bias=jnp.asarray(bias, jnp.float32)
     )
     good = (examples.kinds == AS_THEY_ARE) & (examples.dice >= GOOD)
     if not good.any():
         return taught.replace(least=jnp.ones(()))  # nothing is to be trusted
     sure = expected_dice(taught, cues[good])
     return taught.replace(least=jnp.quantile(sure, 1 - KEPT))
+
+
+def regression(units: NDArray, dice: NDArray, share: NDArray) -> tuple[float, NDArray]:
+    """The bias and the weights (C,) of the logistic regression of ``dice`` (n,) on ``units``
+    (n, C), in double precision; each example counts by its ``share`` (n,), which add up to 1.
+
+    Raises:
+      ValueError: when it does not converge.
+    """
+
+    def loss(weights: NDArray) -> tuple[float, NDArray]:
+        logits, ridge = units @ weights[1:] + weights[0], RIDGE * weights[1:]
+        entropy = np.logaddexp(0, logits) - dice * logits
+        slopes = share * (special.expit(logits) - dice)  # of the entropy, by the logits
+        gradient = np.append(slopes.sum(), slopes @ units + 2 * ridge)
+        return share @ entropy + ridge @ weights[1:], gradient
+
+    # In single precision no step lowers the loss any more while the gradient is still far from 0.
+    found = optimize.minimize(loss, np.zeros(1 + units.shape[1]), jac=True)
+    if not found.success:
+        raise ValueError(f"the confidence cannot be learned: {found.message}")
+    return found.x[0], found.x[1:]
 
 
 class Judged(NamedTuple):

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from jssm import dataset
 from jssm.dataset import Dataset
 from jssm.evaluation import reliability
-from jssm.evaluation.scores import FAILURE_RULE, PREFIXES, Evaluation, evaluate
+from jssm.evaluation.scores import FAILURE_RULE, PREFIXES, Evaluation, check_suits, evaluate
 from jssm.methods import registry
 from jssm.pictures import movies, plots
 
@@ -39,15 +39,17 @@ def evaluate_run(
     `run` is a run directory, or another source as `jssm.load` takes it. `data_dir` is the one that
     it was trained on, and `out` is RUN/eval, where they are empty.
     Raises FileNotFoundError or ValueError, in one sentence, where the run, the data set or the
-    split is not there.
+    split is not there, or the data set does not suit the model.
     """
-    data_dir = data_dir or registry.read(run, step=step)[0].data
+    config, arrays = registry.read(run, step=step)
+    data_dir = data_dir or config.data
     if not data_dir:
         raise ValueError(f"{run}: its settings name no data, expected --data DIR")
-    method, variables = registry.load_method(run, step=step)
-    predict = jax.jit(method.predict)
     data = dataset.load(data_dir)
     rows = data.rows(split)
+    check_suits(config, arrays, data, source=run, directory=data_dir)
+    method, variables = registry.load_method(run, step=step)
+    predict = jax.jit(method.predict)
     if not out and not Path(run).is_dir():
         raise ValueError(f"{run}: no run directory to write into, expected --out DIR")
     out = Path(out or Path(run) / "eval")

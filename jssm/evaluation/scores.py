@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from jssm.config import Config
 from jssm.dataset import Dataset
 from jssm.evaluation import metrics, reliability
 from jssm.image_path import from_uint8
@@ -30,6 +32,7 @@ from jssm.rasterizer import rasterize
 from jssm.shape import labels, order, uncertainty
 from jssm.shape.integrity import integrity
 from jssm.shape.masks import PackedMasks, binarize
+from jssm.shape.shape_model import from_arrays
 
 Predict = Callable[[NDArray], Any]
 
@@ -129,6 +132,34 @@ def summarize(table: pd.DataFrame) -> dict[str, Any]:
         "failed_share": float(table["failed"].mean()),
         "failure_rule": FAILURE_RULE,
     }
+
+
+def check_suits(
+    config: Config, arrays: dict[str, Any], data: Dataset, *, source: str | Path, directory: str
+) -> None:
+    """Check that a model can be judged on a data set, that in ``directory``.
+
+    config, arrays: what :func:`jssm.methods.registry.read` gives of the ``source``.
+
+    Raises:
+      ValueError: when the images are of another size, or the shapes have more or fewer points or
+        of the two one alone is a ring.
+    """
+    size = config.model.size or data.size
+    if size != data.size:
+        raise ValueError(
+            f"{source}: its images are {size} pixels wide but those of {directory} are {data.size}"
+        )
+    if "shape" not in arrays:  # a baseline
+        return
+    shape, known = from_arrays(arrays["shape"]), data.shape_model
+    if shape.num_points != known.num_points:
+        raise ValueError(
+            f"{source}: its shapes have {shape.num_points} points but those of {directory} have "
+            f"{known.num_points}"
+        )
+    if shape.closed != known.closed:
+        raise ValueError(f"{source}: of its shapes and those of {directory} one alone is a ring")
 
 
 class _Predictions(NamedTuple):

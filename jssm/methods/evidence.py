@@ -88,9 +88,11 @@ def loss(
 ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
     """Everything at once: the maps, the landmarks, each search and its fit, the last mask.
 
-    ``batch`` is as in :func:`jssm.methods.regression.loss`. The maps, the landmarks and the moves
-    learn from the cases that have all points, and what is cavity also from those of which only that
-    is drawn. Gives the loss and, beside it, its terms and the new batch statistics.
+    ``batch`` is as in :func:`jssm.methods.regression.loss`, and has place (N,), where each case
+    stands in the whole batch of all devices, where the network has a mapped axis. The maps, the
+    landmarks and the moves learn from the cases that have all points, and what is cavity also from
+    those of which only that is drawn. Gives the loss and, beside it, its terms and the new batch
+    statistics.
     """
     axis_name = model.network.axis_name
     seen, changed = model.network.apply(

@@ -24,8 +24,9 @@ class Method(NamedTuple):
 
     loss(variables, batch, key) gives the scalar loss and, beside it, the metrics and the new batch
     statistics; it runs under the mapped axis :data:`AXIS`. ``batch`` has image and mask, points
-    (N, T, 2), covers (N,) (the codes of :mod:`jssm.shape.labels`), and the scalars point_weight,
-    mask_weight and epoch, of which a method takes what it needs.
+    (N, T, 2), covers (N,) (the codes of :mod:`jssm.shape.labels`), place (N,), where each case
+    stands in the whole batch of all devices, and the scalars point_weight, mask_weight and epoch,
+    of which a method takes what it needs.
 
     predict(variables, images) gives an object with mask, and points (N, T, 2) or None.
 

@@ -76,8 +76,8 @@ def load(source: str | Path, *, step: str = "best") -> Model:
 
     Raises:
       FileNotFoundError: when there is no run, or no checkpoint of it yet.
-      ValueError: when ``step`` is neither, the method has no shape model, or what is there is
-        damaged or of another version.
+      ValueError: when ``step`` is neither, or is not "best" though the source is no run directory,
+        the method has no shape model, or what is there is damaged or of another version.
     """
     return model_from(*read(source, step=step), source=source)
 
@@ -115,10 +115,11 @@ def read(source: str | Path, *, step: str = "best") -> tuple[Config, dict[str, A
     Raises:
       FileNotFoundError, ValueError: as :func:`load`.
     """
-    if isinstance(source, str) and source in weights.RELEASED:
-        return model_file.read(weights.file_of(source))
-    if Path(source).is_file():
-        return model_file.read(Path(source))
+    released = isinstance(source, str) and source in weights.RELEASED
+    if released or Path(source).is_file():
+        if step != "best":
+            raise ValueError(f"{source}: no run directory, so it has no {step} checkpoint")
+        return model_file.read(weights.file_of(str(source)) if released else Path(source))
     from jssm import checkpoint
 
     try:

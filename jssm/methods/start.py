@@ -11,12 +11,14 @@ from flax import traverse_util
 from jssm.config import RESNET_FILES, Config
 from jssm.methods import model_file, registry
 from jssm.networks import pretrained
+from jssm.shape.shape_model import arrays_of, from_arrays
 
 
 class Start(NamedTuple):
     """into(variables) gives the Linen variables of a network with what the start knows put into
-    them; they may be the shapes of arrays alone. constants: those of a trained model, whose shape
-    model goes on, in place of the training set's. Either is None where nothing is known.
+    them; they may be the shapes of arrays alone. constants: those of a trained model, which go on
+    in place of the training set's; of its shape model no more modes than the settings say. Either
+    is None where nothing is known.
 
     ``into`` raises ValueError when the two do not suit each other.
     """
@@ -48,6 +50,10 @@ def of(config: Config) -> Start:
     trained = constants.pop("variables")
     for calibrated in model_file.CALIBRATED:  # which has to be found anew
         constants.pop(calibrated, None)
+    if "shape" in constants:
+        shape = from_arrays(constants["shape"])
+        modes = min(config.model.num_modes, shape.num_modes)
+        constants["shape"] = arrays_of(shape.truncate(modes))
     known = jax.tree.map(jnp.asarray, constants)  # on the device: a training that stops copies them
     return Start(lambda variables: _whole(variables, trained, settings, source), known)
 

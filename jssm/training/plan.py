@@ -93,13 +93,16 @@ def make_plan(
 def settle(config: Config, data: Dataset, inherited: dict[str, Any] | None = None) -> Config:
     """Fill in what the data decides, and check that the rest suits it.
 
-    ``inherited``: the constants of a trained model that goes on, whose shape model counts.
+    ``inherited``: the constants of a trained model that goes on, whose shape model counts where it
+    has one.
 
     Raises:
       ValueError: when it does not.
     """
     size = config.model.size or data.size
-    shape = from_arrays(inherited["shape"]) if inherited else data.shape_model
+    shape = data.shape_model
+    if inherited and "shape" in inherited:
+        shape = from_arrays(inherited["shape"])
     modes = min(config.model.num_modes, shape.num_modes)
     if shape.mean.shape != data.shape_model.mean.shape:
         raise ValueError(

@@ -46,11 +46,14 @@ def file_of(name: str) -> Path:
     """The file of the released model of this name.
 
     Raises:
-      ValueError: when there is none of this name, or its file is not the one that was released.
+      ValueError: when there is none of this name, or its file is missing or not the one that was
+        released.
     """
     if name not in RELEASED:
         raise ValueError(f"{name}: no such model, expected one of {', '.join(sorted(RELEASED))}")
     path = Path(__file__).parent / f"{name}.npz"
+    if not path.is_file():
+        raise ValueError(f"{path}: is missing; install jssm anew")
     if hashlib.sha256(path.read_bytes()).hexdigest() != RELEASED[name].sha256:
         raise ValueError(f"{path}: is damaged; install jssm anew")
     return path

@@ -183,12 +183,18 @@ def method(config: Config, constants: dict[str, Any]) -> Method:
     """The three functions, of images as large as the template.
 
     Raises:
-      ValueError: when ``baseline.grid_px`` does not divide the side of the images.
+      ValueError: when ``baseline.grid_px`` does not divide the side of the images, or the template
+        is of another size.
     """
     options, baseline = config.model, config.baseline
     if options.size % baseline.grid_px:
         raise ValueError(
             f"baseline.grid_px: {baseline.grid_px} does not divide the images' side {options.size}"
+        )
+    template = constants["mean_mask"]
+    if template.shape != (options.size, options.size):
+        raise ValueError(
+            f"the template is {template.shape[1]} pixels wide but the images are {options.size}"
         )
     network = Transformer(
         baseline.grid_px,
@@ -198,7 +204,7 @@ def method(config: Config, constants: dict[str, Any]) -> Method:
     )
     return segmenter.from_network(
         network,
-        constants["mean_mask"],
+        template,
         size=options.size,
         case_loss=partial(case_loss, smoothness=baseline.smoothness),
         masks_of=lambda deformed: deformed.mask,
