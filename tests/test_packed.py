@@ -65,6 +65,16 @@ def test_the_mean_with_another_model(small_model, settings, run, tmp_path, capsy
         np.testing.assert_allclose(leaf, 2 * np.asarray(half), rtol=2e-3, atol=1e-6)
     np.testing.assert_array_equal(found["shape"]["mean"], expected["shape"]["mean"])
 
+    other["variables"] = jax.tree.map(lambda leaf: 5 * leaf / 3, other["variables"])
+    model_file.write(tmp_path / "third.npz", settings, other)
+    words.insert(-1, str(tmp_path / "third.npz"))
+    assert main([*words, str(tmp_path / "three.npz")]) == 0  # of 1, 3 and 5
+    _, found = model_file.read(tmp_path / "three.npz")
+    for leaf, half in zip(
+        jax.tree.leaves(found["variables"]), jax.tree.leaves(expected["variables"]), strict=True
+    ):
+        np.testing.assert_allclose(leaf, 3 * np.asarray(half), rtol=2e-3, atol=1e-6)
+
     other["shape"]["mean"] = np.asarray(other["shape"]["mean"]) + 1
     model_file.write(tmp_path / "other.npz", settings, other)
     assert main([*words, str(tmp_path / "none.npz")]) == 1

@@ -60,29 +60,31 @@ def read(path: Path) -> tuple[Config, dict[str, Any]]:
     return config, traverse_util.unflatten_dict(arrays, sep="/")
 
 
-def mean_of(arrays: dict[str, Any], others: dict[str, Any], *, source: str) -> dict[str, Any]:
-    """The mean of the weights of a model and of the one that it went on from, named ``source``.
+def mean_of(arrays: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The mean of the weights of a model and of those that it went on from, by their names.
 
-    Between the two lie models that have learned the new and forgotten less of the old (Wortsman et
+    Between them lie models that have learned the new and forgotten less of the old (Wortsman et
     al., "Robust fine-tuning of zero-shot models", CVPR 2022). What was calibrated is left out.
 
     Raises:
-      ValueError: when the two are not of one network and one shape model.
+      ValueError: when one of the others is not of the same network and shape model.
     """
-    one, other = (
-        {
-            name: np.asarray(leaf, np.float32)
-            for name, leaf in traverse_util.flatten_dict(tree, sep="/").items()
-            if name.partition("/")[0] not in CALIBRATED
-        }
-        for tree in (arrays, others)
-    )
-    shapes = [{name: leaf.shape for name, leaf in flat.items()} for flat in (one, other)]
+    one = _uncalibrated(arrays)
     weights = [name for name in one if name.startswith(f"{VARIABLES}/")]
-    alike = shapes[0] == shapes[1] and all(
-        np.allclose(one[name], other[name]) for name in set(one) - set(weights)
-    )
-    if not alike:
-        raise ValueError(f"{source}: another network or shape model, so no mean of the two exists")
-    means = {name: (one[name] + other[name]) / 2 for name in weights}
+    known = {name: _uncalibrated(tree) for name, tree in others.items()}
+    for source, other in known.items():
+        alike = {k: v.shape for k, v in one.items()} == {k: v.shape for k, v in other.items()}
+        if not alike or not all(np.allclose(one[k], other[k]) for k in set(one) - set(weights)):
+            raise ValueError(f"{source}: another network or shape model, so no mean of them exists")
+    every = [one, *known.values()]
+    means = {name: np.mean([flat[name] for flat in every], axis=0) for name in weights}
     return traverse_util.unflatten_dict(one | means, sep="/")
+
+
+def _uncalibrated(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays by their paths, in single precision, without what was calibrated."""
+    return {
+        name: np.asarray(leaf, np.float32)
+        for name, leaf in traverse_util.flatten_dict(arrays, sep="/").items()
+        if name.partition("/")[0] not in CALIBRATED
+    }

@@ -29,12 +29,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "pack",
         description="Write settings, weights (in half precision) and shape model of a run as one "
         "file, which jssm.load and --ckpt take in place of the run directory; or the mean of its "
-        "weights and of those of the model that it went on from.",
+        "weights and of those of the models that it went on from.",
     )
     pack.add_argument("--ckpt", type=Path, required=True, help="the run directory")
-    pack.add_argument("--mean-with", metavar="MODEL",
-        help="take the mean of the weights and of those of this model, from which the run went on: "
-        "it keeps more of what that one knew")  # fmt: skip
+    pack.add_argument("--mean-with", metavar="MODEL", nargs="+", default=(),
+        help="take the mean of the weights and of those of these models, from which the run went "
+        "on: it keeps more of what they knew")  # fmt: skip
     pack.add_argument("--step", choices=STEPS, default="best")
     pack.add_argument("--out", type=Path, required=True, help="the file to write, NAME.npz")
     pack.set_defaults(run=run_pack)
@@ -52,8 +52,8 @@ def run_pack(args: argparse.Namespace) -> int:
         raise ValueError(f"--out {args.out}: a name that ends in .npz was expected")
     config, arrays = registry.read(args.ckpt, step=args.step)
     if args.mean_with:
-        _, others = registry.read(args.mean_with)
-        arrays = model_file.mean_of(arrays, others, source=args.mean_with)
+        others = {source: registry.read(source)[1] for source in args.mean_with}
+        arrays = model_file.mean_of(arrays, others)
     model_file.write(args.out, config, arrays)
     content = args.out.read_bytes()
     print(f"wrote {args.out}: {len(content) / 2**20:.1f} MiB")
