@@ -24,9 +24,10 @@ from jssm.shape.shape_model import ShapeModel
 from jssm.shape.vectors import nearest_offsets
 
 FOLLOWED, SEARCHED = 8, 4  # steps, in which the outer boundary follows and is searched for
-# Standard deviations, in RMS radii: of a drawn boundary across and of its ends along the wall, of
-# the wall's thickness when its inner boundary is moved, and of what is not known.
-DRAWN, ENDS, THICKNESS, UNKNOWN = 0.02, 0.06, 0.1, 1.0
+# Standard deviations, in RMS radii: of a drawn boundary across and of its ends along the wall, too
+# (a longitudinal strain rests on them), of the wall's thickness when its inner boundary is moved,
+# and of what is not known.
+DRAWN, THICKNESS, UNKNOWN = 0.02, 0.1, 1.0
 
 
 def check(model: Model) -> None:
@@ -85,7 +86,7 @@ def _drawn(shape: ShapeModel, pose: Pose, inner: jax.Array) -> Moves:
     to_canonical = jnp.linalg.inv(pose.theta[:, :2])
     wanted = jnp.tile(offsets @ to_canonical.T, (2, 1))
     means = jnp.einsum("tad,td->ta", feature_search.frames(canonical), wanted)
-    along = jnp.full(len(boundary), UNKNOWN).at[ends].set(ENDS)
+    along = jnp.full(len(boundary), UNKNOWN).at[ends].set(DRAWN)
     deviations = [jnp.stack([jnp.full(len(along), s), along], 1) for s in (DRAWN, THICKNESS)]
     return Moves(means, order.from_boundaries(*deviations) ** 2)
 

@@ -26,7 +26,7 @@ RELEASED = {
         shows="cine MRI, 2-, 3- and 4-chamber views",
         modality="MR",
         licence="Apache License 2.0",
-        sha256="57895f10c690fe054bf7d4d1855f3399380be2c48fce789ecf016ade61a55702",
+        sha256="547421aa65ad3e2d4b7631016d1d23bcef095427a2a5ff4913461a3e8eeaa30f",
     ),
     "echo": Released(
         shows="echocardiography, apical 2- and 4-chamber views",
