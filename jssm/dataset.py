@@ -31,8 +31,9 @@ class Dataset:
     and of several directories, read by rows. points: (N, T, 2) pixels.
     canonical_points: (N, T, 2). thetas: (N, 2, 3), from the canonical frame to pixels.
     spacing_mm: (N, 2) (row, column), NaN where unknown. truth_points: (N, T, 2) material points,
-    or None. cases: the table of these cases, in row order. meta: dataset.json. Where a label does
-    not cover the whole wall, masks shows what it covers, and unknown points and θ are NaN.
+    NaN in cases that are no phantoms, or None. cases: the table of these cases, in row order. meta:
+    dataset.json. Where a label does not cover the whole wall, masks shows what it covers, and
+    unknown points and θ are NaN.
     """
 
     images: np.ndarray | Pictures
