@@ -174,10 +174,13 @@ def test_cross_entropy_and_dice_of_the_u_net():
     entropy = -np.mean(true * np.log(chance) + (1 - true) * np.log(1 - chance))
     dice = 1 - 2 * (chance * true).sum() / (chance.sum() + true.sum())
     found = [
-        float(pixelwise.case_loss(logits, true, 0, kind=kind)) for kind in ("cross_entropy", "dice")
+        float(jax.jit(partial(pixelwise.case_loss, kind=kind))(logits, true, 0))
+        for kind in ("cross_entropy", "dice")
     ]
     assert found == pytest.approx([entropy, dice], rel=1e-5)
-    far = jax.grad(segmenter.cross_entropy)(jnp.array([[1e4, -1e4]]), jnp.array([[0.0, 1.0]]))
+    far = jax.jit(jax.grad(segmenter.cross_entropy))(
+        jnp.array([[1e4, -1e4]]), jnp.array([[0.0, 1.0]])
+    )
     np.testing.assert_allclose(far, [[0.5, -0.5]])
 
 
@@ -260,19 +263,21 @@ def slow_contour_loss(u, v, length_epsilon, region_weight, inside_weight):
 def test_the_contour_loss_against_its_definition():
     options = BaselineConfig(region_weight=3.0, inside_weight=0.7)
     u, v = rng.uniform(size=(7, 9)), rng.integers(0, 2, (7, 9)).astype(np.float64)
-    found = contour.contour_loss(u.astype(np.float32), v.astype(np.float32), options=options)
+    loss = partial(contour.contour_loss, options=options)
+    found = jax.jit(loss)(u, v)
     expected = slow_contour_loss(u, v, contour.EPSILON, 3.0, 0.7)
     assert float(found) == pytest.approx(expected, rel=1e-5)
-    gradient = jax.grad(lambda u: contour.contour_loss(u, v, options=options))
-    assert np.isfinite(gradient(jnp.ones((7, 9)))).all()
+    assert np.isfinite(jax.jit(jax.grad(loss))(np.ones((7, 9)), v)).all()
 
 
 def test_contour_begins_with_cross_entropy():
     options = BaselineConfig(pretrain_epochs=2)
     logits, true = rng.normal(size=(6, 5)).astype(np.float32), np.ones((6, 5), np.float32)
-    found = [float(contour.case_loss(logits, true, epoch, options=options)) for epoch in range(4)]
-    entropy = float(segmenter.cross_entropy(logits, true))
-    later = float(contour.contour_loss(jax.nn.sigmoid(logits), true, options=options))
+    loss = jax.jit(partial(contour.case_loss, options=options))
+    found = [float(loss(logits, true, epoch)) for epoch in range(4)]
+    entropy = float(jax.jit(segmenter.cross_entropy)(logits, true))
+    chance = 1 / (1 + np.exp(-logits))
+    later = float(jax.jit(partial(contour.contour_loss, options=options))(chance, true))
     assert found == pytest.approx([entropy, entropy, later, later])
 
 
@@ -280,7 +285,7 @@ def test_the_free_form_field_against_scipy():
     """Inside, the tensor product of scipy's cubic B-splines with knots at the cells' middles."""
     grid_px, cells = 4, 6
     controls = rng.normal(size=(cells, cells, 2))
-    found = tetris.free_form(jnp.asarray(controls), grid_px)
+    found = jax.jit(tetris.free_form, static_argnums=1)(controls, grid_px)
     assert found.shape == (cells * grid_px, cells * grid_px, 2)
     padded = np.pad(controls, ((2, 2), (2, 2), (0, 0)), mode="edge")
     knots = np.arange(-4.0, cells + 4)  # the k-th of degree 3 is centred on the knot k + 2
@@ -332,7 +337,7 @@ def test_a_template_off_the_heart_has_no_gradient_so_the_affine_head_moves_it_sl
         nothing = jnp.zeros((SIZE, SIZE, 2))
         return losses.dice_loss(tetris.transform(template, theta, nothing), template)
 
-    value, gradient = jax.value_and_grad(loss)(away)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(away)
     assert float(value) == 1
     assert not np.any(gradient)
 

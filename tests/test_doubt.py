@@ -1,5 +1,7 @@
 """What tells a good pose from a bad one, what is learned of it, and images without a heart."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,8 @@ from jssm.shape.polygon import encloses
 from jssm.shape.pose import Pose, decode
 from tests.conftest import SIZE
 
+CUES = jax.jit(partial(cues_module.cues, sigma_px=1.5))
+EXPECTED_DICE = jax.jit(expected_dice)
 THETA = jnp.array([[7.0, 1.0, 16.0], [-1.0, 6.5, 15.0]])
 
 
@@ -37,14 +41,14 @@ def test_a_polygon_encloses_what_skimage_says():
     rng = np.random.default_rng(0)
     for polygon in (rng.uniform(0, 20, (7, 2)), np.array([[2.0, 2], [9, 2], [9, 9], [2, 9]])):
         places = rng.uniform(-5, 25, (4, 50, 2))
-        found = encloses(jnp.asarray(polygon, jnp.float32), jnp.asarray(places, jnp.float32))
+        found = jax.jit(encloses)(np.float32(polygon), np.float32(places))
         expected = points_in_poly(places.reshape(-1, 2), polygon).reshape(4, 50)
         np.testing.assert_array_equal(found, expected)
 
 
 def cues_of(shape, maps, pose, *, first=None, moves=0.01, deviation=0.03):
     found = Moves(jnp.full((8, 2), moves), jnp.full((8, 2), deviation**2))
-    numbers = cues_module.cues(shape, maps, first or pose, pose, found, sigma_px=1.5)
+    numbers = CUES(shape, maps, first or pose, pose, found)
     return dict(zip(cues_module.NAMES, np.asarray(numbers), strict=True))
 
 
@@ -94,7 +98,7 @@ def examples(number=400, *, seed=0):
 def test_the_expected_dice_is_learned():
     told, unseen = examples(), examples(seed=1)
     learned = doubt.fit(told)
-    expected = np.asarray(expected_dice(learned, unseen.cues))
+    expected = np.asarray(EXPECTED_DICE(learned, unseen.cues))
     real = unseen.kinds == AS_THEY_ARE
     assert np.abs(expected - unseen.dice)[real].mean() < 0.05
     assert expected[~real].max() < 0.1
@@ -152,7 +156,7 @@ def test_looks_count_alike_and_strangers_together():
     told = Examples(np.zeros((count, 2)), np.repeat(dice, numbers), np.arange(count),
                     np.repeat(list(kinds), numbers))  # fmt: skip
     mean = (3 * 0.9 + 3 * 0.8 + 0.4 + 0.0) / 8
-    assert expected_dice(doubt.fit(told), np.zeros(2)) == pytest.approx(mean, abs=1e-3)
+    assert EXPECTED_DICE(doubt.fit(told), np.zeros(2)) == pytest.approx(mean, abs=1e-3)
 
 
 def test_where_nothing_was_good_nothing_is_trusted():
@@ -165,7 +169,7 @@ def test_a_cue_that_is_not_finite_or_far_off():
     learned = Confidence(jnp.zeros(2), jnp.ones(2), jnp.array([1.0, 0.0]), jnp.zeros(()),
                          jnp.zeros(()))  # fmt: skip
     cues = jnp.array([[jnp.nan, 0.0], [jnp.inf, 0.0], [100.0, 0.0], [4.0, 7.0], [0.0, 0.0]])
-    found = expected_dice(learned, cues)
+    found = EXPECTED_DICE(learned, cues)
     np.testing.assert_allclose(found, [0, 0, 1 / (1 + np.exp(-4)), 1 / (1 + np.exp(-4)), 0.5])
 
 
@@ -174,7 +178,7 @@ def test_each_half_is_judged_by_the_other_and_summed_up():
     own = np.isin(told.patients, [f"p{k}" for k in (0, 2, 4, 6, 8)])
     judged = doubt.crossed(told)
     other = doubt.fit(told.of(~own))
-    np.testing.assert_allclose(judged.dice[own], expected_dice(other, told.cues[own]), atol=1e-6)
+    np.testing.assert_allclose(judged.dice[own], EXPECTED_DICE(other, told.cues[own]), atol=1e-6)
     real, noise = doubt.summary(told, judged)
     assert (real["images"], noise["images"]) == (AS_THEY_ARE, "noise")
     assert noise["refused"] == "100.0%"

@@ -25,6 +25,8 @@ from tests.conftest import SIZE, random_variables
 
 rng = np.random.default_rng(0)
 THETA = jnp.array([[7.0, 1.0, 16.0], [-1.0, 6.5, 15.0]])
+fit = jax.jit(feature_search.fit)
+from_landmarks = jax.jit(placing.from_landmarks)
 
 
 def test_the_fit_is_weighted_least_squares_with_the_shape_model_as_prior(small_shape):
@@ -34,7 +36,7 @@ def test_the_fit_is_weighted_least_squares_with_the_shape_model_as_prior(small_s
         jnp.asarray(0.1 * rng.normal(size=(8, 2)), jnp.float32),
         jnp.asarray(rng.uniform(0.01, 0.1, (8, 2)), jnp.float32),
     )
-    step = feature_search.fit(small_shape, latent, moves, jnp.float32(0.7))
+    step = fit(small_shape, latent, moves, jnp.float32(0.7))
     canonical = np.asarray(small_shape.deform(small_shape.limits * np.tanh(latent)), np.float64)
     axes = np.asarray(feature_search.frames(jnp.asarray(canonical, jnp.float32)), np.float64)
 
@@ -64,7 +66,7 @@ def test_sure_moves_are_followed_and_unsure_ones_are_not(small_shape):
     means = jnp.einsum("tad,td->ta", feature_search.frames(small_shape.mean), offset)
     spoilt = means.at[3].add(1.0)
     variances = jnp.full((8, 2), 1e-4).at[3].set(100.0)
-    step = feature_search.fit(small_shape, jnp.zeros(2), Moves(spoilt, variances), jnp.float32(1))
+    step = fit(small_shape, jnp.zeros(2), Moves(spoilt, variances), jnp.float32(1))
     pose = Pose(jnp.eye(2, 3) + step.place, step.latent)
     np.testing.assert_allclose(
         decode(small_shape, pose)[2], decode(small_shape, true)[2], atol=0.02
@@ -75,10 +77,10 @@ def test_landmarks_give_back_a_similarity(small_shape):
     marks = placing.middles(small_shape.mean)
     theta = jnp.array([[5.0, 2.0, 11.0], [-2.0, 5.0, 17.0]])
     points = affine.apply(theta, marks)
-    found = placing.from_landmarks(marks, points, jnp.ones(3))
+    found = from_landmarks(marks, points, jnp.ones(3))
     np.testing.assert_allclose(found, theta, atol=1e-3)
     lost = points.at[0].add(30.0)
-    found = placing.from_landmarks(marks, lost, jnp.array([0.0, 1.0, 1.0]))
+    found = from_landmarks(marks, lost, jnp.array([0.0, 1.0, 1.0]))
     # The lost apex weighs a hundredth, and the rest place the base.
     np.testing.assert_allclose(affine.apply(found, marks)[1:], points[1:], atol=0.8)
 
@@ -94,7 +96,7 @@ def test_the_middles_of_the_wall():
 def test_features_are_sampled_bilinearly_and_are_0_outside():
     features = rng.normal(size=(7, 9, 3)).astype(np.float32)
     places = rng.uniform(-3, 11, size=(50, 2)).astype(np.float32)
-    found = feature_search.sample(jnp.asarray(features), jnp.asarray(places))
+    found = jax.jit(feature_search.sample)(features, places)
     for channel in range(3):
         padded = np.pad(features[..., channel], 4)
         expected = map_coordinates(padded, places.T[::-1] + 4, order=1)
@@ -140,7 +142,7 @@ def test_the_other_encoder_is_the_way_down_of_a_u_net():
 def test_what_moves_are_worth_stays_finite():
     """However little or much a network believes of itself, so does the gradient of the fit."""
     log_std = jnp.array([-1e3, -100.0, -2.3, 0.0, 1e-3, 44.0, 1e6])
-    variances = feature_search.variances_of(log_std)
+    variances = jax.jit(feature_search.variances_of)(log_std)
     known = feature_search.LEAST_STD**2 + np.exp(2 * np.array([-2.3, 0.0]))
     np.testing.assert_allclose(variances[2:4], known, rtol=1e-6)
     assert (np.diff(variances) >= 0).all()
@@ -149,18 +151,23 @@ def test_what_moves_are_worth_stays_finite():
     def worth(x):  # as feature_search.fit weighs a move
         return jnp.sum(jnp.sqrt(1 / feature_search.variances_of(x)))
 
-    slopes = np.asarray(jax.grad(worth)(log_std))
+    slopes = np.asarray(jax.jit(jax.grad(worth))(log_std))
     assert np.isfinite(slopes).all()
     assert (slopes[2:] < 0).all()
 
 
 def test_the_first_pose_is_where_the_landmarks_maps_peak(small_shape):
     theta = jnp.array([[12.0, 2.0, 32.0], [-2.0, 12.0, 30.0]])
-    marks = to_map(affine.apply(theta, placing.middles(small_shape.mean)), 4)
-    target = heatmaps.targets(marks, (16, 16), sigma_px=network_module.SIGMA_PX)
-    chances = jnp.maximum(target, 1e-9)
-    maps = jnp.log(chances[:, :-1] / chances[:, -1:]).T.reshape(16, 16, 3)
-    np.testing.assert_allclose(network_module.place(small_shape, maps), theta, atol=0.3)
+
+    @jax.jit
+    def target():
+        marks = to_map(affine.apply(theta, placing.middles(small_shape.mean)), 4)
+        return heatmaps.targets(marks, (16, 16), sigma_px=network_module.SIGMA_PX)
+
+    chances = np.maximum(target(), 1e-9)
+    maps = np.log(chances[:, :-1] / chances[:, -1:]).T.reshape(16, 16, 3)
+    found = jax.jit(network_module.place)(small_shape, maps)
+    np.testing.assert_allclose(found, theta, atol=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -229,8 +236,9 @@ def test_a_drawn_cavity_teaches_what_is_cavity_and_not_what_is_wall():
     entropy = -np.mean(mask * np.log(cavity) + (1 - mask) * np.log(1 - cavity))
     dice = 2 * (cavity * mask).sum() / (cavity.sum() + mask.sum())
     expected = entropy + 1 - dice
+    loss = jax.jit(evidence.cavity_loss)
     for logits in (classes, classes[..., [1, 0, 2]]):
-        found = evidence.cavity_loss(jnp.asarray(logits, jnp.float32), jnp.asarray(mask))
+        found = loss(logits, mask)
         assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
@@ -243,6 +251,7 @@ def test_the_uncertainty_is_that_of_the_fit(small_shape):
     pose = Pose(THETA, latent, jnp.asarray(factor, jnp.float32))
     changes = jnp.asarray(0.1 * rng.multivariate_normal(np.zeros(8), posterior, 20_000))
 
+    @jax.jit
     @jax.vmap
     def moved(change):
         theta = affine.compose(THETA, jnp.eye(2, 3) + change[:6].reshape(2, 3))
@@ -250,7 +259,8 @@ def test_the_uncertainty_is_that_of_the_fit(small_shape):
 
     points = np.asarray(moved(changes)) / 0.1  # small, so that they are linear
     expected = np.stack([np.cov(points[:, t].T) for t in range(8)])
-    found = uncertainty.covariances(uncertainty.spread_of(small_shape, pose))
+    spread = jax.jit(uncertainty.spread_of)(small_shape, pose)
+    found = jax.jit(uncertainty.covariances)(spread)
     np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
 
 
@@ -280,6 +290,7 @@ def test_networks_that_do_not_tell_have_no_uncertainty(small_model):
 def test_a_pose_is_shaken_alike_on_any_number_of_devices(devices):
     key, place = jax.random.key(0), np.arange(8)
     shares = {"image": np.zeros((devices, 8 // devices, 1, 1)), "place": place.reshape(devices, -1)}
-    shaken = jax.vmap(lambda batch: evidence.shaken(key, batch, AXIS), axis_name=AXIS)(shares)
-    alone = evidence.shaken(key, {"image": np.zeros((8, 1, 1))}, None)
-    np.testing.assert_array_equal(np.reshape(shaken, alone.shape), alone)
+    shared = jax.vmap(lambda batch: evidence.shaken(key, batch, AXIS), axis_name=AXIS)
+    shaken = jax.jit(shared)(shares)
+    alone = jax.jit(lambda batch: evidence.shaken(key, batch, None))({"image": np.zeros((8, 1, 1))})
+    np.testing.assert_allclose(np.reshape(shaken, alone.shape), alone, rtol=1e-6, atol=1e-7)

@@ -1,5 +1,7 @@
 """Heat maps of landmarks: targets, loss, sub-pixel peaks, confidence and abstention."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,12 @@ from jssm.networks import heatmaps
 SHAPE = (40, 48)
 MARKS = np.array([[20.3, 8.7], [11.6, 30.2], [33.8, 27.4]], np.float32)  # clockwise
 LOCATE = jax.jit(lambda logits: heatmaps.locate(logits, sigma_px=1.0))
+LOSS = jax.jit(heatmaps.loss)
+
+
+@partial(jax.jit, static_argnames="sigma_px")
+def targets(marks, *, sigma_px):
+    return heatmaps.targets(marks, SHAPE, sigma_px=sigma_px)
 
 
 def logits_of(target):
@@ -19,7 +27,7 @@ def logits_of(target):
 
 
 def test_targets_are_gaussians_of_mass_one():
-    found = np.asarray(heatmaps.targets(jnp.asarray(MARKS), SHAPE, sigma_px=1.5))
+    found = np.asarray(targets(jnp.asarray(MARKS), sigma_px=1.5))
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
     assert found[:, -1].max() < 1e-5
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -31,28 +39,29 @@ def test_targets_are_gaussians_of_mass_one():
 
 def test_what_lies_outside_belongs_to_the_last_outcome():
     marks = jnp.array([[-30.0, 10.0], [-0.5, 20.0], [200.0, 200.0]])
-    found = heatmaps.targets(marks, SHAPE, sigma_px=1.0)
+    found = targets(marks, sigma_px=1.0)
     np.testing.assert_allclose(found[:, -1], [1, 0.5, 1], atol=0.01)
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
 
 
 def test_the_loss_is_a_divergence():
-    target = heatmaps.targets(jnp.asarray(MARKS), SHAPE, sigma_px=1.0)
-    assert heatmaps.loss(logits_of(target), target) == pytest.approx(0, abs=1e-4)
+    target = targets(jnp.asarray(MARKS), sigma_px=1.0)
+    assert LOSS(logits_of(target), target) == pytest.approx(0, abs=1e-4)
     flat = jnp.zeros((*SHAPE, 3))
     count = SHAPE[0] * SHAPE[1] + 1
     entropy = -np.sum(np.where(target > 0, target * np.log(np.maximum(target, 1e-30)), 0), axis=1)
     expected = np.mean(np.log(count) - entropy)
-    assert heatmaps.loss(flat, target) == pytest.approx(expected, rel=1e-4)
+    assert LOSS(flat, target) == pytest.approx(expected, rel=1e-4)
     nothing = heatmaps.nowhere(3, SHAPE)
-    assert heatmaps.loss(flat, nothing) == pytest.approx(np.log(count), rel=1e-5)
+    assert LOSS(flat, nothing) == pytest.approx(np.log(count), rel=1e-5)
+    slope = jax.jit(jax.grad(heatmaps.loss))
     for aim in (target, nothing):
-        assert np.isfinite(jax.grad(heatmaps.loss)(flat, aim)).all()
+        assert np.isfinite(slope(flat, aim)).all()
 
 
 def test_peaks_are_found_to_a_part_of_a_pixel():
     for shift in np.random.default_rng(0).uniform(-0.5, 0.5, (5, 1, 2)).astype(np.float32):
-        target = heatmaps.targets(MARKS + shift, SHAPE, sigma_px=1.0)
+        target = targets(MARKS + shift, sigma_px=1.0)
         found = LOCATE(logits_of(target))
         assert bool(found.found)
         np.testing.assert_allclose(found.points, MARKS + shift, atol=0.05)
@@ -61,8 +70,8 @@ def test_peaks_are_found_to_a_part_of_a_pixel():
 
 def test_the_confidence_is_the_share_of_the_peak():
     other = MARKS[:, ::-1] * 0.5 + 12
-    target = 0.7 * heatmaps.targets(MARKS, SHAPE, sigma_px=1.0)
-    target += 0.3 * heatmaps.targets(other, SHAPE, sigma_px=1.0)
+    target = 0.7 * targets(MARKS, sigma_px=1.0)
+    target += 0.3 * targets(other, sigma_px=1.0)
     found = LOCATE(logits_of(target))
     assert bool(found.found)
     np.testing.assert_allclose(found.confidence, 0.7, atol=0.02)
@@ -74,8 +83,8 @@ def test_the_confidence_is_the_share_of_the_peak():
 
 @pytest.mark.parametrize("kind", ["flat", "noise", "absent", "one unsure", "anticlockwise"])
 def test_no_landmarks_where_it_is_not_sure(kind):
-    good = heatmaps.targets(MARKS, SHAPE, sigma_px=1.0)
-    wide = heatmaps.targets(MARKS, SHAPE, sigma_px=6.0)
+    good = targets(MARKS, sigma_px=1.0)
+    wide = targets(MARKS, sigma_px=6.0)
     noise = 3 * np.random.default_rng(0).normal(size=(*SHAPE, 3)).astype(np.float32)
     logits = {
         "flat": jnp.zeros((*SHAPE, 3)),

@@ -85,9 +85,9 @@ def test_convolution_is_that_of_linen(kernel, stride, size):
     x, padding = normal((2, *size, 3)), kernel // 2
     ours = Conv(4, (kernel, kernel), stride, padding=padding)
     plain = nn.Conv(4, (kernel, kernel), stride, padding=padding, use_bias=False)
-    variables = plain.init(jax.random.key(0), x)
-    jax.tree.map(np.testing.assert_array_equal, variables, ours.init(jax.random.key(0), x))
-    weights = normal(plain.apply(variables, x).shape, seed=1)
+    variables, same = (jax.jit(layer.init)(jax.random.key(0), x) for layer in (plain, ours))
+    jax.tree.map(np.testing.assert_array_equal, variables, same)
+    weights = normal(jax.eval_shape(plain.apply, variables, x).shape, seed=1)
 
     def gradients(layer):
         return jax.jit(jax.value_and_grad(lambda *a: jnp.sum(layer.apply(*a) * weights), (0, 1)))

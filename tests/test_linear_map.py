@@ -1,5 +1,7 @@
 """A linear map with its own transpose, against the matrix that it multiplies by."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -58,19 +60,19 @@ def test_values_and_derivatives_are_those_of_the_matrix(wrap):
 def test_batches():
     xs, ys = RNG.normal(size=(2, COLUMNS)), RNG.normal(size=(ROWS, 2))
     matrices = np.stack([FULL, 3 * FULL])
-    close(jax.vmap(multiply)(xs), xs @ MATRIX.T)
-    close(jax.vmap(multiply, (None, 0))(X, matrices), [MATRIX @ X, 3 * MATRIX @ X])
-    close(jax.vmap(multiply, (1, 0), 1)(xs.T, matrices), (xs * [[1], [3]] @ MATRIX.T).T)
+    close(jax.jit(jax.vmap(multiply))(xs), xs @ MATRIX.T)
+    close(jax.jit(jax.vmap(multiply, (None, 0)))(X, matrices), [MATRIX @ X, 3 * MATRIX @ X])
+    close(jax.jit(jax.vmap(multiply, (1, 0), 1))(xs.T, matrices), (xs * [[1], [3]] @ MATRIX.T).T)
     back = jax.vmap(lambda y: jax.vjp(multiply, X)[1](y)[0], 1)
-    close(back(ys), (MATRIX.T @ ys).T)
-    close(jax.vmap(jax.vmap(multiply))(xs[None]), (xs @ MATRIX.T)[None])
+    close(jax.jit(back)(ys), (MATRIX.T @ ys).T)
+    close(jax.jit(jax.vmap(jax.vmap(multiply)))(xs[None]), (xs @ MATRIX.T)[None])
 
 
 def test_forward_mode_in_what_is_given():
     """The product rule, of the matrix and x at once, and of the matrix alone."""
     change = RNG.normal(size=FULL.shape).astype(np.float32)
     moved = np.where(np.arange(ROWS)[:, None] < USED, change, 0)
-    _, found = jax.jvp(multiply, (X, FULL), (2 * X, change))
+    _, found = jax.jit(partial(jax.jvp, multiply))((X, FULL), (2 * X, change))
     close(found, MATRIX @ (2 * X) + moved @ X)
     _, found = jax.jvp(lambda matrix: multiply(X, matrix), (FULL,), (change,))
     close(found, moved @ X)
@@ -88,7 +90,7 @@ def test_second_derivatives(outer):
     def half_square(x):
         return jnp.sum(multiply(x) ** 2) / 2
 
-    close(outer(jax.grad(half_square))(X), MATRIX.T @ MATRIX)
+    close(jax.jit(outer(jax.grad(half_square)))(X), MATRIX.T @ MATRIX)
 
 
 def test_a_direction_that_is_not_needed_is_not_traced():

@@ -11,13 +11,14 @@ from tests import reference
 from tests.conftest import SIZE, random_variables
 
 THETA = jnp.array([[7.0, 1.0, 16.0], [-1.0, 6.5, 15.0]])
+fit = jax.jit(search.fit)
 
 
 def test_a_profile_runs_straight_from_inside_to_outside(small_shape):
     """On an image that is linear in x and y, bilinear samples are exact."""
     rows, columns = np.mgrid[:SIZE, :SIZE]
     image = jnp.asarray(3.0 * columns + 0.5 * rows + 2, jnp.float32)
-    found = search.profiles(image, THETA, small_shape.mean)
+    found = jax.jit(search.profiles)(image, THETA, small_shape.mean)
     assert found.shape == (4, SAMPLES)
     mean = np.asarray(small_shape.mean, np.float64)
     for k in range(4):
@@ -46,7 +47,7 @@ def test_moves_across_the_wall_make_it_thicker(small_shape):
 def test_the_fit_is_regularized_least_squares(small_shape):
     rng = np.random.default_rng(0)
     moves, noise = 0.1 * rng.normal(size=(8, 2)), 0.2
-    place, bend = search.fit(small_shape, small_shape.mean, jnp.asarray(moves), noise)
+    place, bend = fit(small_shape, small_shape.mean, moves, noise)
     columns = []
     for number in range(6):
         change = np.eye(6)[number].reshape(2, 3)
@@ -68,6 +69,7 @@ def test_moves_to_the_truth_find_its_pose(small_shape):
     target = decode(small_shape, truth)[2]
     pose = Pose(THETA + jnp.array([[0.5, -0.4, 1.5], [0.3, 0.2, -2.0]]), jnp.zeros(2))
 
+    @jax.jit
     def once(pose: Pose) -> Pose:
         canonical = decode(small_shape, pose)[1]
         moves = affine.apply(affine.invert(pose.theta), target) - canonical

@@ -1,6 +1,6 @@
 """The six segments of a wall: their shares, their names, and what moves in them."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 
@@ -9,18 +9,20 @@ from prep.phantom.motion import material_points
 from prep.phantom.patient import Options, clockwise, make_geometry
 from tests.moving import CENTER, SHAPE, T, reference_length
 
+SHARES = jax.jit(motion.segment_shares)
+
 
 def test_each_wall_is_cut_in_thirds_of_its_own_length():
     """An arm of 40 px to the apex, and one of 60 px back."""
     arms = np.array([[-5.0, 0], [0, -40], [5, 20]])
     left, right = (np.linspace(*arms[k : k + 2], 80) for k in (0, 1))
-    shares = np.asarray(motion.segment_shares(jnp.asarray(np.concatenate([left, right[1:]]))))
+    shares = np.asarray(SHARES(np.float32(np.concatenate([left, right[1:]]))))
     lengths = np.linalg.norm(np.diff(arms, axis=0), axis=1)
     np.testing.assert_allclose(shares.sum(1), np.repeat(lengths / 3, 3), rtol=0.02)
 
 
 def test_segments_divide_the_line_in_six():
-    shares = np.asarray(motion.segment_shares(jnp.asarray(SHAPE[: T // 2], jnp.float32)))
+    shares = np.asarray(SHARES(np.float32(SHAPE[: T // 2])))
     length = reference_length(SHAPE[: T // 2])
     np.testing.assert_allclose(shares.sum(1), length / 6, rtol=2e-3)
     np.testing.assert_allclose(
@@ -30,7 +32,7 @@ def test_segments_divide_the_line_in_six():
 
 def test_only_the_segment_that_shortens_has_strain():
     """A stiff ring, but the edges that lie wholly in its first sixth are pulled together."""
-    shares = np.asarray(motion.segment_shares(jnp.asarray(SHAPE[: T // 2], jnp.float32)))
+    shares = np.asarray(SHARES(np.float32(SHAPE[: T // 2])))
     edges = np.diff(SHAPE[: T // 2], axis=0)
     pulled = shares[0] > 0.999 * np.linalg.norm(edges, axis=1)
     moved = np.concatenate([[[0, 0]], np.cumsum(edges * (1 - 0.3 * pulled)[:, None], axis=0)])
